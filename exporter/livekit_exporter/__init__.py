@@ -1,0 +1,35 @@
+"""Cost, usage and latency of LiveKit voice agents, in Prometheus, during the call.
+
+`attach` records a session, `serve_in_worker` serves what was recorded from the
+worker itself, for people without a second container.
+
+The names below are imported when they are first used: the sidecar needs no
+LiveKit, and an agent needs nothing of the sidecar.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from livekit_exporter.agent.attach import Call, attach
+    from livekit_exporter.agent.in_worker import serve_in_worker
+
+__all__ = ["Call", "__version__", "attach", "serve_in_worker"]
+
+__version__ = "0.1.0"
+
+# Hidden from type checkers, to whom it would say that every name exists.
+if not TYPE_CHECKING:
+    _HOMES = {
+        "Call": "livekit_exporter.agent.attach",
+        "attach": "livekit_exporter.agent.attach",
+        "serve_in_worker": "livekit_exporter.agent.in_worker",
+    }
+
+    def __getattr__(name: str) -> object:
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
+
+        value = getattr(import_module(_HOMES[name]), name)
+        globals()[name] = value
+        return value

@@ -1,0 +1,1 @@
+"""The room that runs inside the job process, beside the call."""

@@ -1,0 +1,423 @@
+"""`attach`: one line in the agent, and its session is metered.
+
+Subscribes to an AgentSession and hands what it hears to `normalize` and `journal`.
+The handlers run on the event loop that moves the caller's audio, and LiveKit lets a
+handler's `TypeError` end the call, so each one is guarded, picks fields, puts, and
+returns.
+"""
+
+import asyncio
+import logging
+import platform
+import secrets
+import sys
+import threading
+import time
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from decimal import Decimal
+from functools import partial
+from importlib import metadata
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from livekit import rtc
+from livekit.agents import get_job_context, llm, stt, tts
+from opentelemetry import trace
+
+from livekit_exporter import data_directory
+from livekit_exporter.agent import normalize
+from livekit_exporter.agent.journal import Journal
+from livekit_exporter.agent.tally import Tally
+from livekit_exporter.record import (
+    Model,
+    ModelsDeclared,
+    Record,
+    SessionStarted,
+    Stage,
+    Usage,
+    UsageReported,
+)
+
+if TYPE_CHECKING:
+    from livekit.agents import AgentSession, JobContext
+
+    # Any: a session's user data and a component's event names are none of our business.
+    _Session: TypeAlias = AgentSession[Any]
+    _Emitter: TypeAlias = rtc.EventEmitter[Any]
+
+_log = logging.getLogger("livekit_exporter")
+
+_Handler: TypeAlias = Callable[[object], None]
+
+_RECENT: Final = 512
+_TAIL_SECONDS: Final = 1.0
+"""How long a journal stays open after `close`: a speech-to-text stream reports its last
+audio while it shuts down, to listeners on the component only."""
+
+_COMPLAIN_EVERY_SECONDS: Final = 60.0
+
+
+class _Recent:
+    """The last few metrics objects, to know one that comes a second time.
+
+    LiveKit hands the very same object to listeners of the component and of every
+    session that shares it.  It is kept alive here so that its identity stays its own.
+    """
+
+    def __init__(self) -> None:
+        self._objects: OrderedDict[int, object] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def first(self, item: object) -> bool:
+        """Whether this object has not been here before."""
+        with self._lock:
+            if id(item) in self._objects:
+                return False
+            self._objects[id(item)] = item
+            if len(self._objects) > _RECENT:
+                self._objects.popitem(last=False)
+            return True
+
+
+_recent = _Recent()
+_calls: "weakref.WeakKeyDictionary[_Session, Call]" = weakref.WeakKeyDictionary()
+
+
+class Call:
+    """One metered session, as `attach` returns it."""
+
+    def __init__(self, session_id: str, agent: str, journal: Journal | None) -> None:
+        self.session_id = session_id
+        self.agent = agent
+        self._journal = journal
+        self._tally = Tally()
+
+    @property
+    def usage(self) -> dict[Model, Usage]:
+        """Usage so far, by model."""
+        return self._tally.usage
+
+    @property
+    def cost(self) -> Decimal:
+        """Priced cost so far in US dollars, at list prices; usage without a price is not in it."""
+        return self._tally.cost
+
+    @property
+    def turns(self) -> int:
+        """Turns answered so far."""
+        return self._tally.turns
+
+    def record(
+        self, *, provider: str, model: str, stage: Stage = "custom", **quantities: float
+    ) -> None:
+        """Meter something that LiveKit does not see, such as an embedding request.
+
+        Args:
+            provider: Who bills it.
+            model: What is billed.
+            stage: Where it belongs.
+            quantities: Fields of `record.Usage`, for example `input_tokens=1200`.
+
+        Raises:
+            TypeError: A quantity has an unknown name.
+        """
+        self.put(
+            UsageReported(
+                session=self.session_id,
+                at=time.time(),
+                stage=stage,
+                provider=provider,
+                model=model,
+                usage=Usage(**quantities),  # type: ignore[arg-type]  # int fields take whole floats
+            )
+        )
+
+    def flush(self, timeout: float = 1.0) -> bool:
+        """Wait until all records so far are on file; `False` after `timeout` seconds.
+
+        Blocks: not for the event loop.
+        """
+        return self._journal is None or self._journal.flush(timeout)
+
+    def put(self, record: Record) -> None:
+        """Take a record as it is.  Never waits."""
+        self._tally.take(record)
+        if self._journal is not None:
+            self._journal.put(record)
+
+
+def attach(
+    session: "_Session",
+    ctx: "JobContext | None" = None,
+    *,
+    agent: str | None = None,
+    user: str | None = None,
+    labels: Mapping[str, str] | None = None,
+    data_dir: str | PathLike[str] | None = None,
+) -> Call:
+    """Meter a session.  Call it before `session.start`; a second call changes nothing.
+
+    Never raises: when metering cannot start, the log says why and the call goes on.
+
+    Args:
+        session: The AgentSession to listen to.
+        ctx: The job's context; found by itself inside an entrypoint.
+        agent: Name of the agent, a metric label; by default the one LiveKit dispatches
+            by, or else the name of the program's file.
+        user: Who the call is for; kept in the ledger, never a metric label.
+        labels: Dimensions of your own, such as `{"tenant": "acme"}`; the sidecar's
+            configuration says which become metric labels.
+        data_dir: The data directory; by default `LIVEKIT_EXPORTER_DATA_DIR` or the
+            platform's state directory.
+    """
+    try:
+        known = _calls.get(session)
+        if known is not None:
+            return known
+        call = _begin(session, ctx or _job_context(), agent, user, labels or {}, data_dir)
+        _calls[session] = call
+    except Exception:  # noqa: BLE001  # never raising is the promise of this function
+        _log.exception("livekit-exporter: this call is not metered")
+        return Call(secrets.token_hex(8), agent or "", None)
+    return call
+
+
+def _begin(
+    session: "_Session",
+    ctx: "JobContext | None",
+    agent: str | None,
+    user: str | None,
+    labels: Mapping[str, str],
+    data_dir: str | PathLike[str] | None,
+) -> Call:
+    session_id = secrets.token_hex(8)
+    job = getattr(ctx, "job", None)
+    room = getattr(getattr(ctx, "room", None), "name", None)
+    journal = Journal(data_directory.journals(data_directory.resolve(data_dir)), session_id)
+    name = agent or getattr(job, "agent_name", None) or _program()
+    call = Call(session_id, name, journal)
+    subscription = _Subscription(session, call, journal)
+    call.put(
+        SessionStarted(
+            session=session_id,
+            at=time.time(),
+            agent=name[: normalize.LONGEST_TEXT],
+            user=user,
+            labels={str(key): str(value) for key, value in labels.items()},
+            room=room if isinstance(room, str) else None,
+            job=getattr(job, "id", None),
+            trace=subscription.trace,
+            host=platform.node(),
+            sdk=_version("livekit-agents"),
+            exporter=_version("livekit-exporter"),
+            models=subscription.declared(session),
+        )
+    )
+    subscription.listen()
+    if ctx is not None:
+
+        async def drain() -> None:
+            await asyncio.to_thread(journal.close, 1.0)
+
+        ctx.add_shutdown_callback(drain)
+    return call
+
+
+def _job_context() -> "JobContext | None":
+    try:
+        return get_job_context()
+    except RuntimeError:
+        return None
+
+
+def _program() -> str:
+    return Path(sys.argv[0]).stem if sys.argv and sys.argv[0] not in ("", "-c", "-m") else "unknown"
+
+
+def _version(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+class _Subscription:
+    """Listens to one session until it closes."""
+
+    def __init__(self, session: "_Session", call: Call, journal: Journal) -> None:
+        self._session = session
+        self._call = call
+        self._journal = journal
+        self._persona: str | None = None
+        self._speeches: OrderedDict[str, None] = OrderedDict()
+        self._listened: list[tuple[_Emitter, str, _Handler]] = []
+        self._complained_at = float("-inf")
+        self.trace: str | None = _trace()
+        _subscriptions.add(self)
+
+    def listen(self) -> None:
+        """Subscribe to the session and to the components it has so far."""
+        for event, read in (
+            ("metrics_collected", self._on_metrics),
+            ("conversation_item_added", self._on_item),
+            ("speech_created", self._on_speech),
+            ("function_tools_executed", partial(self._read, "function_tools_executed")),
+            ("error", partial(self._read, "error")),
+            ("close", self._on_close),
+        ):
+            self._on(self._session, event, self._guarded(read))
+        self._listen_to_components(self._session)
+
+    def declared(self, owner: object) -> tuple[Model, ...]:
+        """The models that a session or an agent says it will use."""
+        models = (normalize.declared_model(part, stage) for part, stage in _components(owner))
+        return tuple(model for model in models if model is not None)
+
+    def owns(self, speech: str) -> bool:
+        """Whether this session made that speech."""
+        return speech in self._speeches
+
+    def _guarded(self, read: _Handler) -> _Handler:
+        def handler(event: object) -> None:
+            try:
+                read(event)
+            except normalize.UnreadableError as error:
+                self._journal.unread(error.reason)
+            except Exception:  # noqa: BLE001  # a handler's TypeError would end the call
+                self._journal.unread("internal_error")
+                self._complain()
+
+        return handler
+
+    def _complain(self) -> None:
+        now = time.monotonic()
+        if now - self._complained_at >= _COMPLAIN_EVERY_SECONDS:
+            self._complained_at = now
+            _log.exception("livekit-exporter: an event could not be read, the call goes on")
+
+    def _moment(self) -> normalize.Moment:
+        speech = getattr(self._session, "current_speech", None)
+        return normalize.Moment(
+            session=self._call.session_id,
+            now=time.time(),
+            persona=self._persona,
+            speech=getattr(speech, "id", None),
+            trace=self._new_trace(),
+        )
+
+    def _new_trace(self) -> str | None:
+        """The trace id, once: it is the same for the whole call."""
+        if self.trace is not None:
+            return None
+        self.trace = _trace()
+        return self.trace
+
+    def _on_metrics(self, event: object) -> None:
+        metrics = getattr(event, "metrics", event)
+        speech = getattr(metrics, "speech_id", None)
+        # Two sessions that share a component both hear both; the reply is the one's that spoke it.
+        if (
+            isinstance(speech, str)
+            and not self.owns(speech)
+            and any(other.owns(speech) for other in list(_subscriptions))
+        ):
+            return
+        if _recent.first(metrics):
+            self._read("metrics_collected", event)
+
+    def _on_item(self, event: object) -> None:
+        item = getattr(event, "item", None)
+        if getattr(item, "type", None) == "agent_handoff":
+            self._on_handoff(item)
+        else:
+            self._read("conversation_item_added", event)
+
+    def _on_handoff(self, item: object) -> None:
+        persona = getattr(item, "new_agent_id", None)
+        self._persona = persona[: normalize.LONGEST_TEXT] if isinstance(persona, str) else None
+        agent: object = None
+        with suppress(RuntimeError):  # no agent runs
+            agent = self._session.current_agent
+        self._listen_to_components(agent)
+        moment = self._moment()
+        self._call.put(
+            ModelsDeclared(
+                session=moment.session,
+                at=moment.now,
+                persona=self._persona,
+                trace=moment.trace,
+                models=self.declared(agent),
+            )
+        )
+
+    def _on_speech(self, event: object) -> None:
+        speech = getattr(getattr(event, "speech_handle", None), "id", None)
+        if isinstance(speech, str):
+            self._speeches[speech] = None
+            if len(self._speeches) > _RECENT:
+                self._speeches.popitem(last=False)
+
+    def _on_close(self, event: object) -> None:
+        self._read("close", event)
+        asyncio.get_running_loop().call_later(_TAIL_SECONDS, self._leave)
+
+    def _leave(self) -> None:
+        _subscriptions.discard(self)
+        for emitter, event, handler in self._listened:
+            emitter.off(event, handler)
+        self._journal.finish()
+
+    def _read(self, name: str, event: object) -> None:
+        for record in normalize.read_event(name, event, self._moment()):
+            self._call.put(record)
+
+    def _listen_to_components(self, owner: object) -> None:
+        """Hear speech-to-text at its source, and fallback adapters change over."""
+        for component, stage in _components(owner):
+            # A realtime model is none: its sessions emit, and LiveKit listens to those.
+            if not isinstance(component, rtc.EventEmitter):
+                continue
+            if any(emitter is component for emitter, _, _ in self._listened):
+                continue
+            if stage == "stt":
+                self._on(component, "metrics_collected", self._guarded(self._on_metrics))
+            name = f"{stage}_availability_changed"
+            if name in normalize.EVENTS:
+                self._on(component, name, self._guarded(partial(self._read, name)))
+
+    def _on(self, emitter: "_Emitter", event: str, handler: _Handler) -> None:
+        """Subscribe without the deprecation warning of `AgentSession.on`.
+
+        No other event carries usage one request at a time.
+        """
+        rtc.EventEmitter.on(emitter, event, handler)
+        self._listened.append((emitter, event, handler))
+
+
+_subscriptions: "weakref.WeakSet[_Subscription]" = weakref.WeakSet()
+
+
+def _components(owner: object) -> list[tuple[object, Stage]]:
+    """The speech and language components of a session or an agent, each with its stage."""
+    found: list[tuple[object, Stage]] = []
+    for name in ("stt", "llm", "tts"):
+        component = getattr(owner, name, None)
+        if isinstance(component, llm.RealtimeModel):
+            found.append((component, "realtime"))
+        elif isinstance(component, llm.LLM):
+            found.append((component, "llm"))
+        elif isinstance(component, stt.STT):
+            found.append((component, "stt"))
+        elif isinstance(component, tts.TTS):
+            found.append((component, "tts"))
+    return found
+
+
+def _trace() -> str | None:
+    """Id of the trace that is being recorded, 32 hexadecimal digits."""
+    context = trace.get_current_span().get_span_context()
+    return f"{context.trace_id:032x}" if context.is_valid else None

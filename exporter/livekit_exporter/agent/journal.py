@@ -1,0 +1,329 @@
+"""A call's journal: a bounded queue, one writer thread, one append-only file.
+
+`put` never waits.  A thread, woken by the put, encodes what is there and appends it
+with one `os.write`, so that a stalled disk stalls that thread and not the call, and
+a killed process loses at most what was still in its queue.  What cannot be written
+is counted, and the count is written as soon as anything can be.
+
+The writer holds an exclusive `flock` on the file while it lives; that, never a pid,
+tells the sidecar that more may come.  `docs/journal.md` describes the format.
+"""
+
+import atexit
+import fcntl
+import logging
+import os
+import secrets
+import threading
+import time
+import weakref
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Final
+
+from livekit_exporter import data_directory
+from livekit_exporter.record import MAX_LINE_BYTES, CollectorReport, Record, to_line
+
+QUEUE_LIMIT: Final = 10_000
+"""Records that may wait for the writer: over an hour of a busy call."""
+
+DIRECTORY_LIMIT_BYTES: Final = 1024**3
+"""Size of all journals together from which nothing more is written.
+
+The sidecar deletes finished journals as soon as it has read them, so a directory
+that large means that no sidecar runs; every journal in it still holds money.
+"""
+
+_PENDING_LIMIT_BYTES: Final = 4 * 1024 * 1024
+_MEASURE_EVERY_SECONDS: Final = 10.0
+_FIRST_PAUSE_SECONDS: Final = 0.05
+_LONGEST_PAUSE_SECONDS: Final = 5.0
+_COMPLAIN_EVERY_SECONDS: Final = 60.0
+
+_log = logging.getLogger("livekit_exporter")
+_open_journals: "weakref.WeakSet[Journal]" = weakref.WeakSet()
+
+
+class _Flush:
+    """Asks the writer to say when everything put before it is on file."""
+
+    def __init__(self, *, last: bool) -> None:
+        self.last = last
+        self.done = threading.Event()
+
+
+class Journal:
+    """Writes one session's records to one file of its own.
+
+    Args:
+        directory: Folder of the journals; made when it is missing.
+        session: Session id, the first part of the file's name.
+        queue_limit: Records that may wait; more are dropped and counted.
+        directory_limit: Bytes of all journals from which records are dropped and counted.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        session: str,
+        *,
+        queue_limit: int = QUEUE_LIMIT,
+        directory_limit: int = DIRECTORY_LIMIT_BYTES,
+    ) -> None:
+        self._directory = directory
+        self._session = session
+        self._queue: SimpleQueue[Record | _Flush | None] = SimpleQueue()
+        self._queue_limit = queue_limit
+        self._directory_limit = directory_limit
+        self._last = _Flush(last=True)
+        self._closing = False
+        # Written by the threads that put, read by the writer, never reset: no lock is
+        # needed to tell how many came since the last report.
+        self._refused = 0
+        self._unread: dict[str, int] = {}
+        self._reported_refused = 0
+        self._reported_unread: dict[str, int] = {}
+        self._losses: dict[str, int] = {}
+        self._file: _File | None = None
+        self._opened = False
+        self._head = b""
+        self._torn = False
+        self._measured_at = float("-inf")
+        self._directory_full = False
+        self._complained_at = float("-inf")
+        self._thread = threading.Thread(
+            target=self._run, name="livekit-exporter-journal", daemon=True
+        )
+        self._thread.start()
+        _open_journals.add(self)
+
+    def put(self, record: Record) -> bool:
+        """Queue a record; return at once, `False` when it had to be dropped."""
+        if self._closing or self._queue.qsize() >= self._queue_limit:
+            self._refused += 1
+            return False
+        self._queue.put(record)
+        return True
+
+    def unread(self, reason: str) -> None:
+        """Count an event that could not be turned into a record."""
+        self._unread[reason] = self._unread.get(reason, 0) + 1
+        if self._queue.qsize() < self._queue_limit:
+            self._queue.put(None)
+
+    def flush(self, timeout: float) -> bool:
+        """Wait until what was put so far is on file; `False` after `timeout` seconds."""
+        flush = _Flush(last=False)
+        self._queue.put(flush)
+        return flush.done.wait(timeout)
+
+    def finish(self) -> None:
+        """Take no more records; the writer ends once the queue is on file.  Never waits."""
+        if not self._closing:
+            self._closing = True
+            self._queue.put(self._last)
+
+    def close(self, timeout: float = 1.0) -> bool:
+        """Finish, and wait for it.
+
+        Returns:
+            Whether everything was on file within `timeout` seconds.  What was not is
+            still tried for as long as the process lives.
+        """
+        self.finish()
+        return self._last.done.wait(timeout)
+
+    def _run(self) -> None:
+        pending = bytearray()
+        waiting: list[_Flush] = []
+        pause = _FIRST_PAUSE_SECONDS
+        while not self._last.done.is_set():
+            # Nothing to write: sleep until a put.  Something that could not be written:
+            # try again after a pause, whether or not more comes.
+            taken = self._take(pause if pending else None, len(pending))
+            waiting += [item for item in taken if isinstance(item, _Flush)]
+            last = any(flush.last for flush in waiting)
+            self._encode(taken, pending)
+            written = self._write(pending)
+            if written and (last or not self._directory_full):
+                pending += self._report()
+                written = self._write(pending)
+            if not written:
+                pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+                continue
+            pause = _FIRST_PAUSE_SECONDS
+            if last and self._file is not None:
+                self._file.close()
+            for flush in waiting:
+                flush.done.set()
+            waiting.clear()
+
+    def _take(self, timeout: float | None, pending: int) -> list[Record | _Flush | None]:
+        if pending > _PENDING_LIMIT_BYTES:
+            # The disk is away: leave the rest in the bounded queue, which counts what overflows.
+            time.sleep(timeout or 0)
+            return []
+        try:
+            taken = [self._queue.get(timeout=timeout)]
+        except Empty:
+            return []
+        try:
+            while len(taken) < self._queue_limit:
+                taken.append(self._queue.get_nowait())
+        except Empty:
+            pass
+        return taken
+
+    def _encode(self, taken: list[Record | _Flush | None], pending: bytearray) -> None:
+        records = [item for item in taken if item is not None and not isinstance(item, _Flush)]
+        full = bool(records) and self._is_directory_full()
+        for record in records:
+            if full:
+                self._lose("directory_full")
+                continue
+            try:
+                line = to_line(record)
+            except (TypeError, ValueError):
+                self._lose("not_encodable")
+                continue
+            if len(line) > MAX_LINE_BYTES:
+                self._lose("too_long")
+                continue
+            self._head = self._head or line
+            pending += line
+
+    def _lose(self, reason: str) -> None:
+        self._losses[reason] = self._losses.get(reason, 0) + 1
+
+    def _report(self) -> bytes:
+        """The line that says what was lost since the last report; empty when nothing was."""
+        dropped, unread, refused = self._losses, dict(self._unread), self._refused
+        if refused > self._reported_refused:
+            dropped = {**dropped, "queue_full": refused - self._reported_refused}
+        rejected = {
+            reason: count - self._reported_unread.get(reason, 0)
+            for reason, count in unread.items()
+            if count > self._reported_unread.get(reason, 0)
+        }
+        if not dropped and not rejected:
+            return b""
+        self._losses, self._reported_refused, self._reported_unread = {}, refused, unread
+        return to_line(
+            CollectorReport(
+                session=self._session, at=time.time(), dropped=dropped, rejected=rejected
+            )
+        )
+
+    def _is_directory_full(self) -> bool:
+        now = time.monotonic()
+        if now - self._measured_at >= _MEASURE_EVERY_SECONDS:
+            self._measured_at = now
+            self._directory_full = _size(self._directory) >= self._directory_limit
+            if self._directory_full:
+                self._complain(
+                    f"journals fill {self._directory_limit} bytes, records are dropped;"
+                    " is the sidecar running on this data directory?"
+                )
+        return self._directory_full
+
+    def _write(self, pending: bytearray) -> bool:
+        """Append what is pending; `False` when some of it has to be tried again."""
+        try:
+            while pending:
+                file = self._file
+                if file is None or file.gone():
+                    file = self._open(pending)
+                taken = file.append(pending)
+                # After a short write the rest continues the line in the next round.
+                self._torn = pending[taken - 1 : taken] != b"\n"
+                del pending[:taken]
+        except OSError as error:
+            self._complain(f"cannot write the journal, trying again: {error}")
+            return False
+        return True
+
+    def _open(self, pending: bytearray) -> "_File":
+        """Open a file for the session: its first, or one in place of a deleted one."""
+        if self._file is not None:
+            # Somebody deleted a journal in use.  What the sidecar had not read is gone, and
+            # nobody knows how much that was: count that it happened.
+            self._file.close()
+            self._file = None
+            self._lose("journal_deleted")
+            if self._torn:
+                del pending[: pending.index(b"\n") + 1]
+                self._torn = False
+        self._file = _File(self._directory, self._session)
+        if self._opened:
+            pending[:0] = self._head
+        self._opened = True
+        return self._file
+
+    def _complain(self, what: str) -> None:
+        now = time.monotonic()
+        if now - self._complained_at >= _COMPLAIN_EVERY_SECONDS:
+            self._complained_at = now
+            _log.warning("livekit-exporter: %s (data directory %s)", what, self._directory.parent)
+
+
+class _File:
+    """The file of one journal, locked while it is open.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+
+    def __init__(self, directory: Path, session: str) -> None:
+        data_directory.make(directory)
+        name = f"{session}-{secrets.token_hex(4)}"
+        hidden = directory / f".{name}.tmp"
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        self._descriptor = os.open(hidden, flags, 0o600)
+        try:
+            os.fchmod(self._descriptor, data_directory.file_mode(directory))
+            # Locked before it has its name: a reader never meets it empty and unlocked,
+            # which would look like a finished journal.
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            hidden.rename(directory / f"{name}.jsonl")
+        except OSError:
+            self.close()
+            hidden.unlink(missing_ok=True)
+            raise
+
+    def append(self, pending: bytearray) -> int:
+        """Append once; return the bytes that were taken."""
+        return os.write(self._descriptor, pending)
+
+    def gone(self) -> bool:
+        """Whether somebody unlinked the file: writes would succeed and reach nobody."""
+        return os.fstat(self._descriptor).st_nlink == 0
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+def _size(directory: Path) -> int:
+    """Bytes of all files in a folder; 0 when it cannot be read."""
+    try:
+        with os.scandir(directory) as entries:
+            return sum(_entry_size(entry) for entry in entries)
+    except OSError:
+        return 0
+
+
+def _entry_size(entry: "os.DirEntry[str]") -> int:
+    try:
+        return entry.stat(follow_symlinks=False).st_size
+    except OSError:
+        return 0
+
+
+def close_all(timeout: float = 1.0) -> None:
+    """Write what every journal of this process still holds, within `timeout` seconds in all."""
+    deadline = time.monotonic() + timeout
+    for journal in list(_open_journals):
+        journal.close(max(0.0, deadline - time.monotonic()))
+
+
+# LiveKit's job processes do not run `atexit`; there the job's shutdown callback closes.
+atexit.register(close_all)

@@ -1,0 +1,83 @@
+"""The running usage and cost of one call, for the agent itself.
+
+The sidecar's figure is the one that counts; this one prices the same records with
+the same catalogue, so the two agree.  Prices are loaded when somebody asks for the
+cost, not before: a call that nobody asks pays nothing for them.
+"""
+
+from dataclasses import fields
+from decimal import Decimal
+
+from livekit_exporter.record import MessageAdded, Model, Record, Usage, UsageReported
+from livekit_exporter.turns import Conversation
+
+
+def add(left: Usage, right: Usage) -> Usage:
+    """Sum of two usages, quantity by quantity."""
+    return Usage(
+        **{
+            spec.name: getattr(left, spec.name) + getattr(right, spec.name)
+            for spec in fields(Usage)
+        }
+    )
+
+
+class Tally:
+    """Sums up the records of one session.  Used on the session's event loop only."""
+
+    def __init__(self) -> None:
+        self._conversation = Conversation()
+        self._turns = 0
+        self._reported: list[UsageReported] = []
+        self._summed = 0
+        self._usage: dict[Model, Usage] = {}
+        self._priced = 0
+        self._cost = Decimal(0)
+
+    def take(self, record: Record) -> None:
+        """Remember what a record says of usage and turns."""
+        if isinstance(record, UsageReported):
+            self._reported.append(record)
+        elif isinstance(record, MessageAdded) and self._conversation.hear(record):
+            self._turns += 1
+
+    @property
+    def turns(self) -> int:
+        """Turns answered so far."""
+        return self._turns
+
+    @property
+    def usage(self) -> dict[Model, Usage]:
+        """Usage so far, by model."""
+        for record in self._reported[self._summed :]:
+            model = Model(
+                stage=record.stage,
+                provider=record.provider,
+                model=record.model,
+                label=record.label,
+            )
+            self._usage[model] = add(self._usage.get(model, Usage()), record.usage)
+        self._summed = len(self._reported)
+        return dict(self._usage)
+
+    @property
+    def cost(self) -> Decimal:
+        """Priced cost so far in US dollars; usage without a price is not in it."""
+        # Here and not above: loading prices is for those who ask.
+        from livekit_exporter.prices import catalogue, pricing
+
+        prices = catalogue.load()
+        for record in self._reported[self._priced :]:
+            self._cost += pricing.price(
+                prices,
+                stage=record.stage,
+                provider=record.provider,
+                model=record.model,
+                label=record.label,
+                usage=record.usage,
+                at=record.at,
+                streamed=record.streamed,
+                connection=record.connection,
+            ).cost
+        self._priced = len(self._reported)
+        return self._cost

@@ -1,0 +1,70 @@
+"""Where agents and the sidecar meet: the data directory, its parts and their modes.
+
+A leaf on the standard library, because both sides must agree on it.  Modes follow
+the directory: private to its owner, or shared with one group where the directory
+carries the setgid bit, as Kubernetes' `fsGroup` sets it.
+"""
+
+import os
+import stat
+import sys
+from pathlib import Path
+from typing import Final
+
+ENVIRONMENT: Final = "LIVEKIT_EXPORTER_DATA_DIR"
+
+
+def default() -> Path:
+    """The platform's place for state that a program keeps between runs."""
+    home = Path.home()
+    if sys.platform == "darwin":
+        return home / "Library" / "Application Support" / "livekit-exporter"
+    base = os.environ.get("XDG_STATE_HOME")
+    return (Path(base) if base else home / ".local" / "state") / "livekit-exporter"
+
+
+def resolve(explicit: str | os.PathLike[str] | None = None) -> Path:
+    """The data directory in force: argument, then environment, then the default."""
+    chosen = explicit or os.environ.get(ENVIRONMENT)
+    return Path(chosen).expanduser().absolute() if chosen else default()
+
+
+def journals(root: Path) -> Path:
+    """Folder of the journals, one file per call."""
+    return root / "journal"
+
+
+def ledger(root: Path) -> Path:
+    """The embedded ledger."""
+    return root / "ledger.db"
+
+
+def lock(root: Path) -> Path:
+    """File that the one sidecar of this directory holds locked."""
+    return root / "sidecar.lock"
+
+
+def _shared(directory: Path) -> bool:
+    return bool(directory.stat().st_mode & stat.S_ISGID)
+
+
+def make(directory: Path) -> None:
+    """Create a directory and its parents; the mode follows the nearest one that exists.
+
+    Raises:
+        OSError: It cannot be created.
+    """
+    if directory.is_dir():
+        return
+    make(directory.parent)
+    shared = _shared(directory.parent)
+    try:
+        directory.mkdir()
+    except FileExistsError:
+        return
+    directory.chmod(0o2770 if shared else 0o700)
+
+
+def file_mode(directory: Path) -> int:
+    """Mode of a file in this directory: 0660 where a group shares it, else 0600."""
+    return 0o660 if _shared(directory) else 0o600

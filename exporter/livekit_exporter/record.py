@@ -1,0 +1,366 @@
+"""The records that an agent writes and the sidecar reads: facts, never prices.
+
+One record is one line of JSON in a journal (`docs/journal.md`).  This module is
+the format: the JSON Schema is generated from it, and the sidecar validates
+against it.  It imports the standard library only, because it is loaded into the
+process that carries the call.
+
+Times are Unix seconds (UTC).  Durations are seconds.  A quantity that LiveKit
+did not measure is `None`, never a sentinel; the names of the sentinels that were
+dropped on the way are in `rejected`.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from typing import ClassVar, Final, Literal, TypeAlias, get_args
+
+SCHEMA_VERSION: Final = 1
+
+MAX_LINE_BYTES: Final = 1024 * 1024
+"""Longest line that a reader accepts, newline included."""
+
+Stage: TypeAlias = Literal[
+    "stt",
+    "llm",
+    "tts",
+    "realtime",
+    "turn_detection",
+    "interruption",
+    "avatar",
+    "platform",
+    "custom",
+]
+
+# Read by pydantic in the sidecar: docstrings below a field become its
+# description in the schema, and a number that JSON cannot hold is refused.
+_VALIDATION: Final = {"use_attribute_docstrings": True, "allow_inf_nan": False}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """A provider's model that a session may use."""
+
+    __pydantic_config__: ClassVar = _VALIDATION
+
+    stage: Stage
+    provider: str
+    """As the plugin reports it: a host or a display name."""
+    model: str
+    label: str = ""
+    """Class path of the plugin, the only identification where a plugin says `unknown`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What a provider counted for one request, in the provider's own sums.
+
+    Parts are contained in their whole here, as providers report them;
+    `prices.pricing.token_buckets` takes them apart.
+    """
+
+    __pydantic_config__: ClassVar = _VALIDATION
+
+    input_tokens: int = 0
+    """All input tokens, cached and cache-written ones included."""
+    cached_input_tokens: int = 0
+    """Part of `input_tokens` that was read from a cache."""
+    cache_write_tokens: int = 0
+    """Part of `input_tokens` that was written to a cache."""
+    output_tokens: int = 0
+    """Output tokens as reported; some vendors leave thinking tokens out."""
+    total_tokens: int = 0
+    """The provider's own total; shows the thinking tokens that `output_tokens` lacks."""
+    input_audio_tokens: int = 0
+    """Part of `input_tokens`."""
+    input_image_tokens: int = 0
+    """Part of `input_tokens`."""
+    cached_audio_tokens: int = 0
+    """Part of `cached_input_tokens` and of `input_audio_tokens`."""
+    cached_image_tokens: int = 0
+    """Part of `cached_input_tokens` and of `input_image_tokens`."""
+    output_audio_tokens: int = 0
+    """Part of `output_tokens`."""
+    output_image_tokens: int = 0
+    """Part of `output_tokens`."""
+    characters: int = 0
+    """Unicode code points sent to speech synthesis."""
+    audio_seconds: float = 0.0
+    """Audio heard (STT) or made (TTS)."""
+    connection_seconds: float = 0.0
+    """Open session time, for models billed by it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionStarted:
+    """A call began.  The first record of its session."""
+
+    __pydantic_config__: ClassVar = _VALIDATION
+
+    kind: Literal["session_started"] = "session_started"
+    session: str
+    at: float
+    agent: str
+    user: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """The user's own dimensions, for example `tenant`."""
+    room: str | None = None
+    job: str | None = None
+    trace: str | None = None
+    """OpenTelemetry trace id, 32 hexadecimal digits, once it is known."""
+    host: str = ""
+    sdk: str = ""
+    """Version of livekit-agents."""
+    exporter: str = ""
+    """Version of the writer."""
+    models: tuple[Model, ...] = ()
+    """Models declared by the session, so that their series exist before they are used."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelsDeclared:
+    """A hand-off brought an agent, and with it perhaps models of its own."""
+
+    __pydantic_config__: ClassVar = _VALIDATION
+
+    kind: Literal["models_declared"] = "models_declared"
+    session: str
+    at: float
+    persona: str | None = None
+    trace: str | None = None
+    models: tuple[Model, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageReported:
+    """A provider request ended, or a stream reported usage so far since its last report."""
+
+    __pydantic_config__: ClassVar = _VALIDATION
+
+    kind: Literal["usage"] = "usage"
+    session: str
+    at: float
+    stage: Stage
+    provider: str
+    model: str
+    label: str = ""
+    """Class path of the plugin."""
+    request: str = ""
+    """The provider's request id."""
+    speech: str | None = None
+    """LiveKit's speech id: which reply this belongs to."""
+    persona: str | None = None
+    """Id of the agent that held the call when the request ended."""
+    trace: str | None = None
+    cancelled: bool = False
+    streamed: bool = False
+    """The usage of a stream so far, not of a whole request."""
+    connection: bool = False
+    """A connection was opened; no request, nothing to bill."""
+    usage: Usage = field(default_factory=Usage)
+    first_seconds: float | None = None
+    """Time to first token (LLM, realtime) or first byte (TTS)."""
+    request_seconds: float | None = None
+    """Length of the whole request."""
+    acquire_seconds: float | None = None
+    """Time to get a connection."""
+    tokens_per_second: float | None = None
+    """Output rate as LiveKit measured it."""
+    requests: int = 1
+    """Provider requests in this record; a batch where the framework counts in batches."""
+    rejected: tuple[str, ...] = ()
+    """Why measured values were left out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnCommitted:
+    """The end of the user's utterance was decided."""
+
+    __pydantic_config__: ClassVar = _VALIDATION
+
+    kind: Literal["turn_committed"] = "turn_committed"
+    session: str
+    at: float
+    provider: str = ""
+    """Of the turn detector, where there is one."""
+    model: str = ""
+    speech: str | None = None
+    persona: str | None = None
+    trace: str | None = None
+    eou_delay_seconds: float | None = None
+    transcription_delay_seconds: float | None = None
+    callback_seconds: float | None = None
+    """Time spent in the agent's `on_user_turn_completed`."""
+    rejected: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageAdded:
+    """A message entered the conversation; of its text only the length is kept."""
+
+    __pydantic_config__: ClassVar = _VALIDATION
+
+    kind: Literal["message"] = "message"
+    session: str
+    at: float
+    role: Literal["user", "assistant"]
+    message: str = ""
+    """LiveKit's item id."""
+    speech: str | None = None
+    persona: str | None = None
+    trace: str | None = None
+    characters: int = 0
+    interrupted: bool = False
+    measured: bool = True
+    """The SDK measures turn latency on messages; where it does not, the reader derives it."""
+    latency_seconds: float | None = None
+    """Silence that the caller heard, as measured by LiveKit (`e2e_latency`)."""
+    first_token_seconds: float | None = None
+    first_byte_seconds: float | None = None
+    requests: tuple[str, ...] = ()
+    """Provider request ids, which join a realtime reply to its usage."""
+    rejected: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestFailed:
+    """An attempt at a provider failed, whether or not it was repeated."""
+
+    __pydantic_config__: ClassVar = _VALIDATION
+
+    kind: Literal["request_failed"] = "request_failed"
+    session: str
+    at: float
+    stage: Stage
+    provider: str
+    model: str
+    label: str = ""
+    persona: str | None = None
+    trace: str | None = None
+    recoverable: bool = True
+    error: str = ""
+    """Class of the exception; its text may name people and stays in the process."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCalled:
+    """A function tool of the agent returned."""
+
+    __pydantic_config__: ClassVar = _VALIDATION
+
+    kind: Literal["tool_call"] = "tool_call"
+    session: str
+    at: float
+    tool: str
+    speech: str | None = None
+    persona: str | None = None
+    trace: str | None = None
+    failed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AvailabilityChanged:
+    """A fallback adapter took a provider out of service, or brought it back."""
+
+    __pydantic_config__: ClassVar = _VALIDATION
+
+    kind: Literal["availability"] = "availability"
+    session: str
+    at: float
+    stage: Stage
+    provider: str
+    model: str
+    label: str = ""
+    persona: str | None = None
+    trace: str | None = None
+    available: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionClosed:
+    """The call ended and said so."""
+
+    __pydantic_config__: ClassVar = _VALIDATION
+
+    kind: Literal["session_closed"] = "session_closed"
+    session: str
+    at: float
+    reason: str
+    """LiveKit's close reason."""
+    error: str = ""
+    """Class of the exception that ended the session."""
+    trace: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectorReport:
+    """What the collector itself lost or could not read since its last report."""
+
+    __pydantic_config__: ClassVar = _VALIDATION
+
+    kind: Literal["collector"] = "collector"
+    session: str
+    at: float
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    """Records that were not written, by reason."""
+    rejected: Mapping[str, int] = field(default_factory=dict)
+    """Events that were not understood, by reason."""
+
+
+Record: TypeAlias = (
+    SessionStarted
+    | ModelsDeclared
+    | UsageReported
+    | TurnCommitted
+    | MessageAdded
+    | RequestFailed
+    | ToolCalled
+    | AvailabilityChanged
+    | SessionClosed
+    | CollectorReport
+)
+
+
+def _named_defaults(
+    cls: type[Record | Usage | Model],
+) -> tuple[tuple[str, object], ...]:
+    named: list[tuple[str, object]] = []
+    for spec in fields(cls):
+        if spec.name == "kind":
+            named.append((spec.name, MISSING))
+        elif spec.default_factory is not MISSING:
+            named.append((spec.name, spec.default_factory()))
+        else:
+            named.append((spec.name, spec.default))
+    return tuple(named)
+
+
+_DEFAULTS: Final[Mapping[type, tuple[tuple[str, object], ...]]] = {
+    cls: _named_defaults(cls) for cls in (*get_args(Record), Usage, Model)
+}
+"""Field names of each class with the value that may be left out of the line."""
+
+
+def to_dict(item: Record | Usage | Model) -> dict[str, object]:
+    """JSON-ready mapping of a record; fields that hold their default are left out."""
+    filled: dict[str, object] = {}
+    for name, default in _DEFAULTS[type(item)]:
+        value = getattr(item, name)
+        if value == default:
+            continue
+        if isinstance(value, Usage):
+            value = to_dict(value)
+        elif isinstance(value, tuple):
+            value = [to_dict(part) if isinstance(part, Model) else part for part in value]
+        filled[name] = value
+    return filled
+
+
+def to_line(record: Record) -> bytes:
+    """One journal line, newline included.
+
+    Raises:
+        ValueError: A number is not finite.
+    """
+    body = {"v": SCHEMA_VERSION, **to_dict(record)}
+    return json.dumps(body, allow_nan=False, separators=(",", ":")).encode() + b"\n"
