@@ -1,0 +1,4 @@
+"""The room of the ledger: what was used and what it cost, row by row.
+
+Only this room knows the database.
+"""

@@ -1,0 +1,1 @@
+"""The process that reads journals, keeps the ledger and serves the metrics."""

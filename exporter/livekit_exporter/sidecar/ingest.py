@@ -1,0 +1,319 @@
+"""The sidecar's one loop: journals to ledger to page, a transaction at a time.
+
+Runs in a thread of its own.  Whatever fails, the disk or the database, is said once,
+counted, shown as the reason of `/-/ready`, and tried again; the journals keep what
+is not committed.
+"""
+
+import logging
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Final
+
+from livekit_exporter import contract, data_directory
+from livekit_exporter.ledger.rows import Batch, Position
+from livekit_exporter.ledger.store import Ledger, LedgerError
+from livekit_exporter.prices.catalogue import Catalogue
+from livekit_exporter.record import Record
+from livekit_exporter.sidecar.config import Config
+from livekit_exporter.sidecar.decode import RejectedError, decode
+from livekit_exporter.sidecar.gauges import Moment, gauges
+from livekit_exporter.sidecar.labels import LabelValues
+from livekit_exporter.sidecar.lock import Lock
+from livekit_exporter.sidecar.meter import Meter
+from livekit_exporter.sidecar.reader import Chunk, Reader
+from livekit_exporter.sidecar.registry import Registry, Staged
+from livekit_exporter.sidecar.spend import Spend
+
+_log = logging.getLogger("livekit_exporter")
+
+BATCH_RECORDS: Final = 5000
+"""Records of one transaction: few enough to see progress, enough to make commits cheap."""
+
+_LONGEST_PAUSE_SECONDS: Final = 10.0
+_ORPHANED_SECONDS: Final = 30.0
+_HOUSEKEEPING_SECONDS: Final = 3600.0
+_DAY_SECONDS: Final = 86400.0
+_STUCK_SECONDS: Final = 60.0
+
+
+@dataclass(slots=True)
+class _Open:
+    """What there is once the data directory could be opened."""
+
+    ledger: Ledger
+    reader: Reader
+    meter: Meter
+    spend: Spend
+    positions: dict[str, Position]
+    last_record_at: float | None
+    missing: dict[str, float] = field(default_factory=dict)
+    stale: bool = False
+
+
+class Ingest:
+    """Takes journals into the ledger and shows the result.
+
+    Args:
+        config: Settings.
+        catalogue: Prices in force.
+        registry: The page.
+    """
+
+    def __init__(self, config: Config, catalogue: Catalogue, registry: Registry) -> None:
+        self._config = config
+        self._catalogue = catalogue
+        self._registry = registry
+        self._lock: Lock | None = None
+        self._open: _Open | None = None
+        self._values = LabelValues(self._cap)
+        self._restored = False
+        self._problem: str | None = "the journals have not been read yet"
+        self._passed_at = time.monotonic()
+        self._errors = 0
+        self._commits: list[float] = []
+        self._swept_at = time.monotonic()
+        self._reloaded, self._reloaded_at = True, time.time()
+
+    def open(self) -> None:
+        """Take the data directory and read what the ledger knows.
+
+        Raises:
+            HeldError: Another sidecar serves the directory.
+            OSError: The directory cannot be used.
+            LedgerError: The ledger cannot be used.
+        """
+        config = self._config
+        if self._lock is None:
+            self._lock = Lock(config.data_dir)
+        if self._open is not None:
+            return
+        ledger = Ledger(data_directory.ledger(config.data_dir))
+        try:
+            if not self._restored:
+                self._registry.restore(ledger.series())
+                self._know_label_values()
+                self._restored = True
+            meter = Meter(ledger, self._catalogue, self._values, config.metrics.labels)
+            self._open = _Open(
+                ledger=ledger,
+                reader=Reader(data_directory.journals(config.data_dir)),
+                meter=meter,
+                spend=Spend(ledger, config.zone),
+                positions=ledger.positions(),
+                last_record_at=ledger.last_record_at(),
+            )
+        except LedgerError:
+            ledger.close()
+            raise
+
+    def listening(self, address: str) -> None:
+        """Write down where this sidecar listens, for whoever finds the directory taken."""
+        if self._lock is not None:
+            self._lock.tell(address)
+
+    def problem(self) -> str | None:
+        """Why the sidecar is not ready, `None` when it is."""
+        quiet = time.monotonic() - self._passed_at
+        if self._problem is None and quiet > _STUCK_SECONDS:
+            return f"the journals have not been read for {quiet:.0f} s"
+        return self._problem
+
+    def configure(self, config: Config) -> None:
+        """Take over the settings that may change while the sidecar runs."""
+        self._config = config
+        self._reloaded, self._reloaded_at = True, time.time()
+        opened = self._open
+        if opened is not None:
+            opened.spend = Spend(opened.ledger, config.zone)
+
+    def reload_failed(self) -> None:
+        """Show that the configuration could not be loaded; the old one stays in force."""
+        self._reloaded = False
+
+    @property
+    def config(self) -> Config:
+        """Settings in force."""
+        return self._config
+
+    @property
+    def ledger(self) -> Ledger | None:
+        """The ledger, once it is open."""
+        return None if self._open is None else self._open.ledger
+
+    def run(self, stop: threading.Event, drain_seconds: float) -> None:
+        """Work until `stop`, then take in what is there, for at most `drain_seconds`."""
+        pause = self._config.poll_seconds
+        while not stop.is_set():
+            if self.attempt():
+                pause = self._config.poll_seconds
+            else:
+                pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+            stop.wait(pause)
+        deadline = time.monotonic() + drain_seconds
+        while self.attempt() and self._behind() and time.monotonic() < deadline:
+            pass
+
+    def close(self) -> None:
+        """Release ledger and directory."""
+        if self._open is not None:
+            self._open.ledger.close()
+        if self._lock is not None:
+            self._lock.close()
+
+    def attempt(self) -> bool:
+        """Take in everything that is new; `False` when something failed that may pass."""
+        try:
+            self.open()
+            if self._open is not None:
+                self._pass(self._open)
+        except (LedgerError, OSError) as error:
+            self._failed(error)
+            return False
+        if self._problem is not None:
+            _log.info("ready: reading journals in %s", self._config.data_dir)
+        self._problem = None
+        self._passed_at = time.monotonic()
+        return True
+
+    def _failed(self, error: Exception) -> None:
+        problem = str(error)
+        if isinstance(error, OSError) and error.filename is not None:
+            problem = f"cannot use '{error.filename}': {error.strerror}"
+        if problem != self._problem:
+            _log.error("%s; the journals keep the records, trying again", problem)
+        self._problem = problem
+        if isinstance(error, LedgerError):
+            staged = self._registry.stage()
+            staged.inc(contract.LEDGER_ERRORS, ())
+            self._registry.publish(staged)
+            self._errors += 1
+        if self._open is not None:
+            self._open.stale = True
+            self._show(self._open)
+        else:
+            self._registry.show(gauges(self._moment(None), self._catalogue, time.time()))
+
+    def _pass(self, opened: _Open) -> None:
+        if opened.stale:
+            opened.meter.reload()
+            opened.positions = opened.ledger.positions()
+            opened.stale = False
+        opened.spend.follow(time.time())
+        opened.reader.scan()
+        batch, staged, taken = Batch(), self._registry.stage(), 0
+        for chunk in opened.reader.chunks(opened.positions):
+            taken += self._take(opened, chunk, batch, staged)
+            if taken >= BATCH_RECORDS:
+                self._commit(opened, batch, staged)
+                batch, staged, taken = Batch(), self._registry.stage(), 0
+        self._end_orphans(opened, batch, staged)
+        if batch.positions or batch.sessions:
+            self._commit(opened, batch, staged)
+        self._remove_finished(opened)
+        self._sweep(opened)
+        self._show(opened)
+
+    def _take(self, opened: _Open, chunk: Chunk, batch: Batch, staged: Staged) -> int:
+        for reason, count in chunk.rejected.items():
+            staged.inc(contract.RECORDS_REJECTED, (reason,), count)
+        for line in chunk.lines:
+            try:
+                record = decode(line)
+            except RejectedError as error:
+                staged.inc(contract.RECORDS_REJECTED, (error.reason,))
+                continue
+            opened.meter.take(chunk.journal, record, batch, staged)
+            self._newest(opened, record)
+        batch.positions[chunk.journal] = chunk.position
+        if chunk.ended:
+            opened.meter.end(chunk.journal, batch, staged)
+        return len(chunk.lines)
+
+    def _newest(self, opened: _Open, record: Record) -> None:
+        if opened.last_record_at is None or record.at > opened.last_record_at:
+            opened.last_record_at = record.at
+
+    def _end_orphans(self, opened: _Open, batch: Batch, staged: Staged) -> None:
+        """End the calls whose journal somebody took away."""
+        now = time.monotonic()
+        orphans = opened.meter.orphans(opened.reader.sizes)
+        opened.missing = {journal: opened.missing.get(journal, now) for journal in orphans}
+        for journal, since in opened.missing.items():
+            if now - since >= _ORPHANED_SECONDS:
+                opened.meter.end(journal, batch, staged)
+
+    def _commit(self, opened: _Open, batch: Batch, staged: Staged) -> None:
+        for seconds in self._commits:
+            staged.observe(contract.LEDGER_COMMIT, (), seconds)
+        if self._errors:
+            staged.born(contract.LEDGER_ERRORS, ())
+        now = time.time()
+        batch.series = [
+            self._registry.row(family, labels, value, now)
+            for family, touched in staged.touched.items()
+            for labels, value in touched.items()
+        ]
+        begun = time.monotonic()
+        opened.ledger.commit(batch)
+        # Observed with the next batch: a transaction cannot hold its own duration.
+        self._commits = [time.monotonic() - begun]
+        self._errors = 0
+        opened.positions.update(batch.positions)
+        self._registry.publish(staged)
+        for row in batch.usage:
+            cost = row["cost_usd"]
+            if isinstance(cost, float):
+                opened.spend.add(float(str(row["at"])), str(row["agent"]), cost)
+
+    def _remove_finished(self, opened: _Open) -> None:
+        for name in list(opened.reader.sizes):
+            position = opened.positions.get(name)
+            if position is not None and position.finished_at is not None:
+                opened.reader.remove(name)
+
+    def _sweep(self, opened: _Open) -> None:
+        """Once an hour: series that nothing touched for long leave page and ledger."""
+        if time.monotonic() - self._swept_at < _HOUSEKEEPING_SECONDS:
+            return
+        self._swept_at = time.monotonic()
+        now = time.time()
+        idle = self._config.metrics.idle_days * _DAY_SECONDS
+        self._registry.drop(opened.ledger.forget(series_before=now - idle, now=now))
+
+    def _behind(self) -> bool:
+        return self._open is not None and self._open.reader.lag(self._open.positions) > 0
+
+    def _show(self, opened: _Open) -> None:
+        self._registry.show(gauges(self._moment(opened), self._catalogue, time.time()))
+
+    def _moment(self, opened: _Open | None) -> Moment:
+        budget = self._config.budget
+        budgets = {"day": budget.day_usd, "month": budget.month_usd}
+        allowed = {period: usd for period, usd in budgets.items() if usd is not None}
+        if opened is None:
+            return Moment(budgets=allowed, reloaded=self._reloaded, reloaded_at=self._reloaded_at)
+        return Moment(
+            agents=frozenset(labels[0] for labels in self._registry.series(contract.SESSIONS)),
+            active=opened.meter.active(),
+            spend={period: opened.spend.of(period) for period in ("day", "month")},
+            budgets=allowed,
+            models=frozenset(labels[1:4] for labels in self._registry.series(contract.COST)),
+            journal_files=len(opened.reader.sizes),
+            lag_bytes=opened.reader.lag(opened.positions),
+            ledger_bytes=opened.ledger.size_bytes(),
+            last_record_at=opened.last_record_at,
+            reloaded=self._reloaded,
+            reloaded_at=self._reloaded_at,
+        )
+
+    def _cap(self, label: str) -> int:
+        return self._config.metrics.cap(label)
+
+    def _know_label_values(self) -> None:
+        for family in contract.FAMILIES:
+            names = self._registry.label_names(family)
+            for labels in self._registry.series(family):
+                for name, value in zip(names, labels, strict=True):
+                    self._values.know(name, (value,))

@@ -1,0 +1,74 @@
+"""One sidecar to a data directory: two would each count half, or all twice."""
+
+import fcntl
+import json
+import os
+import platform
+from datetime import UTC, datetime
+from pathlib import Path
+
+from livekit_exporter import data_directory
+
+
+class HeldError(Exception):
+    """Another sidecar serves this data directory; the message says which."""
+
+
+class Lock:
+    """Holds a data directory for as long as this process lives.
+
+    Args:
+        root: The data directory; made when it is missing.
+
+    Raises:
+        HeldError: Another process holds it.
+        OSError: The lock file cannot be made.
+    """
+
+    def __init__(self, root: Path) -> None:
+        data_directory.make(root)
+        self._path = data_directory.lock(root)
+        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = _holder(self._path)
+            os.close(self._descriptor)
+            raise HeldError(
+                f"data directory '{root}' is served by {holder}; stop that one or choose"
+                " another directory with --data-dir"
+            ) from None
+        try:
+            os.fchmod(self._descriptor, data_directory.file_mode(root))
+            self.tell("")
+        except OSError:
+            os.close(self._descriptor)
+            raise
+
+    def tell(self, address: str) -> None:
+        """Write down who holds the directory and where it listens.
+
+        Raises:
+            OSError: The file cannot be written.
+        """
+        said = {
+            "pid": os.getpid(),
+            "host": platform.node(),
+            "since": datetime.now(UTC).isoformat(timespec="seconds"),
+            "address": address,
+        }
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, json.dumps(said).encode() + b"\n", 0)
+
+    def close(self) -> None:
+        """Let go."""
+        os.close(self._descriptor)
+
+
+def _holder(path: Path) -> str:
+    try:
+        said = json.loads(path.read_text())
+        address = f", listening on {said['address']}" if said["address"] else ""
+        return f"process {said['pid']} on host '{said['host']}' since {said['since']}{address}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another sidecar"

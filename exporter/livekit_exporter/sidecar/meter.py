@@ -1,0 +1,565 @@
+"""What a record means: rows for the ledger, increments and observations for the page.
+
+Pure in the sense that matters: it reads no clock and no file, and changes nothing but
+the batch, the staged values, and the rows of the calls that are going on.  Those are
+read from the ledger at start and after a failed commit, so that a batch that did not
+become durable leaves no trace.
+"""
+
+import json
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Final, Protocol
+
+from livekit_exporter import contract
+from livekit_exporter.contract import Family, Kind
+from livekit_exporter.ledger.rows import Batch, SessionRow, TurnRow
+from livekit_exporter.ledger.schema import QUANTITIES
+from livekit_exporter.ledger.store import DAILY_SUMS, utc_day
+from livekit_exporter.prices import pricing
+from livekit_exporter.prices.catalogue import Catalogue
+from livekit_exporter.record import (
+    AvailabilityChanged,
+    CollectorReport,
+    MessageAdded,
+    Model,
+    ModelsDeclared,
+    Record,
+    RequestFailed,
+    SessionClosed,
+    SessionStarted,
+    ToolCalled,
+    TurnCommitted,
+    UsageReported,
+)
+from livekit_exporter.sidecar.labels import LabelValues
+from livekit_exporter.sidecar.registry import Labels, Staged, exemplar
+from livekit_exporter.turns import Conversation
+
+_TURNS_AT_HAND: Final = 8
+"""Turns of a call that are kept in memory; older ones are read back when a record names them."""
+
+_ENDED_AT_HAND: Final = 256
+
+_AGENT_FAMILIES: Final = tuple(
+    family
+    for family in contract.FAMILIES
+    if family.labels == ("agent",) and family.kind is not Kind.GAUGE
+)
+_QUANTITIES: Final = tuple(name for name, _ in QUANTITIES)
+_FIRST_FAMILIES: Final = {
+    "llm": contract.LLM_TTFT,
+    "tts": contract.TTS_TTFB,
+    "realtime": contract.REALTIME_TTFT,
+}
+
+
+class Archive(Protocol):
+    """Where rows are found that are not in memory."""
+
+    def open_sessions(self) -> list[SessionRow]:
+        """Calls that have not ended."""
+        ...
+
+    def session(self, session: str) -> SessionRow | None:
+        """One call."""
+        ...
+
+    def turn(self, session: str, speech: str) -> TurnRow | None:
+        """One turn."""
+        ...
+
+
+class Meter:
+    """Takes records in, in the order of their journal.
+
+    Args:
+        archive: The ledger, to read from.
+        catalogue: Prices in force.
+        values: Which label values may appear.
+        extra_labels: The operator's label names.
+    """
+
+    def __init__(
+        self, archive: Archive, catalogue: Catalogue, values: LabelValues, extra_labels: Labels
+    ) -> None:
+        self._archive = archive
+        self._catalogue = catalogue
+        self._values = values
+        self._extra_labels = extra_labels
+        self._open: dict[str, SessionRow] = {}
+        self._ended: OrderedDict[str, SessionRow] = OrderedDict()
+        self._turns: dict[str, OrderedDict[str, TurnRow]] = {}
+        self._extras: dict[str, Labels] = {}
+        # Cleaning up a name costs as much as pricing a request; names are few.
+        self._provider = lru_cache(maxsize=1024)(catalogue.provider)
+        self.reload()
+
+    def reload(self) -> None:
+        """Read the calls that are going on from the ledger, and forget what was not committed."""
+        self._open = {row.session: row for row in self._archive.open_sessions()}
+        self._ended.clear()
+        self._turns.clear()
+        self._extras.clear()
+
+    def active(self) -> dict[str, int]:
+        """Calls going on by agent, as a label value."""
+        counted: dict[str, int] = {}
+        for row in self._open.values():
+            if row.closed_at is None:
+                counted[row.agent] = counted.get(row.agent, 0) + 1
+        return counted
+
+    def orphans(self, journals: Iterable[str]) -> list[str]:
+        """Journals of calls going on that are not among those that exist."""
+        return sorted({row.journal for row in self._open.values()} - set(journals))
+
+    def take(self, journal: str, record: Record, batch: Batch, staged: Staged) -> None:
+        """Take in one record."""
+        staged.inc(contract.RECORDS, (record.kind,))
+        if isinstance(record, CollectorReport):
+            self._report(record, staged)
+            return
+        row = self._row(journal, record, staged)
+        row.last_at = max(row.last_at, record.at)
+        row.trace = record.trace or row.trace
+        batch.sessions[row.session] = row
+        self._read(row, record, batch, staged)
+
+    def _read(self, row: SessionRow, record: Record, batch: Batch, staged: Staged) -> None:
+        match record:
+            case UsageReported():
+                self._usage(row, record, batch, staged)
+            case MessageAdded():
+                self._message(row, record, batch, staged)
+            case TurnCommitted():
+                self._committed(row, record, batch, staged)
+            case RequestFailed():
+                self._failed(row, record, batch, staged)
+            case ToolCalled():
+                self._tool(row, record, batch, staged)
+            case AvailabilityChanged(available=False):
+                staged.inc(contract.FALLBACKS, self._request_labels(row, record, staged))
+            case SessionStarted() | ModelsDeclared():
+                self._declare(row, record.models, staged)
+            case SessionClosed():
+                row.closed_at = record.at
+                row.reason = record.reason
+                row.error = record.error
+
+    def end(self, journal: str, batch: Batch, staged: Staged) -> None:
+        """End the calls of a journal that is read to its end and has no writer."""
+        for row in [row for row in self._open.values() if row.journal == journal]:
+            self._settle(row, staged)
+            row.ended = True
+            row.reason = row.reason or "lost"
+            row.closed_at = row.closed_at or row.last_at
+            labels = self._agent_labels(row, staged)
+            extra = self._extra(row, staged)
+            reason = self._values.admit("reason", row.reason, staged)
+            staged.inc(contract.SESSIONS_CLOSED, (labels[0], reason, *extra))
+            if row.closed_at < row.started_at:
+                staged.inc(contract.SAMPLES_REJECTED, ("negative",))
+            else:
+                staged.observe(contract.SESSION_SECONDS, labels, row.closed_at - row.started_at)
+            staged.observe(contract.SESSION_COST, labels, row.cost_usd)
+            batch.sessions[row.session] = row
+            del self._open[row.session]
+            self._turns.pop(row.session, None)
+            self._extras.pop(row.session, None)
+            self._remember(row)
+
+    def _remember(self, row: SessionRow) -> None:
+        self._ended[row.session] = row
+        if len(self._ended) > _ENDED_AT_HAND:
+            self._ended.popitem(last=False)
+
+    def _row(self, journal: str, record: Record, staged: Staged) -> SessionRow:
+        """The call that a record belongs to; a new one when nobody has heard of it."""
+        row = self._open.get(record.session) or self._ended.get(record.session)
+        if row is None:
+            row = self._archive.session(record.session)
+            if row is not None:
+                self._remember(row)
+        if row is None:
+            row = _new_row(journal, record)
+            self._open[row.session] = row
+            labels = self._agent_labels(row, staged)
+            for family in _AGENT_FAMILIES:
+                staged.born(family, labels)
+            for reason in contract.CLOSE_REASONS:
+                closed = (labels[0], reason, *self._extra(row, staged))
+                staged.born(contract.SESSIONS_CLOSED, closed)
+            staged.inc(contract.SESSIONS, labels)
+        elif isinstance(record, SessionStarted):
+            # The session's first file was deleted under its writer, and this is the second.
+            row.journal = journal
+        return row
+
+    def _report(self, report: CollectorReport, staged: Staged) -> None:
+        for reason, count in report.dropped.items():
+            if count > 0:
+                value = self._values.admit("reason", reason, staged)
+                staged.inc(contract.RECORDS_DROPPED, (value,), count)
+        for reason, count in report.rejected.items():
+            if count > 0:
+                value = self._values.admit("reason", reason, staged)
+                staged.inc(contract.RECORDS_REJECTED, (value,), count)
+
+    def _declare(self, row: SessionRow, models: Iterable[Model], staged: Staged) -> None:
+        extra = self._extra(row, staged)
+        for model in models:
+            base = self._base_labels(row, model, staged)
+            for family in contract.FAMILIES:
+                if model.stage in family.born:
+                    staged.born(family, (*_project(family, base), *extra))
+            for part in contract.TOKEN_PARTS.get(model.stage, ()):
+                staged.born(contract.TOKENS, (*base, *part, *extra))
+            if model.stage == "stt":
+                row.stt_provider, row.stt_model = base[2], base[3]
+
+    def _usage(self, row: SessionRow, record: UsageReported, batch: Batch, staged: Staged) -> None:
+        base = self._base_labels(row, record, staged)
+        labels = (*base, *self._extra(row, staged))
+        usage = record.usage
+        quote = pricing.price(
+            self._catalogue,
+            stage=record.stage,
+            provider=record.provider,
+            model=record.model,
+            label=record.label,
+            usage=usage,
+            at=record.at,
+            streamed=record.streamed,
+            connection=record.connection,
+        )
+        cost = float(quote.cost)
+        unpriced = max(record.requests, 1) if quote.status == "unpriced" else 0
+        if record.requests:
+            staged.inc(contract.REQUESTS, labels, record.requests)
+        if quote.status == "priced":
+            staged.inc(contract.COST, labels, cost)
+        if unpriced:
+            staged.inc(contract.UNPRICED_REQUESTS, labels, unpriced)
+            row.unpriced_requests += unpriced
+        if record.cancelled:
+            staged.inc(contract.REQUESTS_CANCELLED, labels)
+        self._quantities(row, record, base, staged)
+        self._waits(row, record, base, staged)
+        if record.stage == "stt" and not record.connection:
+            row.stt_provider, row.stt_model = base[2], base[3]
+        row.cost_usd += cost
+        self._assign(row, record, cost, batch)
+        provider = self._provider(record.provider, record.label)
+        batch.usage.append(
+            {
+                "session": row.session,
+                "at": record.at,
+                "agent": row.agent,
+                "speech": record.speech,
+                "persona": record.persona,
+                "stage": record.stage,
+                "provider": provider,
+                "model": record.model,
+                "reported_provider": record.provider,
+                "label": record.label,
+                "request": record.request,
+                "requests": record.requests,
+                "cancelled": record.cancelled,
+                "streamed": record.streamed,
+                "connection": record.connection,
+                **{name: getattr(usage, name) for name in _QUANTITIES},
+                "first_seconds": record.first_seconds,
+                "request_seconds": record.request_seconds,
+                "status": quote.status,
+                "cost_usd": None if quote.status == "unpriced" else cost,
+                "price": quote.price_id,
+                "prices_version": self._catalogue.version,
+            }
+        )
+        sums = batch.daily.setdefault(
+            (utc_day(record.at), row.agent, record.stage, provider, record.model),
+            [0] * len(DAILY_SUMS),
+        )
+        for index, amount in enumerate(
+            (
+                record.requests,
+                unpriced,
+                usage.input_tokens,
+                usage.output_tokens,
+                usage.characters,
+                usage.audio_seconds,
+                usage.connection_seconds,
+                cost,
+            )
+        ):
+            sums[index] += amount
+
+    def _quantities(
+        self, row: SessionRow, record: UsageReported, base: Labels, staged: Staged
+    ) -> None:
+        extra = self._extra(row, staged)
+        usage = record.usage
+        if usage.total_tokens or usage.input_tokens or usage.output_tokens:
+            for part, tokens in pricing.token_buckets(usage).items():
+                if tokens:
+                    staged.inc(contract.TOKENS, (*base, *part, *extra), tokens)
+        for family, amount in (
+            (contract.CHARACTERS, usage.characters),
+            (contract.AUDIO_SECONDS, usage.audio_seconds),
+            (contract.CONNECTION_SECONDS, usage.connection_seconds),
+        ):
+            if amount:
+                staged.inc(family, (*base, *extra), amount)
+
+    def _waits(self, row: SessionRow, record: UsageReported, base: Labels, staged: Staged) -> None:
+        self._count_rejected(record.rejected, staged)
+        extra = self._extra(row, staged)
+        first = _FIRST_FAMILIES.get(record.stage)
+        for family, seconds in (
+            (first, record.first_seconds),
+            (contract.REQUEST_SECONDS, record.request_seconds),
+            (contract.CONNECTION_ACQUIRE, record.acquire_seconds),
+        ):
+            if family is not None:
+                labels = (*_project(family, base), *extra)
+                self._wait(row, family, labels, seconds, record.at, staged)
+        if record.tokens_per_second is not None and record.tokens_per_second > 0:
+            labels = (*_project(contract.TOKENS_PER_SECOND, base), *extra)
+            staged.observe(contract.TOKENS_PER_SECOND, labels, record.tokens_per_second)
+
+    def _assign(self, row: SessionRow, record: UsageReported, cost: float, batch: Batch) -> None:
+        """Give the cost to the reply that caused it, or keep it for the next answer."""
+        if record.speech is None:
+            row.unassigned_usd += cost
+            return
+        turn = self._turn(row, record.speech, record.at, batch)
+        turn.cost_usd += cost
+        turn.persona = record.persona or turn.persona
+        if record.stage in ("llm", "realtime") and turn.first_token_seconds is None:
+            turn.first_token_seconds = record.first_seconds
+        elif record.stage == "tts" and turn.first_byte_seconds is None:
+            turn.first_byte_seconds = record.first_seconds
+
+    def _message(self, row: SessionRow, record: MessageAdded, batch: Batch, staged: Staged) -> None:
+        self._count_rejected(record.rejected, staged)
+        labels = self._agent_labels(row, staged)
+        before = row.answered
+        speech = record.speech or f"turn-{row.turns + 1}"
+        conversation = Conversation(row.waiting, row.answered)
+        answers = conversation.hear(record)
+        if record.role == "user":
+            row.waiting = conversation.waiting
+            return
+        turn = self._turn(row, speech, record.at, batch)
+        turn.persona = record.persona or turn.persona
+        turn.characters += record.characters
+        if answers:
+            if before is not None:
+                self._settle(row, staged)
+            row.waiting, row.answered = conversation.waiting, speech
+            row.turns += 1
+            turn.answered = True
+            turn.cost_usd += row.unassigned_usd
+            row.unassigned_usd = 0.0
+            staged.inc(contract.TURNS, labels)
+            self._turn_latency(row, turn, record, labels, staged)
+        if record.interrupted and turn.answered and not turn.interrupted:
+            turn.interrupted = True
+            row.interrupted += 1
+            staged.inc(contract.TURNS_INTERRUPTED, labels)
+
+    def _turn_latency(
+        self,
+        row: SessionRow,
+        turn: TurnRow,
+        record: MessageAdded,
+        labels: Labels,
+        staged: Staged,
+    ) -> None:
+        seconds = record.latency_seconds
+        if seconds is None and not record.measured:
+            parts = (turn.eou_delay_seconds, turn.first_token_seconds, turn.first_byte_seconds)
+            known = [part for part in parts if part is not None]
+            seconds = sum(known) if len(known) == len(parts) else None
+            turn.derived = seconds is not None
+        turn.latency_seconds = self._wait(
+            row, contract.TURN_LATENCY, labels, seconds, record.at, staged
+        )
+
+    def _committed(
+        self, row: SessionRow, record: TurnCommitted, batch: Batch, staged: Staged
+    ) -> None:
+        self._count_rejected(record.rejected, staged)
+        extra = self._extra(row, staged)
+        agent = self._agent_labels(row, staged)
+        detector = (
+            self._values.admit("provider", record.provider, staged),
+            self._values.admit("model", record.model, staged),
+        )
+        transcriber = (row.stt_provider or contract.UNKNOWN, row.stt_model or contract.UNKNOWN)
+        eou = self._wait(
+            row,
+            contract.EOU_DELAY,
+            (agent[0], *detector, *extra),
+            record.eou_delay_seconds,
+            record.at,
+            staged,
+        )
+        transcription = self._wait(
+            row,
+            contract.TRANSCRIPTION_DELAY,
+            (agent[0], *transcriber, *extra),
+            record.transcription_delay_seconds,
+            record.at,
+            staged,
+        )
+        callback = self._wait(
+            row, contract.TURN_CALLBACK, agent, record.callback_seconds, record.at, staged
+        )
+        if record.speech is not None:
+            turn = self._turn(row, record.speech, record.at, batch)
+            turn.persona = record.persona or turn.persona
+            turn.eou_delay_seconds = eou
+            turn.transcription_delay_seconds = transcription
+            turn.callback_seconds = callback
+
+    def _failed(self, row: SessionRow, record: RequestFailed, batch: Batch, staged: Staged) -> None:
+        labels = self._request_labels(row, record, staged)
+        staged.inc(contract.REQUESTS, labels)
+        staged.inc(contract.REQUEST_ERRORS, labels)
+        batch.failures.append(
+            {
+                "session": row.session,
+                "at": record.at,
+                "agent": row.agent,
+                "persona": record.persona,
+                "stage": record.stage,
+                "provider": self._provider(record.provider, record.label),
+                "model": record.model,
+                "recoverable": record.recoverable,
+                "error": record.error,
+            }
+        )
+
+    def _tool(self, row: SessionRow, record: ToolCalled, batch: Batch, staged: Staged) -> None:
+        agent = self._agent_labels(row, staged)[0]
+        tool = self._values.admit("tool", record.tool, staged)
+        labels = (agent, tool, *self._extra(row, staged))
+        staged.inc(contract.TOOL_CALLS, labels)
+        staged.inc(contract.TOOL_ERRORS, labels, 1 if record.failed else 0)
+        if record.speech is not None:
+            self._turn(row, record.speech, record.at, batch).tool_calls += 1
+
+    def _settle(self, row: SessionRow, staged: Staged) -> None:
+        """The last answer costs no more: another one begins, or the call is over."""
+        if row.answered is None:
+            return
+        turn = self._held(row.session, row.answered)
+        if turn is not None:
+            labels = self._agent_labels(row, staged)
+            staged.observe(contract.TURN_COST, labels, turn.cost_usd)
+
+    def _held(self, session: str, speech: str) -> TurnRow | None:
+        turns = self._turns.setdefault(session, OrderedDict())
+        turn = turns.get(speech)
+        if turn is None:
+            turn = self._archive.turn(session, speech)
+            if turn is not None:
+                turns[speech] = turn
+        return turn
+
+    def _turn(self, row: SessionRow, speech: str, at: float, batch: Batch) -> TurnRow:
+        """The row of a speech, to be written with the batch."""
+        # A row that left memory within this batch is newer there than in the ledger.
+        turn = batch.turns.get((row.session, speech)) or self._held(row.session, speech)
+        turn = turn or TurnRow(session=row.session, speech=speech, at=at)
+        turns = self._turns.setdefault(row.session, OrderedDict())
+        turns[speech] = turn
+        if len(turns) > _TURNS_AT_HAND:
+            turns.popitem(last=False)
+        batch.turns[row.session, speech] = turn
+        return turn
+
+    def _wait(
+        self,
+        row: SessionRow,
+        family: Family,
+        labels: Labels,
+        seconds: float | None,
+        at: float,
+        staged: Staged,
+    ) -> float | None:
+        """Observe a latency and return it; what is none is counted instead."""
+        if seconds is None:
+            return None
+        if not 0 <= seconds <= contract.LONGEST_LATENCY_SECONDS:
+            reason = "negative" if seconds < 0 else "too_long"
+            staged.inc(contract.SAMPLES_REJECTED, (reason,))
+            return None
+        staged.observe(family, labels, seconds, exemplar(seconds, at, row.session, row.trace))
+        return seconds
+
+    def _count_rejected(self, reasons: Iterable[str], staged: Staged) -> None:
+        for reason in reasons:
+            value = self._values.admit("reason", reason, staged)
+            staged.inc(contract.SAMPLES_REJECTED, (value,))
+
+    def _agent_labels(self, row: SessionRow, staged: Staged) -> Labels:
+        return (self._values.admit("agent", row.agent, staged), *self._extra(row, staged))
+
+    def _base_labels(
+        self,
+        row: SessionRow,
+        source: Model | UsageReported | RequestFailed | AvailabilityChanged,
+        staged: Staged,
+    ) -> Labels:
+        """Agent, stage, provider and model as label values."""
+        provider = self._provider(source.provider, source.label)
+        return (
+            self._values.admit("agent", row.agent, staged),
+            source.stage,
+            self._values.admit("provider", provider, staged),
+            self._values.admit("model", source.model, staged),
+        )
+
+    def _request_labels(
+        self, row: SessionRow, source: RequestFailed | AvailabilityChanged, staged: Staged
+    ) -> Labels:
+        return (*self._base_labels(row, source, staged), *self._extra(row, staged))
+
+    def _extra(self, row: SessionRow, staged: Staged) -> Labels:
+        """Values of the operator's labels for a call."""
+        if not self._extra_labels:
+            return ()
+        extra = self._extras.get(row.session)
+        if extra is None:
+            known: Mapping[str, str] = json.loads(row.labels)
+            extra = self._extras[row.session] = tuple(
+                self._values.admit(name, known.get(name), staged) for name in self._extra_labels
+            )
+        return extra
+
+
+def _new_row(journal: str, record: Record) -> SessionRow:
+    row = SessionRow(
+        session=record.session,
+        journal=journal,
+        agent=contract.UNKNOWN,
+        started_at=record.at,
+        last_at=record.at,
+    )
+    if isinstance(record, SessionStarted):
+        row.agent = record.agent or contract.UNKNOWN
+        row.user = record.user
+        row.labels = json.dumps(dict(record.labels), sort_keys=True)
+        row.room, row.job, row.host = record.room, record.job, record.host
+        row.sdk, row.exporter = record.sdk, record.exporter
+    return row
+
+
+def _project(family: Family, base: Labels) -> Labels:
+    """Agent, stage, provider and model, less what a family does not have."""
+    named = dict(zip(("agent", "stage", "provider", "model"), base, strict=True))
+    return tuple(named[name] for name in family.labels)
