@@ -252,6 +252,7 @@ class _Subscription:
         self._session = session
         self._call = call
         self._journal = journal
+        self._agent: object = None
         self._persona: str | None = None
         self._speeches: OrderedDict[str, None] = OrderedDict()
         self._listened: list[tuple[_Emitter, str, _Handler]] = []
@@ -337,11 +338,30 @@ class _Subscription:
             self._read("conversation_item_added", event)
 
     def _on_handoff(self, item: object) -> None:
+        self._follow_agent()
         persona = getattr(item, "new_agent_id", None)
-        self._persona = persona[: normalize.LONGEST_TEXT] if isinstance(persona, str) else None
+        if isinstance(persona, str):
+            self._persona = persona[: normalize.LONGEST_TEXT]
+
+    def _on_speech(self, event: object) -> None:
+        speech = getattr(getattr(event, "speech_handle", None), "id", None)
+        if isinstance(speech, str):
+            self._speeches[speech] = None
+            if len(self._speeches) > _RECENT:
+                self._speeches.popitem(last=False)
+        # Before 1.3.1 a hand-off adds nothing to the conversation.
+        self._follow_agent()
+
+    def _follow_agent(self) -> None:
+        """Notice that another agent holds the call, perhaps with components of its own."""
         agent: object = None
-        with suppress(RuntimeError):  # no agent runs
+        with suppress(RuntimeError):  # none does
             agent = self._session.current_agent
+        if agent is None or agent is self._agent:
+            return
+        self._agent = agent
+        name = getattr(agent, "id", None) or type(agent).__name__
+        self._persona = str(name)[: normalize.LONGEST_TEXT]
         self._listen_to_components(agent)
         moment = self._moment()
         self._call.put(
@@ -353,13 +373,6 @@ class _Subscription:
                 models=self.declared(agent),
             )
         )
-
-    def _on_speech(self, event: object) -> None:
-        speech = getattr(getattr(event, "speech_handle", None), "id", None)
-        if isinstance(speech, str):
-            self._speeches[speech] = None
-            if len(self._speeches) > _RECENT:
-                self._speeches.popitem(last=False)
 
     def _on_close(self, event: object) -> None:
         self._read("close", event)
