@@ -1,0 +1,67 @@
+"""The shape of `compiled.json`: checked prices, as text in the units of the vendors' pages."""
+
+from typing import Final, NotRequired, TypeAlias, TypedDict
+
+from livekit_exporter.prices.units import Basis, Kind
+from livekit_exporter.record import Stage
+
+FILE_NAME: Final = "compiled.json"
+
+PerMillion: TypeAlias = dict[Kind, str]
+"""USD per million tokens, by kind, as decimal text."""
+
+
+class CompiledTier(TypedDict):
+    """Token prices for requests with more than `over` input tokens."""
+
+    over: NotRequired[int]
+    per_1m: PerMillion
+    audio_per_1m: NotRequired[PerMillion]
+    image_per_1m: NotRequired[PerMillion]
+
+
+class CompiledBlock(TypedDict):
+    """What is charged from `valid_from` on: tiers for tokens, else `usd` for `per` units."""
+
+    valid_from: NotRequired[str]
+    source: str
+    checked: str
+    tiers: NotRequired[list[CompiledTier]]
+    usd: NotRequired[str]
+    per: NotRequired[int]
+
+
+class CompiledTariff(TypedDict):
+    """A billing basis and its dated prices, oldest first."""
+
+    basis: Basis
+    prices: list[CompiledBlock]
+
+
+class CompiledEntry(CompiledTariff):
+    """One priced thing of one provider."""
+
+    id: str
+    stage: Stage
+    match: list[str]
+    fallback: NotRequired[CompiledTariff]
+    min_seconds_per_request: NotRequired[str]
+    round_up_seconds: NotRequired[int]
+
+
+class CompiledProvider(TypedDict):
+    """How events call a provider, and its entries for models that plugins do not name."""
+
+    hosts: NotRequired[list[str]]
+    names: NotRequired[list[str]]
+    labels: NotRequired[list[str]]
+    defaults: NotRequired[dict[Stage, str]]
+
+
+class CompiledCatalogue(TypedDict):
+    """The whole file."""
+
+    schema: int
+    version: str
+    providers: dict[str, CompiledProvider]
+    entries: list[CompiledEntry]
