@@ -5,12 +5,22 @@ language, or a disk that lost its mind.  Whatever passes here can be stored.
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import fields
+from operator import attrgetter
 from typing import Annotated, Final
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from livekit_exporter.record import SCHEMA_VERSION, Record, SessionStarted, Usage, UsageReported
+from livekit_exporter.record import (
+    SCHEMA_VERSION,
+    CollectorReport,
+    MessageAdded,
+    Record,
+    SessionStarted,
+    Usage,
+    UsageReported,
+)
 
 LARGEST_QUANTITY: Final = 1e12
 """More tokens, characters or seconds than this is no usage of one request."""
@@ -24,7 +34,7 @@ _LONGEST_TEXT: Final = 1024
 _records: TypeAdapter[Record] = TypeAdapter(Annotated[Record, Field(discriminator="kind")])
 _version: Final = re.compile(rb'^\s*\{.*?"v"\s*:\s*(-?\d+)', re.DOTALL)
 _current: Final = b'{"v":%d,' % SCHEMA_VERSION
-_quantities: Final = tuple(spec.name for spec in fields(Usage))
+_quantities: Final = attrgetter(*(spec.name for spec in fields(Usage)))
 
 
 class RejectedError(Exception):
@@ -72,19 +82,26 @@ def _check(record: Record, line: bytes) -> None:
     """
     if not EARLIEST <= record.at <= LATEST or not record.session:
         raise RejectedError("out_of_range")
-    if isinstance(record, UsageReported):
-        if not 0 <= record.requests <= LARGEST_QUANTITY:
+    for quantity in _counted(record):
+        if not 0 <= quantity <= LARGEST_QUANTITY:
             raise RejectedError("out_of_range")
-        usage = record.usage
-        for name in _quantities:
-            if not 0 <= getattr(usage, name) <= LARGEST_QUANTITY:
-                raise RejectedError("out_of_range")
     # PostgreSQL has no NUL, and one text must not fill the page.  Both are rare, so the
     # line as a whole says whether a closer look is needed.
     if b"\\u0000" in line:
         raise RejectedError("invalid")
     if len(line) > _LONGEST_TEXT and not isinstance(record, SessionStarted):
         _check_texts(record)
+
+
+def _counted(record: Record) -> Iterable[float]:
+    """Every number of a record that is stored or added up without a check of its own."""
+    if isinstance(record, UsageReported):
+        return (record.requests, *_quantities(record.usage))
+    if isinstance(record, MessageAdded):
+        return (record.characters,)
+    if isinstance(record, CollectorReport):
+        return (*record.dropped.values(), *record.rejected.values())
+    return ()
 
 
 def _check_texts(record: Record) -> None:

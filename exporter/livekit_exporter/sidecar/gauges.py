@@ -34,7 +34,7 @@ class Moment:
     """
 
     agents: frozenset[str] = frozenset()
-    active: Mapping[str, int] = field(default_factory=dict)
+    active: Mapping[str, float] = field(default_factory=dict)
     spend: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     budgets: Mapping[str, Decimal] = field(default_factory=dict)
     models: frozenset[Labels] = frozenset()

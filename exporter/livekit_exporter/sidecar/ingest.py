@@ -8,6 +8,7 @@ is not committed.
 import logging
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -20,11 +21,11 @@ from livekit_exporter.sidecar.config import Config
 from livekit_exporter.sidecar.decode import RejectedError, decode
 from livekit_exporter.sidecar.gauges import Moment, gauges
 from livekit_exporter.sidecar.labels import LabelValues
-from livekit_exporter.sidecar.lock import Lock
+from livekit_exporter.sidecar.lock import HeldError, Lock
 from livekit_exporter.sidecar.meter import Meter
-from livekit_exporter.sidecar.reader import Chunk, Reader
+from livekit_exporter.sidecar.reader import CHUNK_BYTES, Chunk, Reader
 from livekit_exporter.sidecar.registry import Registry, Staged
-from livekit_exporter.sidecar.spend import Spend
+from livekit_exporter.sidecar.spend import PERIODS, Spend
 
 _log = logging.getLogger("livekit_exporter")
 
@@ -36,6 +37,7 @@ _ORPHANED_SECONDS: Final = 30.0
 _HOUSEKEEPING_SECONDS: Final = 3600.0
 _DAY_SECONDS: Final = 86400.0
 _STUCK_SECONDS: Final = 60.0
+_COMPLAIN_EVERY_SECONDS: Final = 60.0
 
 
 @dataclass(slots=True)
@@ -68,12 +70,12 @@ class Ingest:
         self._lock: Lock | None = None
         self._open: _Open | None = None
         self._values = LabelValues(self._cap)
-        self._restored = False
         self._problem: str | None = "the journals have not been read yet"
         self._passed_at = time.monotonic()
         self._errors = 0
         self._commits: list[float] = []
         self._swept_at = time.monotonic()
+        self._complained_at = float("-inf")
         self._reloaded, self._reloaded_at = True, time.time()
 
     def open(self) -> None:
@@ -91,10 +93,7 @@ class Ingest:
             return
         ledger = Ledger(data_directory.ledger(config.data_dir))
         try:
-            if not self._restored:
-                self._registry.restore(ledger.series())
-                self._know_label_values()
-                self._restored = True
+            self._restore(ledger)
             meter = Meter(ledger, self._catalogue, self._values, config.metrics.labels)
             self._open = _Open(
                 ledger=ledger,
@@ -143,16 +142,27 @@ class Ingest:
         return None if self._open is None else self._open.ledger
 
     def run(self, stop: threading.Event, drain_seconds: float) -> None:
-        """Work until `stop`, then take in what is there, for at most `drain_seconds`."""
+        """Work until `stop`, then take in what is there, for at most `drain_seconds`.
+
+        Ends by itself when another sidecar took the directory while this one waited for it.
+        """
+        try:
+            self._run(stop, drain_seconds)
+        except HeldError as error:
+            _log.error("%s", error)
+
+    def _run(self, stop: threading.Event, drain_seconds: float) -> None:
         pause = self._config.poll_seconds
         while not stop.is_set():
-            if self.attempt():
-                pause = self._config.poll_seconds
-            else:
+            if not self.attempt():
                 pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+            elif self._behind() > CHUNK_BYTES:
+                continue
+            else:
+                pause = self._config.poll_seconds
             stop.wait(pause)
         deadline = time.monotonic() + drain_seconds
-        while self.attempt() and self._behind() and time.monotonic() < deadline:
+        while self.attempt() and self._behind() > 0 and time.monotonic() < deadline:
             pass
 
     def close(self) -> None:
@@ -185,20 +195,36 @@ class Ingest:
             _log.error("%s; the journals keep the records, trying again", problem)
         self._problem = problem
         if isinstance(error, LedgerError):
-            staged = self._registry.stage()
-            staged.inc(contract.LEDGER_ERRORS, ())
-            self._registry.publish(staged)
             self._errors += 1
+            self._count_errors(1)
         if self._open is not None:
             self._open.stale = True
             self._show(self._open)
         else:
             self._registry.show(gauges(self._moment(None), self._catalogue, time.time()))
 
+    def _restore(self, ledger: Ledger) -> None:
+        self._registry.restore(ledger.series())
+        self._count_errors(self._errors)
+        for family in contract.FAMILIES:
+            names = self._registry.label_names(family)
+            for labels in self._registry.series(family):
+                for name, value in zip(names, labels, strict=True):
+                    self._values.know(name, (value,))
+
+    def _count_errors(self, number: int) -> None:
+        """Show failures before the ledger can keep their number."""
+        staged = self._registry.stage()
+        staged.inc(contract.LEDGER_ERRORS, (), number)
+        self._registry.publish(staged)
+
     def _pass(self, opened: _Open) -> None:
         if opened.stale:
+            # Whatever the failed transaction did or did not do, the ledger knows.
+            self._restore(opened.ledger)
             opened.meter.reload()
             opened.positions = opened.ledger.positions()
+            opened.spend = Spend(opened.ledger, self._config.zone)
             opened.stale = False
         opened.spend.follow(time.time())
         opened.reader.scan()
@@ -224,12 +250,25 @@ class Ingest:
             except RejectedError as error:
                 staged.inc(contract.RECORDS_REJECTED, (error.reason,))
                 continue
-            opened.meter.take(chunk.journal, record, batch, staged)
+            try:
+                opened.meter.take(chunk.journal, record, batch, staged)
+            except LedgerError:
+                raise
+            except Exception:  # noqa: BLE001 - a record that nobody foresaw must not stop all the others
+                staged.inc(contract.RECORDS_REJECTED, ("internal_error",))
+                self._complain(chunk.journal)
+                continue
             self._newest(opened, record)
         batch.positions[chunk.journal] = chunk.position
         if chunk.ended:
             opened.meter.end(chunk.journal, batch, staged)
         return len(chunk.lines)
+
+    def _complain(self, journal: str) -> None:
+        now = time.monotonic()
+        if now - self._complained_at >= _COMPLAIN_EVERY_SECONDS:
+            self._complained_at = now
+            _log.exception("a record of journal '%s' could not be taken in, skipped", journal)
 
     def _newest(self, opened: _Open, record: Record) -> None:
         if opened.last_record_at is None or record.at > opened.last_record_at:
@@ -282,8 +321,9 @@ class Ingest:
         idle = self._config.metrics.idle_days * _DAY_SECONDS
         self._registry.drop(opened.ledger.forget(series_before=now - idle, now=now))
 
-    def _behind(self) -> bool:
-        return self._open is not None and self._open.reader.lag(self._open.positions) > 0
+    def _behind(self) -> int:
+        """Bytes that were there when the last pass began and that it left."""
+        return 0 if self._open is None else self._open.reader.lag(self._open.positions)
 
     def _show(self, opened: _Open) -> None:
         self._registry.show(gauges(self._moment(opened), self._catalogue, time.time()))
@@ -294,10 +334,12 @@ class Ingest:
         allowed = {period: usd for period, usd in budgets.items() if usd is not None}
         if opened is None:
             return Moment(budgets=allowed, reloaded=self._reloaded, reloaded_at=self._reloaded_at)
+        agents = {labels[0] for labels in self._registry.series(contract.SESSIONS)}
+        spend = {period: self._by_agent(opened.spend.of(period)) for period in PERIODS}
         return Moment(
-            agents=frozenset(labels[0] for labels in self._registry.series(contract.SESSIONS)),
-            active=opened.meter.active(),
-            spend={period: opened.spend.of(period) for period in ("day", "month")},
+            agents=frozenset(agents.union(*spend.values())),
+            active=self._by_agent(opened.meter.active()),
+            spend=spend,
             budgets=allowed,
             models=frozenset(labels[1:4] for labels in self._registry.series(contract.COST)),
             journal_files=len(opened.reader.sizes),
@@ -308,12 +350,13 @@ class Ingest:
             reloaded_at=self._reloaded_at,
         )
 
+    def _by_agent(self, amounts: Mapping[str, float]) -> dict[str, float]:
+        """Amounts by agent, under the names that agents have on the page."""
+        shown: dict[str, float] = {}
+        for agent, amount in amounts.items():
+            name = self._values.shown("agent", agent)
+            shown[name] = shown.get(name, 0.0) + amount
+        return shown
+
     def _cap(self, label: str) -> int:
         return self._config.metrics.cap(label)
-
-    def _know_label_values(self) -> None:
-        for family in contract.FAMILIES:
-            names = self._registry.label_names(family)
-            for labels in self._registry.series(family):
-                for name, value in zip(names, labels, strict=True):
-                    self._values.know(name, (value,))

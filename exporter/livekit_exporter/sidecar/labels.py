@@ -33,3 +33,7 @@ class LabelValues:
             return OTHER
         admitted.add(value)
         return value
+
+    def shown(self, label: str, value: str) -> str:
+        """The value as it appears on the page, admitting nothing new."""
+        return value if value in self._admitted.get(label, ()) else OTHER

@@ -4,10 +4,15 @@ import fcntl
 import json
 import os
 import platform
+import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 from livekit_exporter import data_directory
+
+
+_GLANCE_SECONDS: Final = 0.2
 
 
 class HeldError(Exception):
@@ -29,15 +34,14 @@ class Lock:
         data_directory.make(root)
         self._path = data_directory.lock(root)
         self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        # Whoever only looks whether it is taken holds it for an instant.
+        if not _take(self._descriptor) and not _take_later(self._descriptor):
             holder = _holder(self._path)
             os.close(self._descriptor)
             raise HeldError(
                 f"data directory '{root}' is served by {holder}; stop that one or choose"
                 " another directory with --data-dir"
-            ) from None
+            )
         try:
             os.fchmod(self._descriptor, data_directory.file_mode(root))
             self.tell("")
@@ -63,6 +67,19 @@ class Lock:
     def close(self) -> None:
         """Let go."""
         os.close(self._descriptor)
+
+
+def _take(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _take_later(descriptor: int) -> bool:
+    time.sleep(_GLANCE_SECONDS)
+    return _take(descriptor)
 
 
 def _holder(path: Path) -> str:

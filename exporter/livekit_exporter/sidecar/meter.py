@@ -151,7 +151,7 @@ class Meter:
     def end(self, journal: str, batch: Batch, staged: Staged) -> None:
         """End the calls of a journal that is read to its end and has no writer."""
         for row in [row for row in self._open.values() if row.journal == journal]:
-            self._settle(row, staged)
+            self._settle(row, batch, staged)
             row.ended = True
             row.reason = row.reason or "lost"
             row.closed_at = row.closed_at or row.last_at
@@ -325,9 +325,12 @@ class Meter:
             if family is not None:
                 labels = (*_project(family, base), *extra)
                 self._wait(row, family, labels, seconds, record.at, staged)
-        if record.tokens_per_second is not None and record.tokens_per_second > 0:
+        rate = record.tokens_per_second
+        if rate is not None and 0 < rate <= contract.HIGHEST_TOKEN_RATE:
             labels = (*_project(contract.TOKENS_PER_SECOND, base), *extra)
-            staged.observe(contract.TOKENS_PER_SECOND, labels, record.tokens_per_second)
+            staged.observe(contract.TOKENS_PER_SECOND, labels, rate)
+        elif rate is not None:
+            staged.inc(contract.SAMPLES_REJECTED, ("impossible_rate",))
 
     def _assign(self, row: SessionRow, record: UsageReported, cost: float, batch: Batch) -> None:
         """Give the cost to the reply that caused it, or keep it for the next answer."""
@@ -357,7 +360,7 @@ class Meter:
         turn.characters += record.characters
         if answers:
             if before is not None:
-                self._settle(row, staged)
+                self._settle(row, batch, staged)
             row.waiting, row.answered = conversation.waiting, speech
             row.turns += 1
             turn.answered = True
@@ -452,28 +455,26 @@ class Meter:
         if record.speech is not None:
             self._turn(row, record.speech, record.at, batch).tool_calls += 1
 
-    def _settle(self, row: SessionRow, staged: Staged) -> None:
+    def _settle(self, row: SessionRow, batch: Batch, staged: Staged) -> None:
         """The last answer costs no more: another one begins, or the call is over."""
         if row.answered is None:
             return
-        turn = self._held(row.session, row.answered)
+        turn = self._find(row.session, row.answered, batch)
         if turn is not None:
             labels = self._agent_labels(row, staged)
             staged.observe(contract.TURN_COST, labels, turn.cost_usd)
 
-    def _held(self, session: str, speech: str) -> TurnRow | None:
-        turns = self._turns.setdefault(session, OrderedDict())
-        turn = turns.get(speech)
-        if turn is None:
-            turn = self._archive.turn(session, speech)
-            if turn is not None:
-                turns[speech] = turn
-        return turn
+    def _find(self, session: str, speech: str, batch: Batch) -> TurnRow | None:
+        """The row of a speech: from this batch, from memory, or from the ledger."""
+        return (
+            batch.turns.get((session, speech))
+            or self._turns.get(session, OrderedDict()).get(speech)
+            or self._archive.turn(session, speech)
+        )
 
     def _turn(self, row: SessionRow, speech: str, at: float, batch: Batch) -> TurnRow:
         """The row of a speech, to be written with the batch."""
-        # A row that left memory within this batch is newer there than in the ledger.
-        turn = batch.turns.get((row.session, speech)) or self._held(row.session, speech)
+        turn = self._find(row.session, speech, batch)
         turn = turn or TurnRow(session=row.session, speech=speech, at=at)
         turns = self._turns.setdefault(row.session, OrderedDict())
         turns[speech] = turn

@@ -74,22 +74,20 @@ class Registry:
 
     def __init__(self, extra_labels: Labels = ()) -> None:
         self.extra_labels = extra_labels
-        self._values: dict[Family, dict[Labels, Value]] = {family: {} for family in FAMILIES}
+        self._values: dict[Family, dict[Labels, Value]] = {}
         self._gauges: Gauges = {}
         self._lock = threading.Lock()
         self._pages: dict[str, Page] = {}
         self._collectors = CollectorRegistry(auto_describe=False)
         self._collectors.register(_Exposition(self._collect))
-        for family in FAMILIES:
-            if not family.labels and family.kind is not Kind.GAUGE:
-                self._values[family][()] = _nothing(family)
+        self.restore(())
 
     def label_names(self, family: Family) -> Labels:
         """Label names of a family with this configuration."""
         return family.labels + self.extra_labels if family.about_agents else family.labels
 
     def restore(self, rows: Iterable[SeriesRow]) -> None:
-        """Take over the values of an earlier run.
+        """Set all values to those that the ledger keeps.
 
         Labels that the operator added since are `unknown` on old values; series that
         differ in a label he removed are added up.  Rows of families or buckets that the
@@ -97,6 +95,7 @@ class Registry:
         """
         families = {family.name: family for family in FAMILIES}
         with self._lock:
+            self._values = {family: _first(family) for family in FAMILIES}
             for row in rows:
                 family = families.get(row.family)
                 if family is None or family.kind is Kind.GAUGE:
@@ -260,6 +259,13 @@ def exemplar(amount: float, at: float, session: str, trace: str | None) -> Exemp
     room = _EXEMPLAR_CHARACTERS - sum(map(len, labels)) - len(trace or "")
     labels["session_id"] = session[: max(0, room)]
     return Exemplar(labels, amount, at)
+
+
+def _first(family: Family) -> dict[Labels, Value]:
+    """The series that a family has before anything happened."""
+    if not family.labels:
+        return {(): _nothing(family)}
+    return {(value,): _nothing(family) for value in family.values}
 
 
 def _nothing(family: Family) -> Value:

@@ -1,0 +1,69 @@
+# Every target sets up what it needs: a Python >= 3.11, make and a package index are enough.
+
+VENV := .venv
+BIN := $(VENV)/bin
+RUN := $(VENV)/.installed-run
+DEV := $(VENV)/.installed-dev
+ARGS ?=
+
+# A name on PATH is not enough: version managers leave shims that do not run.
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
+	"$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 \
+	&& { echo "$$p"; break; }; done)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup demo serve test lint format generate check-generated bench build clean
+
+help: ## Show this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
+		printf '  make %-16s %s\n' "$$name" "$$text"; done
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "make: no Python >= 3.11 with venv found; install one (Debian: python3-venv) or run make PYTHON=/path/to/python3" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(RUN): pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[agent]'
+	@touch $@
+
+$(DEV): pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[agent,dev]'
+	@touch $@ $(RUN)
+
+setup: $(DEV) ## Create .venv with everything that development needs
+
+demo: $(RUN) ## Simulated calls and the sidecar, in one command (ARGS="--calls 50 --seed 7")
+	$(BIN)/livekit-exporter demo $(ARGS)
+
+serve: $(RUN) ## The sidecar alone (ARGS="--data-dir /tmp/x")
+	$(BIN)/livekit-exporter serve $(ARGS)
+
+test: $(DEV) ## All tests (ARGS="-k journal")
+	@.ci/install-prometheus
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(DEV) ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(DEV) ## Format the code and fix what ruff can fix
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+generate: $(DEV) ## Write everything that is generated: tables, schema, compiled prices
+	$(BIN)/python docs/generate.py
+
+check-generated: $(DEV) ## Fail when something generated is stale
+	$(BIN)/python docs/generate.py --check
+
+bench: $(DEV) ## Measure the figures that the README quotes
+	$(BIN)/python -m bench $(ARGS)
+
+build: $(DEV) ## Build the wheel and the source archive into dist/
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check build
+	$(BIN)/python -m build
+
+clean: ## Remove the environment, caches and builds
+	rm -rf $(VENV) dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,101 @@
+"""Write what is generated: the tables in the documents, the schema, the compiled prices.
+
+python docs/generate.py           write
+python docs/generate.py --check   write nothing, fail when something is stale
+"""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, TypeAdapter
+
+from livekit_exporter import contract
+from livekit_exporter.prices import compile as prices
+from livekit_exporter.record import SCHEMA_VERSION, Record
+from livekit_exporter.sidecar import config
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def between_markers(text: str, name: str, body: str) -> str:
+    """Replace what stands between `<!-- name:begin … -->` and `<!-- name:end -->`.
+
+    Raises:
+        ValueError: The markers are missing.
+    """
+    begin, end = f"<!-- {name}:begin", f"<!-- {name}:end -->"
+    before, first, rest = text.partition(begin)
+    comment, closed, inside = rest.partition("-->\n")
+    _, last, after = inside.partition(end)
+    if not (first and closed and last):
+        raise ValueError(f"marker '{begin} -->' or '{end}' is missing")
+    return f"{before}{begin}{comment}-->\n{body}{end}{after}"
+
+
+def _drop_titles(schema: object) -> None:
+    """Remove the titles that pydantic derives from names: they say nothing new."""
+    if isinstance(schema, dict):
+        schema.pop("title", None)
+        schema = list(schema.values())
+    if isinstance(schema, list):
+        for part in schema:
+            _drop_titles(part)
+
+
+def journal_schema() -> dict[str, Any]:
+    """JSON Schema of one journal line.
+
+    A line carries two fields that the dataclasses do not show: `v`, the version
+    of the format, and `kind`, which has a default there and none in the line.
+    """
+    line: TypeAdapter[Record] = TypeAdapter(Annotated[Record, Field(discriminator="kind")])
+    schema = line.json_schema()
+    _drop_titles(schema)
+    del schema["discriminator"]  # a word of OpenAPI; `kind` is a constant in each part
+    for definition in schema["$defs"].values():
+        properties = definition["properties"]
+        if "kind" in properties:
+            version = {"const": SCHEMA_VERSION, "description": "Version of the format."}
+            del properties["kind"]["default"]
+            definition["properties"] = {"v": {**version, "type": "integer"}, **properties}
+            definition["required"] = ["v", "kind", *definition.get("required", [])]
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "One line of a livekit-exporter journal",
+        **schema,
+    }
+
+
+def generated() -> Mapping[Path, str]:
+    """Every generated file with the text that it should have."""
+    readme, settings = ROOT / "README.md", ROOT / "docs" / "configuration.md"
+    return {
+        readme: between_markers(readme.read_text("utf-8"), "metrics", contract.markdown_table()),
+        settings: between_markers(settings.read_text("utf-8"), "settings", config.markdown_table()),
+        ROOT / "docs" / "journal.schema.json": json.dumps(journal_schema(), indent=2) + "\n",
+        prices.COMPILED: prices.rendered(prices.compiled(prices.shipped())),
+    }
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write the generated files, or with `--check` name the stale ones."""
+    stale = [
+        (path, text)
+        for path, text in generated().items()
+        if not path.exists() or path.read_text("utf-8") != text
+    ]
+    for path, text in stale:
+        name = path.relative_to(ROOT)
+        if "--check" in arguments:
+            print(f"{name}: stale, run make generate", file=sys.stderr)
+        else:
+            path.write_text(text, "utf-8")
+            print(f"{name}: written")
+    return 1 if stale and "--check" in arguments else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

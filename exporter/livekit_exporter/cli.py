@@ -1,0 +1,206 @@
+"""The command line.
+
+Commands import what they run when they run it, so that `--help` and shell
+completion are quick and `replay` does not need what `serve` needs.  A mistake of
+the user is one line on standard error and exit code 1.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Final, NoReturn
+
+import typer
+
+from livekit_exporter import __version__, data_directory
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="What a LiveKit voice agent costs and how fast it answers, in Prometheus.",
+    epilog="Start with: livekit-exporter demo",
+)
+config_app = typer.Typer(no_args_is_help=True, help="Look after the configuration file.")
+app.add_typer(config_app, name="config")
+
+_DEMO_CALLS: Final = 20
+
+_DataDir = Annotated[
+    str | None,
+    typer.Option(
+        help=f"Directory that agents and the sidecar share, else {data_directory.ENVIRONMENT}.",
+        show_default=False,
+    ),
+]
+_ListenAddress = Annotated[
+    str | None,
+    typer.Option(help="host:port of the HTTP server, port 0 for any free one.", show_default=False),
+]
+
+
+def _fail(message: object) -> NoReturn:
+    typer.echo(f"livekit-exporter: {message}", err=True)
+    raise typer.Exit(1)
+
+
+@contextmanager
+def _one_line_for(*mistakes: type[Exception]) -> Iterator[None]:
+    """Report the exceptions that a user can cause in one line instead of a traceback."""
+    try:
+        yield
+    except mistakes as error:
+        _fail(" ".join(str(error).split()))
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"livekit-exporter {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    *,
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Options before the command."""
+
+
+@app.command()
+def serve(
+    data_dir: _DataDir = None,
+    listen_address: _ListenAddress = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="Configuration file, YAML.", envvar="LIVEKIT_EXPORTER_CONFIG"),
+    ] = None,
+    log_level: Annotated[
+        str | None, typer.Option(help="debug, info, warning or error.", show_default=False)
+    ] = None,
+    log_format: Annotated[
+        str | None, typer.Option(help="text or json.", show_default=False)
+    ] = None,
+    parent_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
+) -> None:
+    """Run the sidecar: read journals, price them, keep the ledger, serve /metrics."""
+    from livekit_exporter.sidecar.config import ConfigError, load
+
+    flags = {
+        "data_dir": data_dir,
+        "listen_address": listen_address,
+        "log.level": log_level,
+        "log.format": log_format,
+    }
+    reload = partial(load, config, os.environ, flags)
+    with _one_line_for(ConfigError):
+        settings = reload()
+
+    from livekit_exporter.sidecar.serve import run
+
+    raise typer.Exit(run(settings, parent_fd=parent_fd, reload=reload))
+
+
+@app.command()
+def replay(
+    file: Annotated[Path, typer.Argument(help="Recorded session events, JSON lines.")],
+    data_dir: _DataDir = None,
+    agent: Annotated[str, typer.Option(help="Name of the agent in the metrics.")] = "replay",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
+) -> None:
+    """Feed a recorded stream of session events through the collector."""
+    from livekit_exporter.agent import replay as recorded
+
+    root = data_directory.resolve(data_dir)
+    with _one_line_for(OSError, UnicodeDecodeError):
+        result = recorded.replay(file, root, agent=agent)
+    if as_json:
+        counts = {
+            name: getattr(result, name) for name in ("lines", "records", "sessions", "unread")
+        }
+        typer.echo(json.dumps(counts))
+        return
+    typer.echo(
+        f"{result.lines} lines: {result.records} records of {result.sessions} sessions"
+        f" written to {data_directory.journals(root)}"
+    )
+    for reason, count in sorted(result.unread.items()):
+        typer.echo(f"not understood: {count} ({reason})")
+
+
+@app.command()
+def demo(
+    calls: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Calls to hold, then exit; 20, or with --duration any.", show_default=False
+        ),
+    ] = None,
+    concurrency: Annotated[int, typer.Option(min=1, help="Calls at a time.")] = 4,
+    duration: Annotated[
+        float | None,
+        typer.Option(min=0, help="Seconds after which no call begins.", show_default=False),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="The same seed holds the same calls again.")] = 1,
+    speed: Annotated[float, typer.Option(min=0.1, help="How much faster than real time.")] = 1.0,
+    listen_address: _ListenAddress = None,
+    data_dir: Annotated[
+        str | None,
+        typer.Option(
+            help="Data directory, else a temporary one that is removed.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Hold simulated calls with real AgentSessions and serve their metrics."""
+    if not _has_livekit():
+        _fail(
+            "the demo needs LiveKit's agents; install them with:"
+            " pip install 'livekit-exporter[agent]'"
+        )
+
+    from livekit_exporter.demo.run import Options, run
+
+    options = Options(
+        calls=_DEMO_CALLS if calls is None and duration is None else calls,
+        concurrency=concurrency,
+        duration=duration,
+        seed=seed,
+        speed=speed,
+        listen_address=listen_address,
+        data_dir=data_dir,
+    )
+    raise typer.Exit(run(options))
+
+
+def _has_livekit() -> bool:
+    try:
+        return find_spec("livekit.agents") is not None
+    except (ModuleNotFoundError, ValueError):
+        return False
+
+
+@config_app.command("check")
+def check(file: Annotated[Path, typer.Argument(help="Configuration file, YAML.")]) -> None:
+    """Exit with 1 and the place of the first mistake, if there is one."""
+    from livekit_exporter.sidecar.config import ConfigError, load
+
+    with _one_line_for(ConfigError):
+        load(file, {}, {})
+    typer.echo(f"{file}: ok")
+
+
+def main() -> None:
+    """Entry point of the `livekit-exporter` program."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,374 @@
+"""The sidecar's settings: one frozen model, from a YAML file, the environment and flags.
+
+Flags win over the environment, the environment over the file, the file over the
+defaults; the sidecar starts without any.  Every setting is text until the model
+reads it, whichever way it came, so that `0.1` in a file and `0.1` in the
+environment are the same price, and `no` is never a boolean.
+
+Adding a setting is one field here and `make generate`.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Final, Literal, Self, TypeAlias
+from zoneinfo import ZoneInfo, available_timezones
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationError,
+)
+
+from livekit_exporter import contract, data_directory
+from livekit_exporter.sidecar.config_sources import (
+    ConfigError,
+    Given,
+    Keys,
+    Layer,
+    from_environment,
+    from_flags,
+    from_yaml,
+    hint,
+    variable,
+)
+
+__all__ = [
+    "SETTINGS",
+    "Budget",
+    "Config",
+    "ConfigError",
+    "ListenAddress",
+    "Log",
+    "Metrics",
+    "Setting",
+    "load",
+    "markdown_table",
+    "merge",
+]
+
+_CONTRACT_LABELS: Final = frozenset(
+    {label for family in contract.FAMILIES for label in family.labels} | {"le", "quantile"}
+)
+_LABEL_NAME: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+_HIGHEST_PORT: Final = 65535
+
+
+@dataclass(frozen=True, slots=True)
+class ListenAddress:
+    """Where the sidecar listens.
+
+    Args:
+        host: Name or IP address, an IPv6 address without its brackets.
+        port: TCP port; 0 lets the system choose a free one.
+    """
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `host:port` or `[IPv6]:port`.
+
+        Raises:
+            ValueError: The text is something else.
+        """
+        host, colon, port = text.rpartition(":")
+        if not colon:
+            raise ValueError("the port is missing, write 'host:port'")
+        if not host:
+            raise ValueError(f"the host is missing, write '0.0.0.0:{port}' for every interface")
+        if host.startswith("[") and host.endswith("]"):
+            host = host[1:-1]
+        elif ":" in host:
+            raise ValueError(f"an IPv6 address needs brackets, write '[{host}]:{port}'")
+        if not (port.isascii() and port.isdigit() and int(port) <= _HIGHEST_PORT):
+            raise ValueError(f"the port must be a number from 0 to {_HIGHEST_PORT}")
+        return cls(host, int(port))
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+def _listen_address(value: object) -> ListenAddress:
+    if isinstance(value, ListenAddress):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("expected 'host:port'")  # noqa: TRY004 - pydantic reports ValueErrors
+    return ListenAddress.parse(value)
+
+
+def _absolute(path: Path) -> Path:
+    if "\0" in str(path):
+        raise ValueError("a path has no null characters")
+    return path.expanduser().absolute()
+
+
+def _timezone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, OSError, ValueError) as error:
+        meant = hint(name, available_timezones())
+        raise ValueError(f"'{name}' is not an IANA time zone{meant}") from error
+    return name
+
+
+def _extra_label(name: str) -> str:
+    if not _LABEL_NAME.fullmatch(name) or name.startswith("__"):
+        raise ValueError(f"'{name}' is no label name; use letters, digits and '_', no digit first")
+    if name in _CONTRACT_LABELS:
+        raise ValueError(f"'{name}' is one of the exporter's own labels, choose another name")
+    return name
+
+
+def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
+    for position, name in enumerate(names):
+        if name in names[:position]:
+            raise ValueError(f"'{name}' is listed twice")
+    return names
+
+
+def _listed(value: object) -> object:
+    """Read `a, b` as a list: how a list looks in an environment variable."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+def _mapped(value: object) -> object:
+    """Read `a=1, b=2` as a mapping: how a mapping looks in an environment variable."""
+    if not isinstance(value, str):
+        return value
+    pairs = {}
+    for part in value.split(","):
+        name, equals, text = part.partition("=")
+        if not equals:
+            raise ValueError(f"'{part.strip()}' is not of the form 'label=number'")
+        pairs[name.strip()] = text.strip()
+    return pairs
+
+
+_Usd: TypeAlias = Annotated[Decimal, Field(gt=0, le=1_000_000_000)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+
+class Log(_Section):
+    """What the sidecar says on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severe line that is written."""
+    format: Literal["text", "json"] = "text"
+    """`text` for people, `json` for a log pipeline: one object per line."""
+
+
+class Metrics(_Section):
+    """How many series there may be, and how long they stay."""
+
+    labels: Annotated[
+        tuple[Annotated[str, AfterValidator(_extra_label)], ...],
+        BeforeValidator(_listed),
+        AfterValidator(_distinct),
+    ] = ()
+    """Labels given to `attach(labels=…)` that become metric labels, for example `tenant`. Each of
+    its values multiplies the series of every agent metric."""
+    label_values: Annotated[int, Field(ge=1)] = 200
+    """Values that a label may have; further ones become `other` and are counted."""
+    label_values_of: Annotated[
+        Mapping[str, Annotated[int, Field(ge=1)]], BeforeValidator(_mapped)
+    ] = Field(default_factory=dict)
+    """The same for single labels, for example `tenant: 1000`."""
+    idle_days: Annotated[float, Field(gt=0)] = 30.0
+    """Days after which a series that nothing touched leaves the page; the ledger keeps its sums."""
+
+    def cap(self, label: str) -> int:
+        """Number of values that a label may have."""
+        return self.label_values_of.get(label, self.label_values)
+
+
+class Budget(_Section):
+    """What may be spent, in US dollars, served beside what was spent."""
+
+    day_usd: _Usd | None = None
+    """Spend allowed per day of the configured time zone."""
+    month_usd: _Usd | None = None
+    """Spend allowed per month of the configured time zone."""
+
+
+class Config(_Section):
+    """All settings of the sidecar."""
+
+    data_dir: Annotated[Path, AfterValidator(_absolute)] = Field(
+        default_factory=data_directory.default
+    )
+    """Directory that agents and the sidecar share: journals, ledger, lock."""
+    listen_address: Annotated[ListenAddress, PlainValidator(_listen_address)] = ListenAddress(
+        "127.0.0.1", 7889
+    )
+    """`host:port` of the HTTP server; `0.0.0.0:7889` for every interface, `[::1]:7889` for IPv6,
+    port 0 for any free one."""
+    timezone: Annotated[str, AfterValidator(_timezone)] = "UTC"
+    """IANA name of the zone in which days and months of spend begin, for example
+    `Europe/Berlin`."""
+    poll_seconds: Annotated[float, Field(gt=0, le=60)] = 0.1
+    """Pause between two looks at the journals."""
+    log: Log = Log()
+    metrics: Metrics = Metrics()
+    budget: Budget = Budget()
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The configured time zone."""
+        return ZoneInfo(self.timezone)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One documented setting: a leaf of the model.
+
+    Args:
+        key: Dotted name, as in the file's nesting.
+        default: What holds when nobody sets it, as a user would write it.
+        meaning: One or two sentences of Markdown.
+    """
+
+    key: str
+    default: str
+    meaning: str
+
+    @property
+    def variable(self) -> str:
+        """Name of the environment variable."""
+        return variable(self.key)
+
+
+_DEFAULT_IN_WORDS: Final = {
+    "data_dir": "the platform's state directory",
+    "metrics.labels": "none",
+    "metrics.label_values_of": "none",
+    "budget.day_usd": "not set",
+    "budget.month_usd": "not set",
+}
+
+
+def _leaves(model: type[_Section], prefix: str = "") -> Iterator[Setting]:
+    for name, info in model.model_fields.items():
+        key = prefix + name
+        if isinstance(info.annotation, type) and issubclass(info.annotation, _Section):
+            yield from _leaves(info.annotation, f"{key}.")
+        else:
+            default = _DEFAULT_IN_WORDS.get(key) or f"`{info.default}`"
+            yield Setting(key, default, " ".join((info.description or "").split()))
+
+
+SETTINGS: Final[Sequence[Setting]] = tuple(_leaves(Config))
+_KEYS: Final = Keys(setting.key for setting in SETTINGS)
+
+
+def markdown_table() -> str:
+    """Render the table of settings that `docs/configuration.md` carries."""
+    rows = ["| Setting | Environment | Default | Meaning |", "| --- | --- | --- | --- |"]
+    rows += [f"| `{s.key}` | `{s.variable}` | {s.default} | {s.meaning} |" for s in SETTINGS]
+    return "\n".join(rows) + "\n"
+
+
+def merge(*layers: Layer) -> Config:
+    """Build the configuration; later layers win, setting by setting.
+
+    Raises:
+        ConfigError: A value does not fit its setting.
+    """
+    given: dict[str, Given] = {}
+    for layer in layers:
+        given.update(layer)
+    nested: dict[str, object] = {}
+    for key, setting in given.items():
+        section, dot, name = key.rpartition(".")
+        if dot:
+            inner = nested.setdefault(section, {})
+            assert isinstance(inner, dict)  # noqa: S101 - a section is never a setting itself
+            inner[name] = setting.value
+        else:
+            nested[name] = setting.value
+    try:
+        config = Config.model_validate(nested)
+    except ValidationError as error:
+        raise _explained(error, given) from error
+    except RuntimeError as error:
+        # A container user without a home; pathlib says no more than that.
+        raise ConfigError(
+            "data_dir: cannot find a home directory; set data_dir, --data-dir or"
+            f" {variable('data_dir')} to an absolute path"
+        ) from error
+    _check_caps(config, given)
+    return config
+
+
+def _check_caps(config: Config, given: Layer) -> None:
+    """Refuse a cap on a label that does not exist: it would hold nothing back."""
+    known = _CONTRACT_LABELS | set(config.metrics.labels)
+    for label in config.metrics.label_values_of:
+        if label not in known:
+            origin = given["metrics.label_values_of"]
+            where = origin.items.get(label, origin.where)
+            raise ConfigError(
+                f"{where}: metrics.label_values_of: no label '{label}'"
+                f"{hint(label, known) or ', list it in metrics.labels first'}"
+            )
+
+
+def _explained(error: ValidationError, given: Layer) -> ConfigError:
+    """Say the first mistake in one line: where, which setting, what, what to do."""
+    first = error.errors(include_url=False)[0]
+    location = first["loc"]
+    key, rest = str(location[0]), location[1:]
+    if key in _KEYS.sections and rest:
+        key, rest = f"{key}.{rest[0]}", rest[1:]
+    origin = given[key]
+    where = next((origin.items[part] for part in rest if part in origin.items), origin.where)
+    if first["type"] == "value_error":
+        return ConfigError(f"{where}: {key}: {first['ctx']['error']}")
+    value = first["input"]
+    if not isinstance(value, str):
+        shape = "mapping" if isinstance(value, Mapping) else "list"
+        return ConfigError(f"{where}: {key}: cannot be a {shape}")
+    message = first["msg"][:1].lower() + first["msg"][1:]
+    meant = ""
+    if first["type"] == "literal_error":
+        meant = hint(value, re.findall(r"'(\w+)'", first["ctx"]["expected"]))
+    return ConfigError(f"{where}: {key}: {message}, not '{value}'{meant}")
+
+
+def load(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, str | None]) -> Config:
+    """Read all settings.
+
+    Args:
+        path: Configuration file, if there is one.
+        environ: The process environment.
+        flags: Settings from the command line by dotted key; `None` where not given.
+
+    Raises:
+        ConfigError: The file cannot be read, or a setting is wrong.
+    """
+    file: Layer = {}
+    if path is not None:
+        try:
+            text = path.read_text(encoding="utf-8")
+        except OSError as error:
+            reason = error.strerror or error
+            raise ConfigError(f"{path}: cannot read the configuration: {reason}") from error
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"{path}:1: not valid YAML: the file is not UTF-8 text") from error
+        file = from_yaml(text, str(path), _KEYS)
+    return merge(file, from_environment(environ, _KEYS), from_flags(flags))
