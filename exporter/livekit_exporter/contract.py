@@ -55,6 +55,9 @@ COMMIT_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5
 LONGEST_LATENCY_SECONDS: Final = 60.0
 """A longer latency is a clock error: callers have hung up by then.  Rejected and counted."""
 
+HIGHEST_TOKEN_RATE: Final = 1e6
+"""More tokens per second is no rate: an answer out of a cache, timed by a coarse clock."""
+
 
 # Compared by identity: families are keys wherever numbers are kept.
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,7 +71,8 @@ class Family:
         labels: Label names, in exposition order.
         unit: Base unit that the name ends in, `""` for things that are only counted.
         buckets: Upper bounds, for histograms only.
-        born: Stages of declared models whose series start at zero; see `registry`.
+        born: Stages of declared models whose series start at zero, before their first use.
+        values: Values of the one label whose series exist from the start, at zero.
 
     Raises:
         ValueError: The name breaks the naming rules, or the buckets do not fit the kind.
@@ -81,6 +85,7 @@ class Family:
     unit: str = ""
     buckets: tuple[float, ...] = ()
     born: frozenset[str] = frozenset()
+    values: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.name.startswith((f"{AGENT_PREFIX}_", f"{EXPORTER_PREFIX}_")):
@@ -149,6 +154,9 @@ TOKEN_PARTS: Final = {
 }
 """Kinds and modalities of tokens that models of a stage normally report."""
 
+WASTE_REASONS: Final = dict.fromkeys(("llm", "tts", "realtime"), ("interrupted", "speculative"))
+"""Why cost of a stage was for nothing."""
+
 CLOSE_REASONS: Final = (
     "user_initiated",
     "participant_disconnected",
@@ -167,6 +175,13 @@ COST: Final = Family(
     _SPM,
     "usd",
     born=_EVERY,
+)
+WASTED_COST: Final = Family(
+    "livekit_agent_wasted_cost_usd",
+    Kind.COUNTER,
+    "The part of the cost that no caller heard: replies talked over, and replies thrown away.",
+    (*_SPM, "reason"),
+    "usd",
 )
 REQUESTS: Final = Family(
     "livekit_agent_requests",
@@ -369,7 +384,7 @@ SESSION_COST: Final = Family(
 TURN_COST: Final = Family(
     "livekit_agent_turn_cost_usd",
     Kind.HISTOGRAM,
-    "Priced cost of an answered turn: all usage since the turn before.",
+    "Priced cost of an answered turn: its replies, and what was heard since the answer before.",
     _A,
     "usd",
     TURN_COST_BUCKETS,
@@ -421,30 +436,70 @@ RECORDS: Final = Family(
     Kind.COUNTER,
     "Journal records taken into the ledger.",
     ("kind",),
+    values=(
+        "session_started",
+        "models_declared",
+        "usage",
+        "turn_committed",
+        "message",
+        "request_failed",
+        "tool_call",
+        "availability",
+        "session_closed",
+        "collector",
+    ),
 )
 RECORDS_REJECTED: Final = Family(
     "livekit_exporter_records_rejected",
     Kind.COUNTER,
     "Journal lines and agent events that could not be understood; what they said is missing.",
     ("reason",),
+    values=(
+        "unknown_metrics",
+        "unknown_item",
+        "unknown_error",
+        "malformed_quantity",
+        "malformed_tools",
+        "malformed_line",
+        "internal_error",
+        "not_json",
+        "version",
+        "kind",
+        "invalid",
+        "out_of_range",
+        "too_long",
+        "torn",
+        "truncated_file",
+    ),
 )
 RECORDS_DROPPED: Final = Family(
     "livekit_exporter_records_dropped",
     Kind.COUNTER,
     "Records that an agent could not write to its journal; what they said is missing.",
     ("reason",),
+    values=("queue_full", "directory_full", "journal_deleted", "too_long", "not_encodable"),
 )
 SAMPLES_REJECTED: Final = Family(
     "livekit_exporter_samples_rejected",
     Kind.COUNTER,
     "Measured values left out of the histograms because they are no measurements.",
     ("reason",),
+    values=(
+        "no_first_token",
+        "no_first_byte",
+        "end_of_speech_unknown",
+        "not_a_number",
+        "negative",
+        "too_long",
+        "impossible_rate",
+    ),
 )
 LABEL_VALUES_CAPPED: Final = Family(
     "livekit_exporter_label_values_capped",
     Kind.COUNTER,
     "Records whose label value became 'other' because the label has too many.",
     ("label",),
+    values=("agent", "provider", "model", "tool", "reason"),
 )
 LEDGER_COMMIT: Final = Family(
     "livekit_exporter_ledger_commit_seconds",

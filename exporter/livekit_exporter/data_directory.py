@@ -24,9 +24,16 @@ def default() -> Path:
 
 
 def resolve(explicit: str | os.PathLike[str] | None = None) -> Path:
-    """The data directory in force: argument, then environment, then the default."""
+    """The data directory in force: argument, then environment, then the default.
+
+    Raises:
+        OSError: Nobody chose one, and this user has no home to put the default in.
+    """
     chosen = explicit or os.environ.get(ENVIRONMENT)
-    return Path(chosen).expanduser().absolute() if chosen else default()
+    try:
+        return Path(chosen).expanduser().absolute() if chosen else default()
+    except RuntimeError as error:
+        raise OSError(f"cannot find a home directory; set {ENVIRONMENT}") from error
 
 
 def journals(root: Path) -> Path:

@@ -41,12 +41,19 @@ class SessionRow:
     interrupted: int = 0
     unpriced_requests: int = 0
     cost_usd: float = 0.0
+    wasted_usd: float = 0.0
     unassigned_usd: float = 0.0
 
 
 @dataclass(kw_only=True)
 class TurnRow:
-    """One speech of the agent; a turn when it answers the user."""
+    """One reply of the agent; a turn when it answers the user.
+
+    Args:
+        committed: It belongs to an utterance that was decided to be over.
+        spoken: A message of it entered the conversation.
+        answered: That message answered the user.
+    """
 
     session: str
     speech: str
@@ -59,11 +66,14 @@ class TurnRow:
     first_byte_seconds: float | None = None
     latency_seconds: float | None = None
     derived: bool = False
+    committed: bool = False
+    spoken: bool = False
     answered: bool = False
     interrupted: bool = False
     tool_calls: int = 0
     characters: int = 0
     cost_usd: float = 0.0
+    wasted_usd: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

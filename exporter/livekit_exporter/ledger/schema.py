@@ -57,6 +57,7 @@ sessions: Final = Table(
     Column("interrupted", Integer, nullable=False),
     Column("unpriced_requests", Integer, nullable=False),
     Column("cost_usd", Float, nullable=False),
+    Column("wasted_usd", Float, nullable=False),
     Column("unassigned_usd", Float, nullable=False),
 )
 Index("sessions_open", sessions.c.ended, sessions.c.session)
@@ -76,11 +77,14 @@ turns: Final = Table(
     Column("first_byte_seconds", Float),
     Column("latency_seconds", Float),
     Column("derived", Boolean, nullable=False),  # latency added up, not measured
+    Column("committed", Boolean, nullable=False),
+    Column("spoken", Boolean, nullable=False),
     Column("answered", Boolean, nullable=False),
     Column("interrupted", Boolean, nullable=False),
     Column("tool_calls", Integer, nullable=False),
     Column("characters", Integer, nullable=False),
     Column("cost_usd", Float, nullable=False),
+    Column("wasted_usd", Float, nullable=False),
 )
 
 QUANTITIES: Final = (
@@ -125,6 +129,7 @@ usage: Final = Table(
     Column("request_seconds", Float),
     Column("status", Text, nullable=False),  # priced, unpriced, nothing_to_bill
     Column("cost_usd", Float),  # NULL while there is no price
+    Column("output_usd", Float, nullable=False),  # the part for what the model said
     Column("price", Text),  # catalogue entry that gave the cost
     Column("prices_version", Text, nullable=False),
 )

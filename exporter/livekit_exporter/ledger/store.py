@@ -13,6 +13,7 @@ from sqlalchemy import (
     Executable,
     RowMapping,
     Table,
+    and_,
     case,
     create_engine,
     delete,
@@ -33,6 +34,7 @@ from livekit_exporter.ledger import schema
 from livekit_exporter.ledger.rows import Batch, Position, SeriesRow, SessionRow, TurnRow
 
 _BUSY_SECONDS: Final = 5.0
+_NO_LABELS: Final = "{}"
 _KEEP_POSITIONS_SECONDS: Final = 7 * 86400.0
 
 DAILY_SUMS: Final = (
@@ -101,6 +103,28 @@ class Ledger:
         query = select(schema.turns).where(columns.session == session, columns.speech == speech)
         found = self._read(query)
         return TurnRow(**found[0]) if found else None
+
+    def unspoken(self, session: str) -> list[TurnRow]:
+        """Replies of a call that cost something and of which no message came.
+
+        Raises:
+            LedgerError: The ledger cannot be read.
+        """
+        columns = schema.turns.c
+        query = select(schema.turns).where(
+            columns.session == session, columns.spoken.is_(False), columns.cost_usd > 0
+        )
+        return [TurnRow(**row) for row in self._read(query)]
+
+    def usage_of(self, session: str, speech: str) -> list[dict[str, object]]:
+        """Usage rows of one reply.
+
+        Raises:
+            LedgerError: The ledger cannot be read.
+        """
+        columns = schema.usage.c
+        query = select(schema.usage).where(columns.session == session, columns.speech == speech)
+        return [dict(row) for row in self._read(query)]
 
     def session(self, session: str) -> SessionRow | None:
         """One call, ended or not.
@@ -220,11 +244,18 @@ class Ledger:
     def forget(self, *, series_before: float, now: float) -> list[SeriesRow]:
         """Delete series untouched since `series_before` and old positions; return the series.
 
+        Series without labels stay: there is one of each, and it must not begin anew.
+
         Raises:
             LedgerError: Nothing was deleted.
         """
-        stale = schema.series.c.touched_at < series_before
-        gone = [row for row in self.series() if row.touched_at < series_before]
+        columns = schema.series.c
+        stale = and_(columns.touched_at < series_before, columns.labels != _NO_LABELS)
+        gone = [
+            row
+            for row in self.series()
+            if row.touched_at < series_before and row.labels != _NO_LABELS
+        ]
         try:
             with self._engine.begin() as connection:
                 connection.execute(delete(schema.series).where(stale))

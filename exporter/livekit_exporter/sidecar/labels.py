@@ -1,9 +1,15 @@
 """Label values: never empty, never too many."""
 
-from collections.abc import Callable, Iterable
+import json
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
+from typing import Final, Protocol
 
-from livekit_exporter.contract import LABEL_VALUES_CAPPED, OTHER, UNKNOWN
-from livekit_exporter.sidecar.registry import Staged
+from livekit_exporter.contract import LABEL_VALUES_CAPPED, OTHER, UNKNOWN, Family
+from livekit_exporter.ledger.rows import SessionRow
+from livekit_exporter.sidecar.registry import Labels, Staged
+
+_BASE: Final = ("agent", "stage", "provider", "model")
 
 
 class LabelValues:
@@ -37,3 +43,91 @@ class LabelValues:
     def shown(self, label: str, value: str) -> str:
         """The value as it appears on the page, admitting nothing new."""
         return value if value in self._admitted.get(label, ()) else OTHER
+
+
+class Billed(Protocol):
+    """Whatever names a provider and a model."""
+
+    @property
+    def stage(self) -> str:
+        """Stage of the pipeline."""
+        ...
+
+    @property
+    def provider(self) -> str:
+        """As the plugin reports it."""
+        ...
+
+    @property
+    def model(self) -> str:
+        """As the plugin reports it."""
+        ...
+
+    @property
+    def label(self) -> str:
+        """Class path of the plugin."""
+        ...
+
+
+class CallLabels:
+    """The labels of a call's series.
+
+    Args:
+        values: Which values may appear.
+        canonical: Name of a provider, from what a plugin reports and its class path.
+        names: The operator's own label names.
+    """
+
+    def __init__(
+        self, values: LabelValues, canonical: Callable[[str, str], str], names: Labels
+    ) -> None:
+        self.values = values
+        # Cleaning up a name costs as much as pricing a request; names are few.
+        self.provider = lru_cache(maxsize=1024)(canonical)
+        self._names = names
+        self._extras: dict[str, Labels] = {}
+
+    def forget(self, session: str | None = None) -> None:
+        """Let go of a call that ended, or of all."""
+        if session is None:
+            self._extras.clear()
+        else:
+            self._extras.pop(session, None)
+
+    def agent(self, row: SessionRow, staged: Staged) -> Labels:
+        """Labels of what is counted by agent only."""
+        return (self.values.admit("agent", row.agent, staged), *self.own(row, staged))
+
+    def base(self, row: SessionRow, source: Billed, staged: Staged) -> Labels:
+        """Agent, stage, provider and model."""
+        provider = self.provider(source.provider, source.label)
+        return (
+            self.values.admit("agent", row.agent, staged),
+            source.stage,
+            self.values.admit("provider", provider, staged),
+            self.values.admit("model", source.model, staged),
+        )
+
+    def request(self, row: SessionRow, source: Billed, staged: Staged) -> Labels:
+        """Labels of what is counted by agent, stage, provider and model."""
+        return (*self.base(row, source, staged), *self.own(row, staged))
+
+    def own(self, row: SessionRow, staged: Staged) -> Labels:
+        """Values of the operator's labels."""
+        if not self._names:
+            return ()
+        extra = self._extras.get(row.session)
+        if extra is None:
+            known: Mapping[str, str] = json.loads(row.labels)
+            extra = self._extras[row.session] = tuple(
+                self.values.admit(name, known.get(name), staged) for name in self._names
+            )
+        return extra
+
+
+def project(family: Family, base: Labels) -> Labels:
+    """Agent, stage, provider and model, less what a family does not have."""
+    if family.labels == _BASE:
+        return base
+    named = dict(zip(_BASE, base, strict=True))
+    return tuple(named[name] for name in family.labels)

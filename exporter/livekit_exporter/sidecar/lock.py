@@ -11,7 +11,6 @@ from typing import Final
 
 from livekit_exporter import data_directory
 
-
 _GLANCE_SECONDS: Final = 0.2
 
 

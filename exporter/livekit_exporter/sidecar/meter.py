@@ -8,16 +8,12 @@ become durable leaves no trace.
 
 import json
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from collections.abc import Iterable
 from typing import Final, Protocol
 
 from livekit_exporter import contract
 from livekit_exporter.contract import Family, Kind
 from livekit_exporter.ledger.rows import Batch, SessionRow, TurnRow
-from livekit_exporter.ledger.schema import QUANTITIES
-from livekit_exporter.ledger.store import DAILY_SUMS, utc_day
-from livekit_exporter.prices import pricing
 from livekit_exporter.prices.catalogue import Catalogue
 from livekit_exporter.record import (
     AvailabilityChanged,
@@ -33,7 +29,9 @@ from livekit_exporter.record import (
     TurnCommitted,
     UsageReported,
 )
-from livekit_exporter.sidecar.labels import LabelValues
+from livekit_exporter.sidecar import waste
+from livekit_exporter.sidecar.billing import Billing
+from livekit_exporter.sidecar.labels import CallLabels, LabelValues, project
 from livekit_exporter.sidecar.registry import Labels, Staged, exemplar
 from livekit_exporter.turns import Conversation
 
@@ -47,7 +45,6 @@ _AGENT_FAMILIES: Final = tuple(
     for family in contract.FAMILIES
     if family.labels == ("agent",) and family.kind is not Kind.GAUGE
 )
-_QUANTITIES: Final = tuple(name for name, _ in QUANTITIES)
 _FIRST_FAMILIES: Final = {
     "llm": contract.LLM_TTFT,
     "tts": contract.TTS_TTFB,
@@ -70,6 +67,14 @@ class Archive(Protocol):
         """One turn."""
         ...
 
+    def unspoken(self, session: str) -> list[TurnRow]:
+        """Replies of a call that cost something and of which no message came."""
+        ...
+
+    def usage_of(self, session: str, speech: str) -> list[dict[str, object]]:
+        """Usage rows of one reply."""
+        ...
+
 
 class Meter:
     """Takes records in, in the order of their journal.
@@ -85,15 +90,11 @@ class Meter:
         self, archive: Archive, catalogue: Catalogue, values: LabelValues, extra_labels: Labels
     ) -> None:
         self._archive = archive
-        self._catalogue = catalogue
-        self._values = values
-        self._extra_labels = extra_labels
+        self._labels = CallLabels(values, catalogue.provider, extra_labels)
+        self._billing = Billing(catalogue, self._labels)
         self._open: dict[str, SessionRow] = {}
         self._ended: OrderedDict[str, SessionRow] = OrderedDict()
         self._turns: dict[str, OrderedDict[str, TurnRow]] = {}
-        self._extras: dict[str, Labels] = {}
-        # Cleaning up a name costs as much as pricing a request; names are few.
-        self._provider = lru_cache(maxsize=1024)(catalogue.provider)
         self.reload()
 
     def reload(self) -> None:
@@ -101,7 +102,7 @@ class Meter:
         self._open = {row.session: row for row in self._archive.open_sessions()}
         self._ended.clear()
         self._turns.clear()
-        self._extras.clear()
+        self._labels.forget()
 
     def active(self) -> dict[str, int]:
         """Calls going on by agent, as a label value."""
@@ -140,7 +141,7 @@ class Meter:
             case ToolCalled():
                 self._tool(row, record, batch, staged)
             case AvailabilityChanged(available=False):
-                staged.inc(contract.FALLBACKS, self._request_labels(row, record, staged))
+                staged.inc(contract.FALLBACKS, self._labels.request(row, record, staged))
             case SessionStarted() | ModelsDeclared():
                 self._declare(row, record.models, staged)
             case SessionClosed():
@@ -154,10 +155,11 @@ class Meter:
             self._settle(row, batch, staged)
             row.ended = True
             row.reason = row.reason or "lost"
+            self._unspoken(row, batch, staged)
             row.closed_at = row.closed_at or row.last_at
-            labels = self._agent_labels(row, staged)
-            extra = self._extra(row, staged)
-            reason = self._values.admit("reason", row.reason, staged)
+            labels = self._labels.agent(row, staged)
+            extra = self._labels.own(row, staged)
+            reason = self._labels.values.admit("reason", row.reason, staged)
             staged.inc(contract.SESSIONS_CLOSED, (labels[0], reason, *extra))
             if row.closed_at < row.started_at:
                 staged.inc(contract.SAMPLES_REJECTED, ("negative",))
@@ -167,7 +169,7 @@ class Meter:
             batch.sessions[row.session] = row
             del self._open[row.session]
             self._turns.pop(row.session, None)
-            self._extras.pop(row.session, None)
+            self._labels.forget(row.session)
             self._remember(row)
 
     def _remember(self, row: SessionRow) -> None:
@@ -185,11 +187,11 @@ class Meter:
         if row is None:
             row = _new_row(journal, record)
             self._open[row.session] = row
-            labels = self._agent_labels(row, staged)
+            labels = self._labels.agent(row, staged)
             for family in _AGENT_FAMILIES:
                 staged.born(family, labels)
             for reason in contract.CLOSE_REASONS:
-                closed = (labels[0], reason, *self._extra(row, staged))
+                closed = (labels[0], reason, *self._labels.own(row, staged))
                 staged.born(contract.SESSIONS_CLOSED, closed)
             staged.inc(contract.SESSIONS, labels)
         elif isinstance(record, SessionStarted):
@@ -200,122 +202,38 @@ class Meter:
     def _report(self, report: CollectorReport, staged: Staged) -> None:
         for reason, count in report.dropped.items():
             if count > 0:
-                value = self._values.admit("reason", reason, staged)
+                value = self._labels.values.admit("reason", reason, staged)
                 staged.inc(contract.RECORDS_DROPPED, (value,), count)
         for reason, count in report.rejected.items():
             if count > 0:
-                value = self._values.admit("reason", reason, staged)
+                value = self._labels.values.admit("reason", reason, staged)
                 staged.inc(contract.RECORDS_REJECTED, (value,), count)
 
     def _declare(self, row: SessionRow, models: Iterable[Model], staged: Staged) -> None:
-        extra = self._extra(row, staged)
+        extra = self._labels.own(row, staged)
         for model in models:
-            base = self._base_labels(row, model, staged)
+            base = self._labels.base(row, model, staged)
             for family in contract.FAMILIES:
                 if model.stage in family.born:
-                    staged.born(family, (*_project(family, base), *extra))
+                    staged.born(family, (*project(family, base), *extra))
             for part in contract.TOKEN_PARTS.get(model.stage, ()):
                 staged.born(contract.TOKENS, (*base, *part, *extra))
+            for reason in contract.WASTE_REASONS.get(model.stage, ()):
+                staged.born(contract.WASTED_COST, (*base, reason, *extra))
             if model.stage == "stt":
                 row.stt_provider, row.stt_model = base[2], base[3]
 
     def _usage(self, row: SessionRow, record: UsageReported, batch: Batch, staged: Staged) -> None:
-        base = self._base_labels(row, record, staged)
-        labels = (*base, *self._extra(row, staged))
-        usage = record.usage
-        quote = pricing.price(
-            self._catalogue,
-            stage=record.stage,
-            provider=record.provider,
-            model=record.model,
-            label=record.label,
-            usage=usage,
-            at=record.at,
-            streamed=record.streamed,
-            connection=record.connection,
-        )
-        cost = float(quote.cost)
-        unpriced = max(record.requests, 1) if quote.status == "unpriced" else 0
-        if record.requests:
-            staged.inc(contract.REQUESTS, labels, record.requests)
-        if quote.status == "priced":
-            staged.inc(contract.COST, labels, cost)
-        if unpriced:
-            staged.inc(contract.UNPRICED_REQUESTS, labels, unpriced)
-            row.unpriced_requests += unpriced
-        if record.cancelled:
-            staged.inc(contract.REQUESTS_CANCELLED, labels)
-        self._quantities(row, record, base, staged)
+        base = self._labels.base(row, record, staged)
+        cost = self._billing.take(row, record, base, batch, staged)
         self._waits(row, record, base, staged)
         if record.stage == "stt" and not record.connection:
             row.stt_provider, row.stt_model = base[2], base[3]
-        row.cost_usd += cost
         self._assign(row, record, cost, batch)
-        provider = self._provider(record.provider, record.label)
-        batch.usage.append(
-            {
-                "session": row.session,
-                "at": record.at,
-                "agent": row.agent,
-                "speech": record.speech,
-                "persona": record.persona,
-                "stage": record.stage,
-                "provider": provider,
-                "model": record.model,
-                "reported_provider": record.provider,
-                "label": record.label,
-                "request": record.request,
-                "requests": record.requests,
-                "cancelled": record.cancelled,
-                "streamed": record.streamed,
-                "connection": record.connection,
-                **{name: getattr(usage, name) for name in _QUANTITIES},
-                "first_seconds": record.first_seconds,
-                "request_seconds": record.request_seconds,
-                "status": quote.status,
-                "cost_usd": None if quote.status == "unpriced" else cost,
-                "price": quote.price_id,
-                "prices_version": self._catalogue.version,
-            }
-        )
-        sums = batch.daily.setdefault(
-            (utc_day(record.at), row.agent, record.stage, provider, record.model),
-            [0] * len(DAILY_SUMS),
-        )
-        for index, amount in enumerate(
-            (
-                record.requests,
-                unpriced,
-                usage.input_tokens,
-                usage.output_tokens,
-                usage.characters,
-                usage.audio_seconds,
-                usage.connection_seconds,
-                cost,
-            )
-        ):
-            sums[index] += amount
-
-    def _quantities(
-        self, row: SessionRow, record: UsageReported, base: Labels, staged: Staged
-    ) -> None:
-        extra = self._extra(row, staged)
-        usage = record.usage
-        if usage.total_tokens or usage.input_tokens or usage.output_tokens:
-            for part, tokens in pricing.token_buckets(usage).items():
-                if tokens:
-                    staged.inc(contract.TOKENS, (*base, *part, *extra), tokens)
-        for family, amount in (
-            (contract.CHARACTERS, usage.characters),
-            (contract.AUDIO_SECONDS, usage.audio_seconds),
-            (contract.CONNECTION_SECONDS, usage.connection_seconds),
-        ):
-            if amount:
-                staged.inc(family, (*base, *extra), amount)
 
     def _waits(self, row: SessionRow, record: UsageReported, base: Labels, staged: Staged) -> None:
         self._count_rejected(record.rejected, staged)
-        extra = self._extra(row, staged)
+        extra = self._labels.own(row, staged)
         first = _FIRST_FAMILIES.get(record.stage)
         for family, seconds in (
             (first, record.first_seconds),
@@ -323,11 +241,11 @@ class Meter:
             (contract.CONNECTION_ACQUIRE, record.acquire_seconds),
         ):
             if family is not None:
-                labels = (*_project(family, base), *extra)
+                labels = (*project(family, base), *extra)
                 self._wait(row, family, labels, seconds, record.at, staged)
         rate = record.tokens_per_second
         if rate is not None and 0 < rate <= contract.HIGHEST_TOKEN_RATE:
-            labels = (*_project(contract.TOKENS_PER_SECOND, base), *extra)
+            labels = (*project(contract.TOKENS_PER_SECOND, base), *extra)
             staged.observe(contract.TOKENS_PER_SECOND, labels, rate)
         elif rate is not None:
             staged.inc(contract.SAMPLES_REJECTED, ("impossible_rate",))
@@ -347,7 +265,7 @@ class Meter:
 
     def _message(self, row: SessionRow, record: MessageAdded, batch: Batch, staged: Staged) -> None:
         self._count_rejected(record.rejected, staged)
-        labels = self._agent_labels(row, staged)
+        labels = self._labels.agent(row, staged)
         before = row.answered
         speech = record.speech or f"turn-{row.turns + 1}"
         conversation = Conversation(row.waiting, row.answered)
@@ -358,6 +276,7 @@ class Meter:
         turn = self._turn(row, speech, record.at, batch)
         turn.persona = record.persona or turn.persona
         turn.characters += record.characters
+        turn.spoken = True
         if answers:
             if before is not None:
                 self._settle(row, batch, staged)
@@ -395,11 +314,11 @@ class Meter:
         self, row: SessionRow, record: TurnCommitted, batch: Batch, staged: Staged
     ) -> None:
         self._count_rejected(record.rejected, staged)
-        extra = self._extra(row, staged)
-        agent = self._agent_labels(row, staged)
+        extra = self._labels.own(row, staged)
+        agent = self._labels.agent(row, staged)
         detector = (
-            self._values.admit("provider", record.provider, staged),
-            self._values.admit("model", record.model, staged),
+            self._labels.values.admit("provider", record.provider, staged),
+            self._labels.values.admit("model", record.model, staged),
         )
         transcriber = (row.stt_provider or contract.UNKNOWN, row.stt_model or contract.UNKNOWN)
         eou = self._wait(
@@ -424,12 +343,13 @@ class Meter:
         if record.speech is not None:
             turn = self._turn(row, record.speech, record.at, batch)
             turn.persona = record.persona or turn.persona
+            turn.committed = True
             turn.eou_delay_seconds = eou
             turn.transcription_delay_seconds = transcription
             turn.callback_seconds = callback
 
     def _failed(self, row: SessionRow, record: RequestFailed, batch: Batch, staged: Staged) -> None:
-        labels = self._request_labels(row, record, staged)
+        labels = self._labels.request(row, record, staged)
         staged.inc(contract.REQUESTS, labels)
         staged.inc(contract.REQUEST_ERRORS, labels)
         batch.failures.append(
@@ -439,7 +359,7 @@ class Meter:
                 "agent": row.agent,
                 "persona": record.persona,
                 "stage": record.stage,
-                "provider": self._provider(record.provider, record.label),
+                "provider": self._labels.provider(record.provider, record.label),
                 "model": record.model,
                 "recoverable": record.recoverable,
                 "error": record.error,
@@ -447,9 +367,9 @@ class Meter:
         )
 
     def _tool(self, row: SessionRow, record: ToolCalled, batch: Batch, staged: Staged) -> None:
-        agent = self._agent_labels(row, staged)[0]
-        tool = self._values.admit("tool", record.tool, staged)
-        labels = (agent, tool, *self._extra(row, staged))
+        agent = self._labels.agent(row, staged)[0]
+        tool = self._labels.values.admit("tool", record.tool, staged)
+        labels = (agent, tool, *self._labels.own(row, staged))
         staged.inc(contract.TOOL_CALLS, labels)
         staged.inc(contract.TOOL_ERRORS, labels, 1 if record.failed else 0)
         if record.speech is not None:
@@ -461,8 +381,45 @@ class Meter:
             return
         turn = self._find(row.session, row.answered, batch)
         if turn is not None:
-            labels = self._agent_labels(row, staged)
-            staged.observe(contract.TURN_COST, labels, turn.cost_usd)
+            staged.observe(contract.TURN_COST, self._labels.agent(row, staged), turn.cost_usd)
+            self._waste(row, turn, batch, staged)
+
+    def _unspoken(self, row: SessionRow, batch: Batch, staged: Staged) -> None:
+        """Count what was made and never said, now that the call is over."""
+        turns = {turn.speech: turn for turn in self._archive.unspoken(row.session)}
+        turns |= {
+            speech: turn
+            for (session, speech), turn in batch.turns.items()
+            if session == row.session
+        }
+        unspoken = [turn for turn in turns.values() if turn.cost_usd and not turn.spoken]
+        if row.reason == "lost" and unspoken:
+            # The process died with a reply on its lips: that one was not thrown away.
+            unspoken.remove(max(unspoken, key=lambda turn: turn.at))
+        for turn in unspoken:
+            self._waste(row, turn, batch, staged)
+
+    def _waste(self, row: SessionRow, turn: TurnRow, batch: Batch, staged: Staged) -> None:
+        why = waste.reason(turn)
+        if why is None:
+            return
+        rows = [
+            *self._archive.usage_of(row.session, turn.speech),
+            *(
+                used
+                for used in batch.usage
+                if used["speech"] == turn.speech and used["session"] == row.session
+            ),
+        ]
+        agent, *extra = self._labels.agent(row, staged)
+        for cost, usd in waste.unheard(turn, map(waste.spent, rows)):
+            provider = self._labels.values.admit("provider", cost.provider, staged)
+            model = self._labels.values.admit("model", cost.model, staged)
+            labels = (agent, cost.stage, provider, model, why, *extra)
+            staged.inc(contract.WASTED_COST, labels, usd)
+            turn.wasted_usd += usd
+            row.wasted_usd += usd
+        batch.turns[row.session, turn.speech] = turn
 
     def _find(self, session: str, speech: str, batch: Batch) -> TurnRow | None:
         """The row of a speech: from this batch, from memory, or from the ledger."""
@@ -504,43 +461,8 @@ class Meter:
 
     def _count_rejected(self, reasons: Iterable[str], staged: Staged) -> None:
         for reason in reasons:
-            value = self._values.admit("reason", reason, staged)
+            value = self._labels.values.admit("reason", reason, staged)
             staged.inc(contract.SAMPLES_REJECTED, (value,))
-
-    def _agent_labels(self, row: SessionRow, staged: Staged) -> Labels:
-        return (self._values.admit("agent", row.agent, staged), *self._extra(row, staged))
-
-    def _base_labels(
-        self,
-        row: SessionRow,
-        source: Model | UsageReported | RequestFailed | AvailabilityChanged,
-        staged: Staged,
-    ) -> Labels:
-        """Agent, stage, provider and model as label values."""
-        provider = self._provider(source.provider, source.label)
-        return (
-            self._values.admit("agent", row.agent, staged),
-            source.stage,
-            self._values.admit("provider", provider, staged),
-            self._values.admit("model", source.model, staged),
-        )
-
-    def _request_labels(
-        self, row: SessionRow, source: RequestFailed | AvailabilityChanged, staged: Staged
-    ) -> Labels:
-        return (*self._base_labels(row, source, staged), *self._extra(row, staged))
-
-    def _extra(self, row: SessionRow, staged: Staged) -> Labels:
-        """Values of the operator's labels for a call."""
-        if not self._extra_labels:
-            return ()
-        extra = self._extras.get(row.session)
-        if extra is None:
-            known: Mapping[str, str] = json.loads(row.labels)
-            extra = self._extras[row.session] = tuple(
-                self._values.admit(name, known.get(name), staged) for name in self._extra_labels
-            )
-        return extra
 
 
 def _new_row(journal: str, record: Record) -> SessionRow:
@@ -558,9 +480,3 @@ def _new_row(journal: str, record: Record) -> SessionRow:
         row.room, row.job, row.host = record.room, record.job, record.host
         row.sdk, row.exporter = record.sdk, record.exporter
     return row
-
-
-def _project(family: Family, base: Labels) -> Labels:
-    """Agent, stage, provider and model, less what a family does not have."""
-    named = dict(zip(("agent", "stage", "provider", "model"), base, strict=True))
-    return tuple(named[name] for name in family.labels)

@@ -1,0 +1,78 @@
+"""Cost that no caller heard, as far as LiveKit's events show it. Pure.
+
+A reply that the caller talked over was written and spoken further than it was heard.
+A reply that was made ahead of the user's turn and thrown away was heard by nobody.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from livekit_exporter.ledger.rows import TurnRow
+
+Reason: TypeAlias = Literal["interrupted", "speculative"]
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What one provider's model cost for one reply.
+
+    Args:
+        usd: All of it.
+        output_usd: The part that grows with what the model says, 0 for speech synthesis.
+        characters: Sent to speech synthesis.
+    """
+
+    stage: str
+    provider: str
+    model: str
+    usd: float
+    output_usd: float
+    characters: int
+
+
+def spent(row: Mapping[str, object]) -> Spent:
+    """What a usage row of the ledger says of cost."""
+    return Spent(
+        stage=str(row["stage"]),
+        provider=str(row["provider"]),
+        model=str(row["model"]),
+        usd=_number(row["cost_usd"]),
+        output_usd=_number(row["output_usd"]),
+        characters=int(_number(row["characters"])),
+    )
+
+
+def reason(turn: TurnRow) -> Reason | None:
+    """Why a reply's cost, or part of it, was for nothing; `None` where it was not."""
+    if turn.spoken:
+        return "interrupted" if turn.interrupted else None
+    if turn.tool_calls:
+        # It acted rather than spoke, such as handing the call to another agent.
+        return None
+    return "interrupted" if turn.committed else "speculative"
+
+
+def unheard(turn: TurnRow, costs: Iterable[Spent]) -> list[tuple[Spent, float]]:
+    """The part of each cost that nobody heard, in US dollars.
+
+    Of a reply that nobody heard at all, everything.  Of one that was cut off, of
+    speech synthesis and of the text that it spoke, the share of characters that the
+    caller did not hear; the question was needed either way, so input is none of it.
+    """
+    costs = list(costs)
+    if not turn.spoken:
+        return [(cost, cost.usd) for cost in costs if cost.usd]
+    sent = sum(cost.characters for cost in costs)
+    share = 1 - turn.characters / sent if sent else 0.0
+    if share <= 0:
+        return []
+    return [
+        (cost, share * (cost.usd if cost.stage == "tts" else cost.output_usd))
+        for cost in costs
+        if cost.usd
+    ]
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, (int, float)) else 0.0

@@ -1,0 +1,58 @@
+"""Which part of a reply's cost nobody heard."""
+
+import pytest
+
+from livekit_exporter.ledger.rows import TurnRow
+from livekit_exporter.sidecar.waste import Reason, Spent, reason, unheard
+
+LLM = Spent("llm", "openai", "gpt-4.1-mini", usd=0.010, output_usd=0.004, characters=0)
+TTS = Spent("tts", "cartesia", "sonic-3", usd=0.020, output_usd=0.0, characters=400)
+
+
+def reply(**changed: object) -> TurnRow:
+    row = TurnRow(session="s", speech="x", at=0.0)
+    for name, value in changed.items():
+        setattr(row, name, value)
+    return row
+
+
+@pytest.mark.parametrize(
+    ("turn", "why"),
+    [
+        pytest.param(reply(committed=True, spoken=True), None, id="said to its end"),
+        pytest.param(reply(spoken=True, interrupted=True), "interrupted", id="talked over"),
+        pytest.param(reply(committed=True), "interrupted", id="cut before a word"),
+        pytest.param(reply(), "speculative", id="made ahead and thrown away"),
+        pytest.param(reply(committed=True, tool_calls=1), None, id="acted, did not speak"),
+    ],
+)
+def test_reason(turn: TurnRow, why: Reason | None) -> None:
+    """A reply is for nothing when nobody heard it, or not all of it."""
+    assert reason(turn) == why
+
+
+def test_of_a_reply_that_was_talked_over_the_unheard_share_of_speech_and_text_is_waste() -> None:
+    """100 of 400 characters heard: three quarters of the synthesis and of the output tokens."""
+    lost = unheard(reply(spoken=True, interrupted=True, characters=100), [LLM, TTS])
+
+    assert [(cost.stage, pytest.approx(usd)) for cost, usd in lost] == [
+        ("llm", 0.003),
+        ("tts", 0.015),
+    ]
+
+
+def test_of_a_reply_that_nobody_heard_everything_is_waste() -> None:
+    """Its question was asked for nothing, too."""
+    lost = unheard(reply(), [LLM, TTS])
+
+    assert sum(usd for _, usd in lost) == pytest.approx(0.030)
+
+
+def test_a_reply_heard_to_its_end_wasted_nothing() -> None:
+    """LiveKit may mark a reply interrupted at its last syllable."""
+    assert not unheard(reply(spoken=True, interrupted=True, characters=400), [LLM, TTS])
+
+
+def test_without_synthesised_characters_the_share_is_not_known() -> None:
+    """A realtime model speaks by itself: nothing is claimed."""
+    assert not unheard(reply(spoken=True, interrupted=True, characters=10), [LLM])
