@@ -1,0 +1,1 @@
+"""A voice platform without accounts: real AgentSessions, simulated providers, scripted callers."""

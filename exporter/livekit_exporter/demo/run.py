@@ -1,0 +1,230 @@
+"""The demo: calls in real job processes, a sidecar, and at the end truth against metrics."""
+
+import asyncio
+import itertools
+import logging
+import os
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from livekit_exporter.demo.comparison import Row, compare
+from livekit_exporter.demo.fleet import Fleet, quiet
+from livekit_exporter.demo.sidecar import Figures, Sidecar, SidecarError, running_sidecar
+
+_REFRESH_SECONDS: Final = 1.0
+_CATCH_UP_SECONDS: Final = 20.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What the demo does."""
+
+    calls: int | None = 20
+    """Calls to hold; `None` for as many as there is time for."""
+    concurrency: int = 4
+    """Calls at a time."""
+    duration: float | None = None
+    """Seconds after which no call begins."""
+    seed: int = 1
+    """The same seed holds the same calls again."""
+    speed: float = 1.0
+    """Simulated seconds in a second."""
+    listen_address: str | None = None
+    """`host:port` of the sidecar, by default its own."""
+    data_dir: str | None = None
+    """Data directory; by default a temporary one that is removed at the end."""
+
+
+@dataclass(slots=True)
+class _Progress:
+    planned: int | None
+    going_on: int = 0
+    done: int = 0
+
+    def __str__(self) -> str:
+        of = "" if self.planned is None else f" of {self.planned}"
+        return f"{self.going_on} calls going on, {self.done}{of} done"
+
+
+def run(options: Options) -> int:
+    """Run the demo; the exit status: 0 when the metrics agree with the providers' bills.
+
+    Ends after the calls, or with Ctrl-C or SIGTERM, which hang up first.  To be called
+    from the main thread of a program.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    stopped = threading.Event()
+    # LiveKit makes the main thread deaf to Ctrl-C for as long as it starts a process there.
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="demo") as pool:
+        ended = pool.submit(_run, options, stopped)
+        try:
+            return ended.result()
+        except KeyboardInterrupt:
+            stopped.set()
+        try:
+            return ended.result()
+        except KeyboardInterrupt:
+            # Job processes and the sidecar end when they find that this process has.
+            os._exit(130)
+
+
+def _run(options: Options, stopped: threading.Event) -> int:
+    # Inherited by every process that is started from here: Ctrl-C in a terminal goes
+    # to all of them, and to hang up is for the worker.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    quiet()
+    try:
+        with _data_dir(options) as data_dir:
+            return asyncio.run(_demo(options, data_dir, stopped))
+    except SidecarError as error:
+        Console(stderr=True).print(f"livekit-exporter: {error}", highlight=False, soft_wrap=True)
+        return 1
+
+
+@contextmanager
+def _data_dir(options: Options) -> Iterator[Path]:
+    if options.data_dir is not None:
+        yield Path(options.data_dir).expanduser().absolute()
+        return
+    with tempfile.TemporaryDirectory(prefix="livekit-exporter-demo-") as directory:
+        yield Path(directory)
+
+
+async def _demo(options: Options, data_dir: Path, stopped: threading.Event) -> int:
+    console = Console()
+    async with running_sidecar(data_dir, options.listen_address) as sidecar:
+        console.print(
+            f"Metrics: {sidecar.url}/metrics   Data: {data_dir}", highlight=False, soft_wrap=True
+        )
+        progress = _Progress(options.calls)
+        fleet = Fleet(data_dir, seed=options.seed, speed=options.speed)
+        async with _shown(sidecar, fleet, progress, console), fleet:
+            await _hold_calls(fleet, options, progress, stopped)
+        rows, figures = await _caught_up(sidecar, fleet)
+        console.print(_totals(rows, figures, progress))
+    agreed = all(row.agrees for row in rows)
+    console.print(
+        "The metrics agree with what the providers billed."
+        if agreed
+        else "The metrics differ from what the providers billed.",
+        style="green" if agreed else "red",
+    )
+    return 0 if agreed else 1
+
+
+async def _hold_calls(
+    fleet: Fleet, options: Options, progress: _Progress, stopped: threading.Event
+) -> None:
+    """Hold so many calls at a time until there were enough, or somebody stops."""
+    numbers = itertools.count() if options.calls is None else iter(range(options.calls))
+    until = float("inf") if options.duration is None else time.monotonic() + options.duration
+
+    async def hold() -> None:
+        for number in numbers:
+            if time.monotonic() > until:
+                return
+            call = await fleet.start_call(number)
+            progress.going_on += 1
+            await call.done()
+            progress.going_on -= 1
+            progress.done += 1
+
+    async def hold_all() -> None:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(options.concurrency):
+                group.create_task(hold())
+
+    holding = asyncio.create_task(hold_all())
+    stopping = asyncio.create_task(asyncio.to_thread(stopped.wait))
+    await asyncio.wait({holding, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    if stopped.is_set():
+        # A process that has not got as far as its call is killed, and LiveKit calls that an error.
+        quiet(logging.CRITICAL)
+    stopped.set()
+    await stopping
+    holding.cancel()
+    with suppress(asyncio.CancelledError):
+        await holding
+
+
+async def _caught_up(sidecar: Sidecar, fleet: Fleet) -> tuple[list[Row], Figures]:
+    """Give the sidecar time to take in the last records, then compare."""
+    deadline = time.monotonic() + _CATCH_UP_SECONDS
+    while True:
+        figures = await sidecar.figures()
+        rows = compare(fleet.bills(), figures.costs())
+        if all(row.agrees for row in rows) or time.monotonic() > deadline:
+            return rows, figures
+        await asyncio.sleep(_REFRESH_SECONDS / 4)
+
+
+@asynccontextmanager
+async def _shown(
+    sidecar: Sidecar, fleet: Fleet, progress: _Progress, console: Console
+) -> AsyncIterator[None]:
+    """Show the figures while the calls go on, where somebody can watch."""
+    if not console.is_terminal:
+        yield
+        return
+
+    with Live(console=console, auto_refresh=False, transient=True) as live:
+
+        async def show() -> None:
+            while True:
+                with suppress(SidecarError):  # its end is reported when the calls are over
+                    figures = await sidecar.figures()
+                    rows = compare(fleet.bills(), figures.costs())
+                    live.update(_totals(rows, figures, progress), refresh=True)
+                await asyncio.sleep(_REFRESH_SECONDS)
+
+        showing = asyncio.create_task(show())
+        try:
+            yield
+        finally:
+            showing.cancel()
+            await asyncio.gather(showing, return_exceptions=True)
+
+
+def _totals(rows: list[Row], figures: Figures, progress: _Progress) -> RenderableType:
+    table = Table()
+    for name in ("stage", "model"):
+        table.add_column(name)
+    for name in ("reports", "billed USD", "metrics USD"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        table.add_row(
+            row.stage,
+            row.model,
+            str(row.requests),
+            f"{float(row.billed):.6f}",
+            f"{row.counted:.6f}",
+            style=None if row.agrees else "yellow",
+        )
+    table.add_section()
+    table.add_row(
+        "",
+        "all",
+        str(sum(row.requests for row in rows)),
+        f"{float(sum(row.billed for row in rows)):.6f}",
+        f"{sum(row.counted for row in rows):.6f}",
+    )
+    quantiles = [
+        f"p{round(100 * quantile)} {seconds:.2f} s"
+        for quantile in (0.5, 0.95)
+        if (seconds := figures.turn_latency(quantile)) is not None
+    ]
+    latency = f"   turn latency {', '.join(quantiles)}" if quantiles else ""
+    return Group(Text(f"{progress}{latency}"), table)
