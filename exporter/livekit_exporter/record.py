@@ -20,6 +20,13 @@ SCHEMA_VERSION: Final = 1
 MAX_LINE_BYTES: Final = 1024 * 1024
 """Longest line that a reader accepts, newline included."""
 
+LARGEST_QUANTITY: Final = 1e12
+"""More tokens, characters or seconds than this is no usage of one request."""
+
+EARLIEST: Final = 1_577_836_800.0
+LATEST: Final = 7_258_118_400.0
+"""Years 2020 to 2200: any other time is a clock error."""
+
 Stage: TypeAlias = Literal[
     "stt",
     "llm",

@@ -11,7 +11,6 @@ import logging
 import platform
 import secrets
 import sys
-import threading
 import time
 import weakref
 from collections import OrderedDict
@@ -69,18 +68,20 @@ class _Recent:
     """
 
     def __init__(self) -> None:
-        self._objects: OrderedDict[int, object] = OrderedDict()
-        self._lock = threading.Lock()
+        self._objects: dict[int, object] = {}
 
     def first(self, item: object) -> bool:
         """Whether this object has not been here before."""
-        with self._lock:
-            if id(item) in self._objects:
-                return False
-            self._objects[id(item)] = item
-            if len(self._objects) > _RECENT:
-                self._objects.popitem(last=False)
-            return True
+        objects, key = self._objects, id(item)
+        if key in objects:
+            return False
+        objects[key] = item
+        # One object is emitted on one thread, so there is no lock; another thread may only
+        # be quicker in moving the oldest one out.
+        if len(objects) > _RECENT:
+            with suppress(KeyError, RuntimeError, StopIteration):
+                del objects[next(iter(objects))]
+        return True
 
 
 _recent = _Recent()
@@ -143,8 +144,8 @@ class Call:
         """
         return self._journal is None or self._journal.flush(timeout)
 
-    def put(self, record: Record) -> None:
-        """Take a record as it is.  Never waits."""
+    def put(self, record: Record | normalize.Heard) -> None:
+        """Take a record as it is, or metrics to be read off the event loop.  Never waits."""
         self._tally.take(record)
         if self._journal is not None:
             self._journal.put(record)
@@ -205,11 +206,14 @@ def _begin(
         SessionStarted(
             session=session_id,
             at=time.time(),
-            agent=name[: normalize.LONGEST_TEXT],
-            user=user,
-            labels={str(key): str(value) for key, value in labels.items()},
-            room=room if isinstance(room, str) else None,
-            job=getattr(job, "id", None),
+            agent=normalize.text(name),
+            user=None if user is None else normalize.text(str(user)),
+            labels={
+                normalize.text(str(key)): normalize.text(str(value))
+                for key, value in labels.items()
+            },
+            room=normalize.text(room) or None,
+            job=normalize.text(getattr(job, "id", None)) or None,
             trace=subscription.trace,
             host=platform.node(),
             sdk=_version("livekit-agents"),
@@ -323,12 +327,21 @@ class _Subscription:
         # Two sessions that share a component both hear both; the reply is the one's that spoke it.
         if (
             isinstance(speech, str)
-            and not self.owns(speech)
+            and speech not in self._speeches
             and any(other.owns(speech) for other in list(_subscriptions))
         ):
             return
-        if _recent.first(metrics):
-            self._read("metrics_collected", event)
+        if not _recent.first(metrics):
+            return
+        # Metrics of a reply name it; the others belong to what is being said.
+        current = None if speech else getattr(self._session, "current_speech", None)
+        moment = normalize.Moment(
+            session=self._call.session_id,
+            now=time.time(),
+            persona=self._persona,
+            speech=getattr(current, "id", None),
+        )
+        self._call.put(normalize.Heard(metrics, moment))
 
     def _on_item(self, event: object) -> None:
         item = getattr(event, "item", None)
@@ -341,7 +354,7 @@ class _Subscription:
         self._follow_agent()
         persona = getattr(item, "new_agent_id", None)
         if isinstance(persona, str):
-            self._persona = persona[: normalize.LONGEST_TEXT]
+            self._persona = normalize.text(persona)
 
     def _on_speech(self, event: object) -> None:
         speech = getattr(getattr(event, "speech_handle", None), "id", None)
@@ -361,7 +374,7 @@ class _Subscription:
             return
         self._agent = agent
         name = getattr(agent, "id", None) or type(agent).__name__
-        self._persona = str(name)[: normalize.LONGEST_TEXT]
+        self._persona = normalize.text(str(name))
         self._listen_to_components(agent)
         moment = self._moment()
         self._call.put(

@@ -22,6 +22,7 @@ from queue import Empty, SimpleQueue
 from typing import Final
 
 from livekit_exporter import data_directory
+from livekit_exporter.agent.normalize import Heard, UnreadableError
 from livekit_exporter.record import MAX_LINE_BYTES, CollectorReport, Record, to_line
 
 QUEUE_LIMIT: Final = 10_000
@@ -72,7 +73,7 @@ class Journal:
     ) -> None:
         self._directory = directory
         self._session = session
-        self._queue: SimpleQueue[Record | _Flush | None] = SimpleQueue()
+        self._queue: SimpleQueue[Record | Heard | _Flush | None] = SimpleQueue()
         self._queue_limit = queue_limit
         self._directory_limit = directory_limit
         self._last = _Flush(last=True)
@@ -84,6 +85,7 @@ class Journal:
         self._reported_refused = 0
         self._reported_unread: dict[str, int] = {}
         self._losses: dict[str, int] = {}
+        self._misread: dict[str, int] = {}
         self._file: _File | None = None
         self._opened = False
         self._head = b""
@@ -97,8 +99,11 @@ class Journal:
         self._thread.start()
         _open_journals.add(self)
 
-    def put(self, record: Record) -> bool:
-        """Queue a record; return at once, `False` when it had to be dropped."""
+    def put(self, record: Record | Heard) -> bool:
+        """Queue a record, or metrics to be read by the writer; `False` when it was dropped.
+
+        Returns at once.
+        """
         if self._closing or self._queue.qsize() >= self._queue_limit:
             self._refused += 1
             return False
@@ -158,7 +163,7 @@ class Journal:
                 flush.done.set()
             waiting.clear()
 
-    def _take(self, timeout: float | None, pending: int) -> list[Record | _Flush | None]:
+    def _take(self, timeout: float | None, pending: int) -> list[Record | Heard | _Flush | None]:
         if pending > _PENDING_LIMIT_BYTES:
             # The disk is away: leave the rest in the bounded queue, which counts what overflows.
             time.sleep(timeout or 0)
@@ -174,8 +179,8 @@ class Journal:
             pass
         return taken
 
-    def _encode(self, taken: list[Record | _Flush | None], pending: bytearray) -> None:
-        records = [item for item in taken if item is not None and not isinstance(item, _Flush)]
+    def _encode(self, taken: list[Record | Heard | _Flush | None], pending: bytearray) -> None:
+        records = [record for item in taken for record in self._records(item)]
         full = bool(records) and self._is_directory_full()
         for record in records:
             if full:
@@ -192,6 +197,20 @@ class Journal:
             self._head = self._head or line
             pending += line
 
+    def _records(self, item: Record | Heard | _Flush | None) -> tuple[Record, ...]:
+        if item is None or isinstance(item, _Flush):
+            return ()
+        if not isinstance(item, Heard):
+            return (item,)
+        try:
+            return item.records()
+        except UnreadableError as error:
+            self._misread[error.reason] = self._misread.get(error.reason, 0) + 1
+        except Exception as error:  # noqa: BLE001 - one event must not end the writer
+            self._misread["internal_error"] = self._misread.get("internal_error", 0) + 1
+            self._complain(f"an event could not be read, the call goes on: {error!r}")
+        return ()
+
     def _lose(self, reason: str) -> None:
         self._losses[reason] = self._losses.get(reason, 0) + 1
 
@@ -205,8 +224,11 @@ class Journal:
             for reason, count in unread.items()
             if count > self._reported_unread.get(reason, 0)
         }
+        for reason, count in self._misread.items():
+            rejected[reason] = rejected.get(reason, 0) + count
         if not dropped and not rejected:
             return b""
+        self._misread = {}
         self._losses, self._reported_refused, self._reported_unread = {}, refused, unread
         return to_line(
             CollectorReport(

@@ -13,9 +13,11 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
+from types import SimpleNamespace
 from typing import Final
 
 from livekit_exporter.record import (
+    LARGEST_QUANTITY,
     AvailabilityChanged,
     MessageAdded,
     Model,
@@ -59,9 +61,19 @@ class Moment:
     trace: str | None = None
 
 
+def text(value: object) -> str:
+    """A name or an id as a journal can carry it; empty where it is no text."""
+    if not isinstance(value, str):
+        return ""
+    value = value[:LONGEST_TEXT]
+    if value.isascii() and "\0" not in value:
+        return value
+    # Neither half a surrogate pair nor a NUL can be stored everywhere.
+    return value.encode(errors="replace").decode().replace("\0", "?")
+
+
 def _text(source: object, name: str) -> str:
-    value = getattr(source, name, None)
-    return value[:LONGEST_TEXT] if isinstance(value, str) else ""
+    return text(getattr(source, name, None))
 
 
 def _speech(metrics: object, moment: Moment) -> str | None:
@@ -72,7 +84,11 @@ def _number(value: object) -> float | None:
     """A finite number, or `None`; booleans and text are none."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    return float(value) if math.isfinite(value) else None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _count(source: object, name: str) -> int:
@@ -85,7 +101,7 @@ def _count(source: object, name: str) -> int:
     if value is None:
         return 0
     number = _number(value)
-    if number is None or number < 0 or number != int(number):
+    if number is None or not 0 <= number <= LARGEST_QUANTITY or number != int(number):
         raise UnreadableError("malformed_quantity")
     return int(number)
 
@@ -100,7 +116,7 @@ def _amount(source: object, name: str) -> float:
     if value is None:
         return 0.0
     number = _number(value)
-    if number is None or number < 0:
+    if number is None or not 0 <= number <= LARGEST_QUANTITY:
         raise UnreadableError("malformed_quantity")
     return number
 
@@ -437,7 +453,7 @@ def _read_item(event: object, moment: Moment) -> tuple[Record, ...]:
 
 
 def _texts(values: Iterable[object]) -> tuple[str, ...]:
-    return tuple(value[:LONGEST_TEXT] for value in values if isinstance(value, str))
+    return tuple(text(value) for value in values if isinstance(value, str))
 
 
 _ERROR_STAGES: Final[dict[str, Stage]] = {
@@ -479,7 +495,7 @@ def _read_tools(event: object, moment: Moment) -> tuple[Record, ...]:
         raise UnreadableError("malformed_tools")
     # Older SDKs leave the output out for a tool that asked for no reply.
     failed = {
-        getattr(output, "call_id", None): bool(getattr(output, "is_error", False))
+        _text(output, "call_id"): bool(getattr(output, "is_error", False))
         for output in (outputs if isinstance(outputs, list) else ())
     }
     return tuple(
@@ -490,7 +506,7 @@ def _read_tools(event: object, moment: Moment) -> tuple[Record, ...]:
             speech=moment.speech,
             persona=moment.persona,
             trace=moment.trace,
-            failed=failed.get(getattr(call, "call_id", None), False),
+            failed=failed.get(_text(call, "call_id"), False),
         )
         for call in calls
     )
@@ -520,7 +536,7 @@ def _read_close(event: object, moment: Moment) -> tuple[Record, ...]:
     closed = SessionClosed(
         session=moment.session,
         at=_time(event, "created_at", moment),
-        reason=str(getattr(reason, "value", reason) or "unknown")[:LONGEST_TEXT],
+        reason=text(getattr(reason, "value", reason)) or "unknown",
         error=type(cause).__name__ if isinstance(cause, BaseException) else "",
         trace=moment.trace,
     )
@@ -554,6 +570,42 @@ def read_event(name: str, event: object, moment: Moment) -> tuple[Record, ...]:
         UnreadableError: The event is of an unknown kind, or a billed quantity is no number.
     """
     return _EVENTS[name](event, moment)
+
+
+class Heard:
+    """Metrics as the event loop heard them, to be read by another thread.
+
+    Reading costs several times what hearing does, and the loop moves the caller's audio:
+    here the fields are picked, all at once, and what the call knew at that moment.
+
+    Args:
+        metrics: LiveKit's metrics object.
+        moment: What the collector knows of the call.
+
+    Raises:
+        UnreadableError: The object has no fields.
+    """
+
+    __slots__ = ("_fields", "_moment", "_records")
+
+    def __init__(self, metrics: object, moment: Moment) -> None:
+        try:
+            self._fields = dict(vars(metrics))
+        except TypeError:
+            raise UnreadableError("unknown_metrics") from None
+        self._moment = moment
+        self._records: tuple[Record, ...] | None = None
+
+    def records(self) -> tuple[Record, ...]:
+        """What they say; read by whichever thread asks first.
+
+        Raises:
+            UnreadableError: They are of an unknown kind, or a billed quantity is no number.
+        """
+        if self._records is None:
+            event = SimpleNamespace(metrics=SimpleNamespace(**self._fields))
+            self._records = _read_metrics(event, self._moment)
+        return self._records
 
 
 def declared_model(component: object, stage: Stage) -> Model | None:

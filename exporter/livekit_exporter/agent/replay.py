@@ -16,7 +16,7 @@ from typing import Final
 from livekit_exporter import data_directory
 from livekit_exporter.agent import normalize
 from livekit_exporter.agent.journal import Journal
-from livekit_exporter.record import SessionStarted
+from livekit_exporter.record import EARLIEST, LATEST, SessionStarted
 
 _PATIENCE_SECONDS: Final = 60.0
 _BATCH: Final = 1000
@@ -56,7 +56,9 @@ class _Stream:
     def feed(self, name: str, data: object) -> None:
         at = getattr(data, "created_at", None)
         # Not every event says when it was: it was just after the one before.
-        now = self._now = float(at) if isinstance(at, (int, float)) else self._now
+        if isinstance(at, (int, float)) and EARLIEST <= at <= LATEST:
+            self._now = float(at)
+        now = self._now
         journal = self._journal or self._begin(now)
         self._follow(name, data)
         if name not in normalize.EVENTS:
@@ -139,12 +141,14 @@ def replay(path: Path, data_dir: Path, *, agent: str = "replay") -> Replayed:
 def _parse(line: str) -> tuple[str, object] | None:
     try:
         recorded = json.loads(line)
+        if not isinstance(recorded, dict) or not isinstance(recorded.get("event"), str):
+            return None
+        name, data = recorded["event"], _objects(recorded.get("data"))
     except (ValueError, RecursionError):
         return None
-    if not isinstance(recorded, dict) or not isinstance(recorded.get("event"), str):
-        return None
-    name, data = recorded["event"], _objects(recorded.get("data"))
     if name.endswith("_availability_changed"):
+        if not isinstance(data, SimpleNamespace):
+            return None
         # Recorded flat; live, the component hangs on the event under its stage's name.
         setattr(data, name.split("_", 1)[0], data)
     return name, data

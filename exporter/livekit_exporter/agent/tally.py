@@ -5,9 +5,11 @@ the same catalogue, so the two agree.  Prices are loaded when somebody asks for 
 cost, not before: a call that nobody asks pays nothing for them.
 """
 
+from contextlib import suppress
 from dataclasses import fields
 from decimal import Decimal
 
+from livekit_exporter.agent.normalize import Heard, UnreadableError
 from livekit_exporter.record import MessageAdded, Model, Record, Usage, UsageReported
 from livekit_exporter.turns import Conversation
 
@@ -28,18 +30,28 @@ class Tally:
     def __init__(self) -> None:
         self._conversation = Conversation()
         self._turns = 0
+        self._heard: list[Heard] = []
         self._reported: list[UsageReported] = []
         self._summed = 0
         self._usage: dict[Model, Usage] = {}
         self._priced = 0
         self._cost = Decimal(0)
 
-    def take(self, record: Record) -> None:
-        """Remember what a record says of usage and turns."""
-        if isinstance(record, UsageReported):
+    def take(self, record: Record | Heard) -> None:
+        """Remember what a record says of usage and turns; metrics are read when somebody asks."""
+        if isinstance(record, Heard):
+            self._heard.append(record)
+        elif isinstance(record, UsageReported):
             self._reported.append(record)
         elif isinstance(record, MessageAdded) and self._conversation.hear(record):
             self._turns += 1
+
+    def _read(self) -> None:
+        heard, self._heard = self._heard, []
+        for metrics in heard:
+            with suppress(UnreadableError):  # the journal counts it
+                for record in metrics.records():
+                    self.take(record)
 
     @property
     def turns(self) -> int:
@@ -49,6 +61,7 @@ class Tally:
     @property
     def usage(self) -> dict[Model, Usage]:
         """Usage so far, by model."""
+        self._read()
         for record in self._reported[self._summed :]:
             model = Model(
                 stage=record.stage,
@@ -67,6 +80,7 @@ class Tally:
         from livekit_exporter.prices import catalogue, pricing
 
         prices = catalogue.load()
+        self._read()
         for record in self._reported[self._priced :]:
             self._cost += pricing.price(
                 prices,

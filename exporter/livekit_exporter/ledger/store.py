@@ -1,6 +1,7 @@
 """The ledger: opened, read at the start, and written one transaction a batch."""
 
 import json
+import sqlite3
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -241,6 +242,25 @@ class Ledger:
         except SQLAlchemyError as error:
             raise LedgerError(f"cannot write ledger '{self.path}': {_reason(error)}") from error
 
+    def move_series(self, outdated: list[SeriesRow], kept: list[SeriesRow]) -> None:
+        """Put series under other labels: the operator changed which there are.
+
+        Raises:
+            LedgerError: Nothing was changed.
+        """
+        columns = schema.series.c
+        try:
+            with self._engine.begin() as connection:
+                for row in outdated:
+                    connection.execute(
+                        delete(schema.series).where(
+                            columns.family == row.family, columns.labels == row.labels
+                        )
+                    )
+                _write(connection, Batch(series=kept))
+        except SQLAlchemyError as error:
+            raise LedgerError(f"cannot write ledger '{self.path}': {_reason(error)}") from error
+
     def forget(self, *, series_before: float, now: float) -> list[SeriesRow]:
         """Delete series untouched since `series_before` and old positions; return the series.
 
@@ -299,12 +319,19 @@ def _engine(path: Path) -> Engine:
     )
 
     @event.listens_for(engine, "connect")
-    def _configure(connection: object, _record: object) -> None:
-        cursor = connection.cursor()  # type: ignore[attr-defined]
+    def _configure(connection: sqlite3.Connection, _record: object) -> None:
+        # The driver would begin transactions by itself, and not before CREATE TABLE: a first
+        # start that is killed must leave all tables or none.
+        connection.isolation_level = None
+        cursor = connection.cursor()
         cursor.execute("PRAGMA journal_mode=WAL")
         # FULL: journals are deleted after the commit, so the commit must survive a power cut.
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN")
 
     return engine
 
@@ -319,7 +346,7 @@ def _check_version(connection: Connection, path: Path) -> None:
     if inspect(connection).has_table(schema.meta.name):
         query = select(schema.meta.c.value).where(schema.meta.c.key == "version")
         found = connection.execute(query).scalar()
-    elif inspect(connection).get_table_names():
+    if found is None and inspect(connection).get_table_names():
         raise LedgerError(
             f"cannot open ledger '{path}': it is another program's database; move it away or"
             " choose another data directory"

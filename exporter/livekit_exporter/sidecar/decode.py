@@ -4,35 +4,29 @@ The only place that trusts nothing: a line may come from another version, anothe
 language, or a disk that lost its mind.  Whatever passes here can be stored.
 """
 
-import re
-from collections.abc import Iterable
-from dataclasses import fields
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields, is_dataclass
 from operator import attrgetter
 from typing import Annotated, Final
 
 from pydantic import Field, TypeAdapter, ValidationError
+from pydantic_core import from_json
 
 from livekit_exporter.record import (
+    EARLIEST,
+    LARGEST_QUANTITY,
+    LATEST,
     SCHEMA_VERSION,
     CollectorReport,
     MessageAdded,
     Record,
-    SessionStarted,
     Usage,
     UsageReported,
 )
 
-LARGEST_QUANTITY: Final = 1e12
-"""More tokens, characters or seconds than this is no usage of one request."""
-
-EARLIEST: Final = 1_577_836_800.0
-LATEST: Final = 7_258_118_400.0
-"""Years 2020 to 2200: any other time is a clock error, and the line's own."""
-
 _LONGEST_TEXT: Final = 1024
 
 _records: TypeAdapter[Record] = TypeAdapter(Annotated[Record, Field(discriminator="kind")])
-_version: Final = re.compile(rb'^\s*\{.*?"v"\s*:\s*(-?\d+)', re.DOTALL)
 _current: Final = b'{"v":%d,' % SCHEMA_VERSION
 _quantities: Final = attrgetter(*(spec.name for spec in fields(Usage)))
 
@@ -56,15 +50,28 @@ def decode(line: bytes) -> Record:
         RejectedError: It is no record that this version can store.
     """
     if not line.startswith(_current):
-        found = _version.match(line)
-        if found is not None and int(found[1][:20]) != SCHEMA_VERSION:
-            raise RejectedError("version")
+        _check_version(line)
     try:
         record = _records.validate_json(line, strict=True)
     except ValidationError as error:
         raise RejectedError(_reason(error)) from None
     _check(record, line)
     return record
+
+
+def _check_version(line: bytes) -> None:
+    """The slow way, for lines that do not begin with their version.
+
+    Raises:
+        RejectedError: The line is no object, or of no version or another.
+    """
+    try:
+        said = from_json(line)
+    except ValueError:
+        raise RejectedError("not_json") from None
+    version = said.get("v") if isinstance(said, dict) else None
+    if type(version) is not int or version != SCHEMA_VERSION:
+        raise RejectedError("version" if isinstance(said, dict) else "invalid")
 
 
 def _reason(error: ValidationError) -> str:
@@ -87,10 +94,10 @@ def _check(record: Record, line: bytes) -> None:
             raise RejectedError("out_of_range")
     # PostgreSQL has no NUL, and one text must not fill the page.  Both are rare, so the
     # line as a whole says whether a closer look is needed.
-    if b"\\u0000" in line:
+    if b"\\u0000" in line and any("\0" in text for text in _texts(record)):
         raise RejectedError("invalid")
-    if len(line) > _LONGEST_TEXT and not isinstance(record, SessionStarted):
-        _check_texts(record)
+    if len(line) > _LONGEST_TEXT and any(len(text) > _LONGEST_TEXT for text in _texts(record)):
+        raise RejectedError("out_of_range")
 
 
 def _counted(record: Record) -> Iterable[float]:
@@ -104,8 +111,17 @@ def _counted(record: Record) -> Iterable[float]:
     return ()
 
 
-def _check_texts(record: Record) -> None:
-    for spec in fields(record):
-        value = getattr(record, spec.name)
-        if isinstance(value, str) and len(value) > _LONGEST_TEXT:
-            raise RejectedError("out_of_range")
+def _texts(value: object) -> Iterator[str]:
+    """Every text in a record, however deep."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for name, part in value.items():
+            yield from _texts(name)
+            yield from _texts(part)
+    elif isinstance(value, tuple):
+        for part in value:
+            yield from _texts(part)
+    elif is_dataclass(value):
+        for spec in fields(value):
+            yield from _texts(getattr(value, spec.name))

@@ -204,8 +204,15 @@ class Ingest:
             self._registry.show(gauges(self._moment(None), self._catalogue, time.time()))
 
     def _restore(self, ledger: Ledger) -> None:
-        self._registry.restore(ledger.series())
+        outdated, kept = self._registry.restore(ledger.series())
+        if outdated:
+            ledger.move_series(outdated, kept)
         self._count_errors(self._errors)
+        self._learn_label_values()
+
+    def _learn_label_values(self) -> None:
+        """Admit what is on the page, and nothing else."""
+        self._values.forget()
         for family in contract.FAMILIES:
             names = self._registry.label_names(family)
             for labels in self._registry.series(family):
@@ -320,6 +327,7 @@ class Ingest:
         now = time.time()
         idle = self._config.metrics.idle_days * _DAY_SECONDS
         self._registry.drop(opened.ledger.forget(series_before=now - idle, now=now))
+        self._learn_label_values()
 
     def _behind(self) -> int:
         """Bytes that were there when the last pass began and that it left."""

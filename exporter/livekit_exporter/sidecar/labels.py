@@ -5,11 +5,21 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Final, Protocol
 
-from livekit_exporter.contract import LABEL_VALUES_CAPPED, OTHER, UNKNOWN, Family
+from livekit_exporter.contract import (
+    CLOSE_REASONS,
+    FAMILIES,
+    LABEL_VALUES_CAPPED,
+    OTHER,
+    UNKNOWN,
+    Family,
+)
 from livekit_exporter.ledger.rows import SessionRow
 from livekit_exporter.sidecar.registry import Labels, Staged
 
 _BASE: Final = ("agent", "stage", "provider", "model")
+
+_ALWAYS: Final = {UNKNOWN, OTHER, *CLOSE_REASONS}.union(*(family.values for family in FAMILIES))
+"""Values of our own, which take nobody's place."""
 
 
 class LabelValues:
@@ -23,16 +33,20 @@ class LabelValues:
         self._cap = cap
         self._admitted: dict[str, set[str]] = {}
 
+    def forget(self) -> None:
+        """Start again with nothing admitted."""
+        self._admitted.clear()
+
     def know(self, label: str, values: Iterable[str]) -> None:
         """Admit values that are on the page already."""
-        self._admitted.setdefault(label, set()).update(values)
+        self._admitted.setdefault(label, set()).update(set(values) - _ALWAYS)
 
     def admit(self, label: str, value: str | None, staged: Staged) -> str:
         """The value as it may appear; `other`, counted, when the label is full."""
         if not value:
             return UNKNOWN
         admitted = self._admitted.setdefault(label, set())
-        if value in admitted or value in {UNKNOWN, OTHER}:
+        if value in admitted or value in _ALWAYS:
             return value
         if len(admitted) >= self._cap(label):
             staged.inc(LABEL_VALUES_CAPPED, (label,))
@@ -42,7 +56,7 @@ class LabelValues:
 
     def shown(self, label: str, value: str) -> str:
         """The value as it appears on the page, admitting nothing new."""
-        return value if value in self._admitted.get(label, ()) else OTHER
+        return value if value in self._admitted.get(label, ()) or value in _ALWAYS else OTHER
 
 
 class Billed(Protocol):

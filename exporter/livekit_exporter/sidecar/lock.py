@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -41,12 +42,10 @@ class Lock:
                 f"data directory '{root}' is served by {holder}; stop that one or choose"
                 " another directory with --data-dir"
             )
-        try:
+        # On a full disk the directory is ours all the same, only nobody can read by whom.
+        with suppress(OSError):
             os.fchmod(self._descriptor, data_directory.file_mode(root))
             self.tell("")
-        except OSError:
-            os.close(self._descriptor)
-            raise
 
     def tell(self, address: str) -> None:
         """Write down who holds the directory and where it listens.

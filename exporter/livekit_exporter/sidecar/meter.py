@@ -8,7 +8,8 @@ become durable leaves no trace.
 
 import json
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Final, Protocol
 
 from livekit_exporter import contract
@@ -95,6 +96,9 @@ class Meter:
         self._open: dict[str, SessionRow] = {}
         self._ended: OrderedDict[str, SessionRow] = OrderedDict()
         self._turns: dict[str, OrderedDict[str, TurnRow]] = {}
+        # Of calls that began under this meter: replies whose rows only the ledger has.
+        # Any other is new, and asking the ledger would be a query a turn.
+        self._put_away: dict[str, set[str]] = {}
         self.reload()
 
     def reload(self) -> None:
@@ -102,6 +106,7 @@ class Meter:
         self._open = {row.session: row for row in self._archive.open_sessions()}
         self._ended.clear()
         self._turns.clear()
+        self._put_away.clear()
         self._labels.forget()
 
     def active(self) -> dict[str, int]:
@@ -169,6 +174,7 @@ class Meter:
             batch.sessions[row.session] = row
             del self._open[row.session]
             self._turns.pop(row.session, None)
+            self._put_away.pop(row.session, None)
             self._labels.forget(row.session)
             self._remember(row)
 
@@ -187,6 +193,7 @@ class Meter:
         if row is None:
             row = _new_row(journal, record)
             self._open[row.session] = row
+            self._put_away[row.session] = set()
             labels = self._labels.agent(row, staged)
             for family in _AGENT_FAMILIES:
                 staged.born(family, labels)
@@ -225,30 +232,36 @@ class Meter:
 
     def _usage(self, row: SessionRow, record: UsageReported, batch: Batch, staged: Staged) -> None:
         base = self._labels.base(row, record, staged)
+        record = self._waits(row, record, base, staged)
         cost = self._billing.take(row, record, base, batch, staged)
-        self._waits(row, record, base, staged)
         if record.stage == "stt" and not record.connection:
             row.stt_provider, row.stt_model = base[2], base[3]
         self._assign(row, record, cost, batch)
 
-    def _waits(self, row: SessionRow, record: UsageReported, base: Labels, staged: Staged) -> None:
+    def _waits(
+        self, row: SessionRow, record: UsageReported, base: Labels, staged: Staged
+    ) -> UsageReported:
+        """Observe what was measured; the record without what is no measurement."""
         self._count_rejected(record.rejected, staged)
-        extra = self._labels.own(row, staged)
-        first = _FIRST_FAMILIES.get(record.stage)
-        for family, seconds in (
-            (first, record.first_seconds),
-            (contract.REQUEST_SECONDS, record.request_seconds),
-            (contract.CONNECTION_ACQUIRE, record.acquire_seconds),
-        ):
-            if family is not None:
-                labels = (*project(family, base), *extra)
-                self._wait(row, family, labels, seconds, record.at, staged)
+        own = self._labels.own(row, staged)
+        at = record.at
+        first, request = record.first_seconds, record.request_seconds
+        family = _FIRST_FAMILIES.get(record.stage)
+        if family is not None:
+            labels = (*project(family, base), *own)
+            first = self._wait(row, family, labels, first, at, staged)
+        request = self._wait(row, contract.REQUEST_SECONDS, (*base, *own), request, at, staged)
+        acquire = (*project(contract.CONNECTION_ACQUIRE, base), *own)
+        self._wait(row, contract.CONNECTION_ACQUIRE, acquire, record.acquire_seconds, at, staged)
         rate = record.tokens_per_second
         if rate is not None and 0 < rate <= contract.HIGHEST_TOKEN_RATE:
-            labels = (*project(contract.TOKENS_PER_SECOND, base), *extra)
+            labels = (*project(contract.TOKENS_PER_SECOND, base), *own)
             staged.observe(contract.TOKENS_PER_SECOND, labels, rate)
         elif rate is not None:
             staged.inc(contract.SAMPLES_REJECTED, ("impossible_rate",))
+        if first != record.first_seconds or request != record.request_seconds:
+            return replace(record, first_seconds=first, request_seconds=request)
+        return record
 
     def _assign(self, row: SessionRow, record: UsageReported, cost: float, batch: Batch) -> None:
         """Give the cost to the reply that caused it, or keep it for the next answer."""
@@ -423,11 +436,12 @@ class Meter:
 
     def _find(self, session: str, speech: str, batch: Batch) -> TurnRow | None:
         """The row of a speech: from this batch, from memory, or from the ledger."""
-        return (
-            batch.turns.get((session, speech))
-            or self._turns.get(session, OrderedDict()).get(speech)
-            or self._archive.turn(session, speech)
-        )
+        held: Mapping[str, TurnRow] = self._turns.get(session, {})
+        turn = batch.turns.get((session, speech)) or held.get(speech)
+        put_away = self._put_away.get(session)
+        if turn is not None or (put_away is not None and speech not in put_away):
+            return turn
+        return self._archive.turn(session, speech)
 
     def _turn(self, row: SessionRow, speech: str, at: float, batch: Batch) -> TurnRow:
         """The row of a speech, to be written with the batch."""
@@ -436,7 +450,9 @@ class Meter:
         turns = self._turns.setdefault(row.session, OrderedDict())
         turns[speech] = turn
         if len(turns) > _TURNS_AT_HAND:
-            turns.popitem(last=False)
+            oldest, _ = turns.popitem(last=False)
+            if row.session in self._put_away:
+                self._put_away[row.session].add(oldest)
         batch.turns[row.session, speech] = turn
         return turn
 

@@ -105,9 +105,10 @@ class Reader:
     def _size(self, entry: "os.DirEntry[str]") -> int | None:
         """Bytes of a journal, `None` for anything else."""
         try:
-            if entry.name.endswith(SUFFIX) and entry.is_file(follow_symlinks=False):
+            hidden = entry.name.startswith(".")
+            if entry.name.endswith(SUFFIX) and not hidden and entry.is_file(follow_symlinks=False):
                 return entry.stat(follow_symlinks=False).st_size
-            if entry.name.endswith(".tmp"):
+            if hidden and entry.name.endswith(".tmp"):
                 # A writer died between making its file and naming it.
                 age = time.time() - entry.stat(follow_symlinks=False).st_mtime
                 if age > _ABANDONED_SECONDS:

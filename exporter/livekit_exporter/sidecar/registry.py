@@ -38,6 +38,7 @@ Labels: TypeAlias = tuple[str, ...]
 Gauges: TypeAlias = Mapping[Family, Mapping[Labels, float]]
 
 _EXEMPLAR_CHARACTERS: Final = 128
+_TRACE_CHARACTERS: Final = 32
 _GZIP_LEVEL: Final = 1
 """Level 9 takes fifteen times as long for three quarters of the bytes."""
 
@@ -86,13 +87,18 @@ class Registry:
         """Label names of a family with this configuration."""
         return family.labels + self.extra_labels if family.about_agents else family.labels
 
-    def restore(self, rows: Iterable[SeriesRow]) -> None:
+    def restore(self, rows: Iterable[SeriesRow]) -> tuple[list[SeriesRow], list[SeriesRow]]:
         """Set all values to those that the ledger keeps.
 
         Labels that the operator added since are `unknown` on old values; series that
         differ in a label he removed are added up.  Rows of families or buckets that the
         contract no longer has are left out.
+
+        Returns:
+            Rows whose labels are not those of today, and the rows to keep in their place.
         """
+        outdated: list[SeriesRow] = []
+        moved: set[tuple[Family, Labels]] = set()
         families = {family.name: family for family in FAMILIES}
         with self._lock:
             self._values = {family: _first(family) for family in FAMILIES}
@@ -101,7 +107,8 @@ class Registry:
                 if family is None or family.kind is Kind.GAUGE:
                     continue
                 known: dict[str, str] = json.loads(row.labels)
-                labels = tuple(known.get(name, UNKNOWN) for name in self.label_names(family))
+                names = self.label_names(family)
+                labels = tuple(known.get(name, UNKNOWN) for name in names)
                 held = self._values[family].get(labels, _nothing(family))
                 if isinstance(held, Distribution):
                     if row.counts is None or len(row.counts) != len(held.counts):
@@ -111,7 +118,15 @@ class Registry:
                     self._values[family][labels] = held
                 else:
                     self._values[family][labels] = held + row.value
+                if known.keys() != set(names):
+                    outdated.append(row)
+                    moved.add((family, labels))
             self._pages.clear()
+            newest = max((row.touched_at for row in outdated), default=0.0)
+            return outdated, [
+                self.row(family, labels, self._values[family][labels], newest)
+                for family, labels in moved
+            ]
 
     def stage(self) -> "Staged":
         """Begin a batch."""
@@ -255,9 +270,9 @@ def exemplar(amount: float, at: float, session: str, trace: str | None) -> Exemp
     """
     labels = {"session_id": session}
     if trace:
-        labels["trace_id"] = trace
-    room = _EXEMPLAR_CHARACTERS - sum(map(len, labels)) - len(trace or "")
-    labels["session_id"] = session[: max(0, room)]
+        labels["trace_id"] = trace[:_TRACE_CHARACTERS]
+    room = _EXEMPLAR_CHARACTERS - sum(map(len, labels)) - len(labels.get("trace_id", ""))
+    labels["session_id"] = session[:room]
     return Exemplar(labels, amount, at)
 
 

@@ -16,7 +16,9 @@ class SpendSource(Protocol):
 
 def period_start(period: str, now: float, zone: tzinfo) -> float:
     """When the current day or month began in a time zone, Unix seconds."""
-    midnight = datetime.fromtimestamp(now, zone).replace(hour=0, minute=0, second=0, microsecond=0)
+    midnight = datetime.fromtimestamp(now, zone).replace(
+        hour=0, minute=0, second=0, microsecond=0, fold=0
+    )
     return (midnight.replace(day=1) if period == "month" else midnight).timestamp()
 
 

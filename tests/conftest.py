@@ -1,0 +1,47 @@
+"""What many tests need: a data directory, and sidecar processes that end with the test."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tests.intake import Intake
+from tests.sidecars import Sidecar
+
+# Time says nothing on a machine that runs all tests at once.
+settings.register_profile(
+    "busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("busy machine")
+
+Serve: TypeAlias = Callable[..., Sidecar]
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    """A data directory; what makes it is the test's own business."""
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def serve(tmp_path: Path, data_dir: Path) -> Iterator[Serve]:
+    """Start `livekit-exporter serve` on the data directory, any number of times."""
+    begun: list[Sidecar] = []
+
+    def begin(*arguments: str, directory: Path = data_dir) -> Sidecar:
+        begun.append(Sidecar(directory, tmp_path / f"log-{len(begun)}", *arguments))
+        return begun[-1]
+
+    yield begin
+    for sidecar in begun:
+        sidecar.kill()
+
+
+@pytest.fixture
+def intake(data_dir: Path) -> Iterator[Intake]:
+    """A sidecar's loop on the data directory."""
+    made = Intake(data_dir)
+    yield made
+    made.ingest.close()

@@ -1,0 +1,84 @@
+"""The sidecar's loop without its process: journals in, numbers out."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from livekit_exporter import data_directory
+from livekit_exporter.contract import Family
+from livekit_exporter.prices import catalogue
+from livekit_exporter.record import Record
+from livekit_exporter.sidecar.config import Config, Metrics
+from livekit_exporter.sidecar.ingest import Ingest
+from livekit_exporter.sidecar.registry import Distribution, Registry, Value
+from tests.records import write_journal
+
+
+class Intake:
+    """Takes journals in, one pass at a time.
+
+    Args:
+        data_dir: The data directory.
+        metrics: Settings of labels and series.
+        timezone: Where days begin.
+    """
+
+    def __init__(
+        self, data_dir: Path, metrics: Metrics | None = None, timezone: str = "UTC"
+    ) -> None:
+        self.config = Config(data_dir=data_dir, metrics=metrics or Metrics(), timezone=timezone)
+        self.registry = Registry(self.config.metrics.labels)
+        self.ingest = Ingest(self.config, catalogue.load(), self.registry)
+        self._journals = 0
+
+    def take(self, *records: Record) -> None:
+        """A finished journal with these records comes, and is taken in."""
+        self._journals += 1
+        write_journal(self.config.data_dir, records, f"j{self._journals}-{id(self):x}")
+        self.passes()
+
+    def passes(self) -> None:
+        """One pass that succeeds."""
+        assert self.ingest.attempt(), self.ingest.problem()
+
+    def values(self, family: Family) -> dict[tuple[str, ...], Value]:
+        """Every series of a family."""
+        return self.registry.series(family)
+
+    def counter(self, family: Family, **labels: str) -> float:
+        """Sum of the counters with these labels."""
+        return sum(value for value in self._having(family, labels) if isinstance(value, float))
+
+    def count(self, family: Family, **labels: str) -> int:
+        """Observations in the histograms with these labels."""
+        return sum(sum(held.counts) for held in self._distributions(family, labels))
+
+    def sum(self, family: Family, **labels: str) -> float:
+        """Sum of the observations in the histograms with these labels."""
+        return sum(held.total for held in self._distributions(family, labels))
+
+    def page(self, accept: str = "text/plain") -> str:
+        """The page."""
+        return self.registry.render(accept).body.decode()
+
+    def ask(self, query: str) -> list[tuple[object, ...]]:
+        """Ask the ledger with nothing but SQLite."""
+        path = data_directory.ledger(self.config.data_dir)
+        with closing(sqlite3.connect(path)) as ledger:
+            return list(ledger.execute(query))
+
+    def figure(self, query: str) -> float:
+        """The one number that a query gives; nothing is zero."""
+        value = self.ask(query)[0][0]
+        return 0.0 if value is None else float(str(value))
+
+    def _having(self, family: Family, labels: dict[str, str]) -> list[Value]:
+        names = self.registry.label_names(family)
+        return [
+            value
+            for found, value in self.values(family).items()
+            if labels.items() <= dict(zip(names, found, strict=True)).items()
+        ]
+
+    def _distributions(self, family: Family, labels: dict[str, str]) -> list[Distribution]:
+        return [held for held in self._having(family, labels) if isinstance(held, Distribution)]
