@@ -497,7 +497,7 @@ SAMPLES_REJECTED: Final = Family(
 LABEL_VALUES_CAPPED: Final = Family(
     "livekit_exporter_label_values_capped",
     Kind.COUNTER,
-    "Records whose label value became 'other' because the label has too many.",
+    "Times that a label value became 'other' because the label has too many.",
     ("label",),
     values=("agent", "provider", "model", "tool", "reason"),
 )

@@ -322,26 +322,31 @@ class _Subscription:
         return self.trace
 
     def _on_metrics(self, event: object) -> None:
+        # A component hands out the bare metrics, a session wraps them in an event.
         metrics = getattr(event, "metrics", event)
-        speech = getattr(metrics, "speech_id", None)
-        # Two sessions that share a component both hear both; the reply is the one's that spoke it.
-        if (
-            isinstance(speech, str)
-            and speech not in self._speeches
-            and any(other.owns(speech) for other in list(_subscriptions))
-        ):
+        kind = getattr(metrics, "type", None)
+        # Only where two listen is there anything to tell apart: two sessions, or the session
+        # and its speech-to-text.
+        if (kind == "stt_metrics" or len(_subscriptions) > 1) and not self._is_ours(metrics):
             return
-        if not _recent.first(metrics):
-            return
-        # Metrics of a reply name it; the others belong to what is being said.
-        current = None if speech else getattr(self._session, "current_speech", None)
-        moment = normalize.Moment(
-            session=self._call.session_id,
-            now=time.time(),
-            persona=self._persona,
-            speech=getattr(current, "id", None),
-        )
+        speech = None
+        if kind == "realtime_model_metrics":
+            speech = getattr(getattr(self._session, "current_speech", None), "id", None)
+        moment = normalize.Moment(self._call.session_id, time.time(), self._persona, speech)
         self._call.put(normalize.Heard(metrics, moment))
+
+    def _is_ours(self, metrics: object) -> bool:
+        """Whether metrics are this session's, and come for the first time.
+
+        Two sessions that share a component both hear both: a reply is the one's that spoke it.
+        """
+        speech = getattr(metrics, "speech_id", None)
+        spoken_elsewhere = (
+            isinstance(speech, str)
+            and not self.owns(speech)
+            and any(other.owns(speech) for other in list(_subscriptions))
+        )
+        return not spoken_elsewhere and _recent.first(metrics)
 
     def _on_item(self, event: object) -> None:
         item = getattr(event, "item", None)

@@ -11,10 +11,9 @@ and the record says so in `rejected`.
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import partial
 from types import SimpleNamespace
-from typing import Final
+from typing import Final, NamedTuple
 
 from livekit_exporter.record import (
     LARGEST_QUANTITY,
@@ -50,8 +49,7 @@ class UnreadableError(Exception):
         self.reason = reason
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(NamedTuple):
     """What the collector knows of the call when an event arrives."""
 
     session: str

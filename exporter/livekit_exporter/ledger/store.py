@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -36,6 +37,7 @@ from livekit_exporter.ledger.rows import Batch, Position, SeriesRow, SessionRow,
 
 _BUSY_SECONDS: Final = 5.0
 _NO_LABELS: Final = "{}"
+_DAY_SECONDS: Final = 86400
 _KEEP_POSITIONS_SECONDS: Final = 7 * 86400.0
 
 DAILY_SUMS: Final = (
@@ -310,7 +312,13 @@ class Ledger:
 
 def utc_day(at: float) -> str:
     """Day of a time in UTC, `YYYY-MM-DD`."""
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d")
+    return _day(int(at // _DAY_SECONDS))
+
+
+@lru_cache(maxsize=64)
+def _day(number: int) -> str:
+    """Day of a count of days since 1970; written out once a day rather than once a record."""
+    return datetime.fromtimestamp(number * _DAY_SECONDS, UTC).strftime("%Y-%m-%d")
 
 
 def _engine(path: Path) -> Engine:

@@ -76,6 +76,7 @@ class Ingest:
         self._commits: list[float] = []
         self._swept_at = time.monotonic()
         self._complained_at = float("-inf")
+        self._rezoned = False
         self._reloaded, self._reloaded_at = True, time.time()
 
     def open(self) -> None:
@@ -123,9 +124,7 @@ class Ingest:
         """Take over the settings that may change while the sidecar runs."""
         self._config = config
         self._reloaded, self._reloaded_at = True, time.time()
-        opened = self._open
-        if opened is not None:
-            opened.spend = Spend(opened.ledger, config.zone)
+        self._rezoned = True
 
     def reload_failed(self) -> None:
         """Show that the configuration could not be loaded; the old one stays in force."""
@@ -162,8 +161,13 @@ class Ingest:
                 pause = self._config.poll_seconds
             stop.wait(pause)
         deadline = time.monotonic() + drain_seconds
-        while self.attempt() and self._behind() > 0 and time.monotonic() < deadline:
-            pass
+        # What stays from one pass to the next is the beginning of a line whose end is to come.
+        before = -1
+        while self.attempt() and time.monotonic() < deadline:
+            left = self._behind()
+            if left in (0, before):
+                break
+            before = left
 
     def close(self) -> None:
         """Release ledger and directory."""
@@ -233,6 +237,9 @@ class Ingest:
             opened.positions = opened.ledger.positions()
             opened.spend = Spend(opened.ledger, self._config.zone)
             opened.stale = False
+        if self._rezoned:
+            opened.spend = Spend(opened.ledger, self._config.zone)
+            self._rezoned = False
         opened.spend.follow(time.time())
         opened.reader.scan()
         batch, staged, taken = Batch(), self._registry.stage(), 0

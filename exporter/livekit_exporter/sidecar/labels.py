@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Final, Protocol
 
 from livekit_exporter.contract import (
@@ -141,7 +141,9 @@ class CallLabels:
 
 def project(family: Family, base: Labels) -> Labels:
     """Agent, stage, provider and model, less what a family does not have."""
-    if family.labels == _BASE:
-        return base
-    named = dict(zip(_BASE, base, strict=True))
-    return tuple(named[name] for name in family.labels)
+    return tuple(base[position] for position in _positions(family))
+
+
+@cache
+def _positions(family: Family) -> tuple[int, ...]:
+    return tuple(_BASE.index(name) for name in family.labels)

@@ -447,13 +447,15 @@ class Meter:
         """The row of a speech, to be written with the batch."""
         turn = self._find(row.session, speech, batch)
         turn = turn or TurnRow(session=row.session, speech=speech, at=at)
+        batch.turns[row.session, speech] = turn
+        if row.ended:
+            return turn
         turns = self._turns.setdefault(row.session, OrderedDict())
         turns[speech] = turn
         if len(turns) > _TURNS_AT_HAND:
             oldest, _ = turns.popitem(last=False)
             if row.session in self._put_away:
                 self._put_away[row.session].add(oldest)
-        batch.turns[row.session, speech] = turn
         return turn
 
     def _wait(
