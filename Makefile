@@ -3,6 +3,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 RUN := $(VENV)/.installed-run
+OLD := .venv-oldest
 DEV := $(VENV)/.installed-dev
 ARGS ?=
 
@@ -13,7 +14,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo serve test lint format generate check-generated bench build clean
+.PHONY: help setup demo serve stack test lint format generate check-generated bench build clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
@@ -39,9 +40,20 @@ demo: $(RUN) ## Simulated calls and the sidecar, in one command (ARGS="--calls 5
 serve: $(RUN) ## The sidecar alone (ARGS="--data-dir /tmp/x")
 	$(BIN)/livekit-exporter serve $(ARGS)
 
+stack: $(RUN) ## Demo, sidecar, Prometheus, Alertmanager and Grafana, without Docker (ARGS="--speed 4")
+	@.ci/install-prometheus
+	$(BIN)/python -m deploy.stack $(ARGS)
+
 test: $(DEV) ## All tests (ARGS="-k journal")
 	@.ci/install-prometheus
 	$(BIN)/python -m pytest $(ARGS)
+
+test-oldest: ## The collector and the sidecar on the oldest versions that are supported
+	@test -x $(OLD)/bin/python || $(PYTHON) -m venv $(OLD)
+	$(OLD)/bin/python -m pip install --quiet --disable-pip-version-check --constraint tests/oldest.txt \
+		--editable '.[agent]' httpx hypothesis jsonschema pytest pytest-asyncio pytest-xdist
+	$(OLD)/bin/python -m pytest tests/agent/test_attach.py tests/agent/test_replay.py tests/ledger \
+		tests/sidecar/test_decode.py tests/sidecar/test_meter.py tests/sidecar/test_registry.py tests/test_web.py $(ARGS)
 
 lint: $(DEV) ## ruff and mypy
 	$(BIN)/ruff check .
@@ -66,4 +78,4 @@ build: $(DEV) ## Build the wheel and the source archive into dist/
 	$(BIN)/python -m build
 
 clean: ## Remove the environment, caches and builds
-	rm -rf $(VENV) dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(OLD) dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis
