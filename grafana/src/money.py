@@ -1,0 +1,39 @@
+"""Queries about money that more than one dashboard asks."""
+
+from typing import Final
+
+from grafana.src.queries import ANY, RATE, change, ratio, series, total
+from livekit_exporter import contract
+
+TO_THE_CENT: Final = "currency:financial:$"
+"""Unit of exact sums; Grafana's other one shortens them to thousands and millions."""
+
+PRICES_CHECKED_DAYS: Final = (
+    f"round((time() - min({series(contract.PRICES_OLDEST_CHECK)})) / 86400)"
+)
+"""Days since the least recently checked price in use was looked up."""
+
+
+def budget_used(period: str) -> str:
+    """Part of the budget that is spent, by exporter: each has a budget of its own."""
+    # A budget is for all agents, whichever are chosen.
+    spent = total(series(contract.PERIOD_COST, period=period, agent=ANY), "job", "instance")
+    allowed = total(series(contract.BUDGET, period=period), "job", "instance")
+    return f"{spent} / {allowed}"
+
+
+def per_call_minute(*by: str, window: str = RATE) -> str:
+    """Cost of a minute, of calls that ended: cost and length are both known then."""
+    minutes = ratio(
+        total(change(contract.SESSION_COST, "_sum", window), *by),
+        total(change(contract.SESSION_SECONDS, "_sum", window), *by),
+    )
+    return f"60 * {minutes}"
+
+
+def wasted_share(*by: str, window: str = RATE) -> str:
+    """Part of the cost that nobody heard."""
+    return ratio(
+        total(change(contract.WASTED_COST, window=window), *by),
+        total(change(contract.COST, window=window), *by),
+    )
