@@ -67,10 +67,12 @@ format: $(DEV) ## Format the code and fix what ruff can fix
 generate: $(DEV) ## Write everything that is generated: tables, schema, compiled prices
 	$(BIN)/python docs/generate.py
 	$(BIN)/python -m grafana.src
+	$(BIN)/python -m deploy.prometheus_rule
 
 check-generated: $(DEV) ## Fail when something generated is stale
 	$(BIN)/python docs/generate.py --check
 	$(BIN)/python -m grafana.src --check
+	$(BIN)/python -m deploy.prometheus_rule --check
 
 bench: $(DEV) ## Measure the figures that the README quotes
 	$(BIN)/python -m bench $(ARGS)

@@ -18,9 +18,11 @@ PATIENCE_SECONDS: Final = 60.0
 Samples: TypeAlias = Mapping[tuple[str, frozenset[tuple[str, str]]], float]
 
 
-def wait_until(holds: Callable[[], bool], what: str = "it") -> None:
+def wait_until(
+    holds: Callable[[], bool], what: str = "it", seconds: float = PATIENCE_SECONDS
+) -> None:
     """Wait, generously, for another process or thread."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, f"waited too long until {what}"
         time.sleep(0.02)

@@ -138,7 +138,7 @@ def replay(
 
 
 @app.command()
-def demo(
+def demo(  # noqa: PLR0913, PLR0917 - options, given by name
     calls: Annotated[
         int | None,
         typer.Option(
@@ -152,22 +152,49 @@ def demo(
     ] = None,
     seed: Annotated[int, typer.Option(help="The same seed holds the same calls again.")] = 1,
     speed: Annotated[float, typer.Option(min=0.1, help="How much faster than real time.")] = 1.0,
+    llm_delay: Annotated[
+        float,
+        typer.Option(min=0, help="Simulated seconds that language models answer later."),
+    ] = 0.0,
+    sidecar: Annotated[
+        bool,
+        typer.Option(help="Serve the metrics too; without, hold calls for another's sidecar."),
+    ] = True,
     listen_address: _ListenAddress = None,
+    worker_metrics_address: Annotated[
+        str | None,
+        typer.Option(
+            help="host:port for LiveKit's own worker metrics, else not served.",
+            show_default=False,
+        ),
+    ] = None,
     data_dir: Annotated[
         str | None,
         typer.Option(
-            help="Data directory, else a temporary one that is removed.", show_default=False
+            help="Data directory, else a temporary one that is removed; without a sidecar the"
+            " one that agents use.",
+            show_default=False,
         ),
     ] = None,
 ) -> None:
     """Hold simulated calls with real AgentSessions and serve their metrics."""
+    if not sidecar and listen_address is not None:
+        _fail("--listen-address is the sidecar's; leave it out with --no-sidecar")
+    worker_metrics = (
+        _host_and_port("--worker-metrics-address", worker_metrics_address)
+        if worker_metrics_address
+        else None
+    )
     if not _has_livekit():
         _fail(
             "the demo needs LiveKit's agents; install them with:"
             " pip install 'livekit-exporter[agent]'"
         )
 
-    from livekit_exporter.demo.run import Options, run
+    try:
+        from livekit_exporter.demo.run import Options, run
+    except ImportError as error:
+        _fail(f"the demo needs a newer livekit-agents than the one installed: {error}")
 
     options = Options(
         calls=_DEMO_CALLS if calls is None and duration is None else calls,
@@ -177,8 +204,24 @@ def demo(
         speed=speed,
         listen_address=listen_address,
         data_dir=data_dir,
+        llm_delay=llm_delay,
+        sidecar=sidecar,
+        worker_metrics=worker_metrics,
     )
     raise typer.Exit(run(options))
+
+
+def _host_and_port(option: str, text: str) -> tuple[str, int]:
+    """Read an address that somebody scrapes, so it needs a port that is known."""
+    from livekit_exporter.sidecar.config import ListenAddress
+
+    try:
+        address = ListenAddress.parse(text)
+    except ValueError as error:
+        _fail(f"{option}: '{text}': {error}")
+    if not address.port:
+        _fail(f"{option}: '{text}': port 0 is any port, state one")
+    return address.host, address.port
 
 
 def _has_livekit() -> bool:

@@ -32,6 +32,7 @@ async def run_call(
     truth: Truth,
     ctx: JobContext | None = None,
     speed: float = 1.0,
+    llm_delay: float = 0.0,
 ) -> None:
     """Make the call and return when it is over.
 
@@ -41,8 +42,10 @@ async def run_call(
         truth: Where the providers write down what they bill.
         ctx: The job, if this is one.
         speed: How many simulated seconds pass in a second.
+        llm_delay: Simulated seconds that language models take longer to their first token.
     """
     line = Line(script.greeting, random.Random(f"{script.seed}/{script.number}/line"), speed)
+    line.llm_delay = llm_delay
     session = _session(script, line, truth)
 
     call = attach(

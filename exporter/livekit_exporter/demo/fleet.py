@@ -46,6 +46,10 @@ class StartedCall:
         """Whether its process lives."""
         return any(info.job.room.name == self.room for info in self._server.active_jobs)
 
+    def forget(self) -> None:
+        """Remove its truth file, where nobody compares."""
+        self.truth.unlink(missing_ok=True)
+
     async def done(self) -> None:
         """Wait until its process has ended, one way or the other."""
         while self.going_on:  # noqa: ASYNC110  # the server announces no ends of jobs
@@ -59,17 +63,32 @@ class Fleet:
         data_dir: The exporter's data directory; truth files go to its folder `truth`.
         seed: The demo's seed.
         speed: How many simulated seconds pass in a second.
+        llm_delay: Simulated seconds that language models take longer to their first token.
+        worker_metrics: Host and port of the page with LiveKit's own worker metrics, if there
+            is to be one.
     """
 
-    def __init__(self, data_dir: Path, *, seed: int, speed: float = 1.0) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        seed: int,
+        speed: float = 1.0,
+        llm_delay: float = 0.0,
+        worker_metrics: tuple[str, int] | None = None,
+    ) -> None:
         self._data_dir = data_dir
         self._seed = seed
         self._speed = speed
+        self._llm_delay = llm_delay
+        # LiveKit has one host for all of its pages.
+        host, metrics_port = worker_metrics or ("127.0.0.1", None)
         # Files of an earlier run in the same directory stay, as its metrics do.
         self._run = secrets.token_hex(4)
         self._server = AgentServer(
-            host="127.0.0.1",
+            host=host,
             port=0,
+            prometheus_port=metrics_port,
             num_idle_processes=0,
             load_fnc=_no_load,
             preload_modules=["livekit_exporter.demo.job"],
@@ -88,7 +107,8 @@ class Fleet:
         """Start the server.
 
         Raises:
-            RuntimeError: It did not start.
+            OSError: It cannot listen where it should.
+            RuntimeError: It did not start, for another reason.
         """
         # Job processes inherit the environment of this moment.  LiveKit would load
         # speech models of 244 MB that nobody uses here.
@@ -100,7 +120,10 @@ class Fleet:
         await asyncio.wait([serving, waiting], return_when=asyncio.FIRST_COMPLETED)
         if not started.is_set():
             waiting.cancel()
-            raise RuntimeError("the agent server did not start") from serving.exception()
+            error = serving.exception()
+            if isinstance(error, OSError):
+                raise OSError(f"the agent server did not start: {error.strerror}") from error
+            raise RuntimeError("the agent server did not start") from error
         self._tasks = [serving, asyncio.create_task(self._discard_reports())]
         return self
 
@@ -125,6 +148,7 @@ class Fleet:
             seed=self._seed,
             number=number,
             speed=self._speed,
+            llm_delay=self._llm_delay,
             data_dir=str(self._data_dir),
             truth=str(truth),
         )

@@ -23,6 +23,8 @@ class CallOrder:
     seed: int
     number: int
     speed: float
+    llm_delay: float
+    """Simulated seconds that language models keep the call waiting longer than usual."""
     data_dir: str
     truth: str
     """Path of the truth file."""
@@ -62,6 +64,7 @@ async def _call(ctx: JobContext, order: CallOrder) -> None:
                 truth=truth,
                 ctx=ctx,
                 speed=order.speed,
+                llm_delay=order.llm_delay,
             )
     except Exception:
         _log.exception("call %d ended with a mistake of the demo", order.number)

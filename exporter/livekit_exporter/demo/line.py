@@ -69,6 +69,8 @@ class Line:
         self.turn = greeting
         """Where the script is; what a language model answers to."""
         self.failures_left = 0
+        self.llm_delay = 0.0
+        """Seconds that language models take longer to their first token."""
         self._rng = rng
 
     async def sleep(self, seconds: float) -> None:

@@ -106,7 +106,7 @@ class _Stream(llm.LLMStream):
         request = utils.shortuuid("chatcmpl-")
         self._model.report(request, Quantities())
         prompt = _prompt_tokens(self._chat_ctx)
-        await self._line.sleep(self._line.latency(_SECONDS_TO_FIRST_TOKEN))
+        await self._line.sleep(self._line.latency(_SECONDS_TO_FIRST_TOKEN) + self._line.llm_delay)
         tool = self._tool_needed()
         completion = await (self._call(request, tool) if tool else self._answer(request))
         usage = llm.CompletionUsage(

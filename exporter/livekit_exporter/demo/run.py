@@ -20,6 +20,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from livekit_exporter import data_directory
 from livekit_exporter.demo.comparison import Row, compare
 from livekit_exporter.demo.fleet import Fleet, quiet
 from livekit_exporter.demo.sidecar import Figures, Sidecar, SidecarError, running_sidecar
@@ -46,6 +47,12 @@ class Options:
     """`host:port` of the sidecar, by default its own."""
     data_dir: str | None = None
     """Data directory; by default a temporary one that is removed at the end."""
+    llm_delay: float = 0.0
+    """Simulated seconds that language models take longer to their first token."""
+    sidecar: bool = True
+    """Whether to run a sidecar too; without, the data directory is another's or the default."""
+    worker_metrics: tuple[str, int] | None = None
+    """Host and port of LiveKit's own worker metrics, if they are to be served."""
 
 
 @dataclass(slots=True)
@@ -61,6 +68,9 @@ class _Progress:
 
 def run(options: Options) -> int:
     """Run the demo; the exit status: 0 when the metrics agree with the providers' bills.
+
+    Without a sidecar there are no metrics to hold against the bills, and 0 means no more than
+    that the calls were held.
 
     Ends after the calls, or with Ctrl-C or SIGTERM, which hang up first.  To be called
     from the main thread of a program.
@@ -88,8 +98,9 @@ def _run(options: Options, stopped: threading.Event) -> int:
     quiet()
     try:
         with _data_dir(options) as data_dir:
-            return asyncio.run(_demo(options, data_dir, stopped))
-    except SidecarError as error:
+            demo = _demo if options.sidecar else _calls_only
+            return asyncio.run(demo(options, data_dir, stopped))
+    except (SidecarError, OSError) as error:
         Console(stderr=True).print(f"livekit-exporter: {error}", highlight=False, soft_wrap=True)
         return 1
 
@@ -98,6 +109,9 @@ def _run(options: Options, stopped: threading.Event) -> int:
 def _data_dir(options: Options) -> Iterator[Path]:
     if options.data_dir is not None:
         yield Path(options.data_dir).expanduser().absolute()
+        return
+    if not options.sidecar:
+        yield data_directory.resolve()
         return
     with tempfile.TemporaryDirectory(prefix="livekit-exporter-demo-") as directory:
         yield Path(directory)
@@ -110,7 +124,7 @@ async def _demo(options: Options, data_dir: Path, stopped: threading.Event) -> i
             f"Metrics: {sidecar.url}/metrics   Data: {data_dir}", highlight=False, soft_wrap=True
         )
         progress = _Progress(options.calls)
-        fleet = Fleet(data_dir, seed=options.seed, speed=options.speed)
+        fleet = _fleet(options, data_dir)
         async with _shown(sidecar, fleet, progress, console), fleet:
             await _hold_calls(fleet, options, progress, stopped)
         rows, figures = await _caught_up(sidecar, fleet)
@@ -123,6 +137,28 @@ async def _demo(options: Options, data_dir: Path, stopped: threading.Event) -> i
         style="green" if agreed else "red",
     )
     return 0 if agreed else 1
+
+
+async def _calls_only(options: Options, data_dir: Path, stopped: threading.Event) -> int:
+    """Be the agents of a sidecar that somebody else runs."""
+    console = Console()
+    console.print(f"Data: {data_dir}", highlight=False, soft_wrap=True)
+    data_directory.make(data_dir)
+    progress = _Progress(options.calls)
+    async with _fleet(options, data_dir) as fleet:
+        await _hold_calls(fleet, options, progress, stopped)
+    console.print(str(progress))
+    return 0
+
+
+def _fleet(options: Options, data_dir: Path) -> Fleet:
+    return Fleet(
+        data_dir,
+        seed=options.seed,
+        speed=options.speed,
+        llm_delay=options.llm_delay,
+        worker_metrics=options.worker_metrics,
+    )
 
 
 async def _hold_calls(
@@ -139,6 +175,8 @@ async def _hold_calls(
             call = await fleet.start_call(number)
             progress.going_on += 1
             await call.done()
+            if not options.sidecar:
+                call.forget()  # calls without end would fill the disk with truth
             progress.going_on -= 1
             progress.done += 1
 

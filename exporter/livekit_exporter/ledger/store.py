@@ -71,11 +71,11 @@ class Ledger:
         self.path = path
         self._engine = _engine(path)
         try:
-            if path.exists():
-                path.chmod(data_directory.file_mode(path.parent))
+            # Before SQLite opens it: the files that it makes beside it get the same mode.
+            path.touch()
+            path.chmod(data_directory.file_mode(path.parent))
             with self._engine.begin() as connection:
                 _check_version(connection, path)
-            path.chmod(data_directory.file_mode(path.parent))
         except (SQLAlchemyError, OSError) as error:
             self._engine.dispose()
             raise LedgerError(f"cannot open ledger '{path}': {_reason(error)}") from error

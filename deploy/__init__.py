@@ -1,0 +1,1 @@
+"""Running the whole: with Docker, on Kubernetes, or from installed programs."""
