@@ -350,7 +350,7 @@ async def test_what_livekit_does_not_see_can_be_recorded(tmp_path: Path) -> None
     """An embedding request counts under stage custom, priced or not."""
     session = session_of()
     call = attach(session, data_dir=tmp_path)
-    call.record(provider="api.openai.com", model="text-embedding-3-small", input_tokens=80)
+    call.record(provider="api.openai.com", model="text-embedding-3-small", input_tokens=80.0)
 
     (usage,) = of_kind(lines(tmp_path, call), "usage")
     assert usage["stage"] == "custom"

@@ -125,7 +125,13 @@ class Call:
 
         Raises:
             TypeError: A quantity has an unknown name.
+            ValueError: A quantity is no number.
         """
+        usage = {
+            # Only durations have fractions.
+            name: float(amount) if name.endswith("_seconds") else int(amount)
+            for name, amount in quantities.items()
+        }
         self.put(
             UsageReported(
                 session=self.session_id,
@@ -133,7 +139,7 @@ class Call:
                 stage=stage,
                 provider=provider,
                 model=model,
-                usage=Usage(**quantities),  # type: ignore[arg-type]  # int fields take whole floats
+                usage=Usage(**usage),  # type: ignore[arg-type]  # by the field's name
             )
         )
 
