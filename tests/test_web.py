@@ -14,7 +14,8 @@ from aiohttp import ClientSession
 from aiohttp.test_utils import TestClient, TestServer
 
 from livekit_exporter import __version__
-from livekit_exporter.sidecar.web import Overview, OverviewRow, Page, application
+from livekit_exporter.ledger.rows import SessionRow, TurnRow
+from livekit_exporter.sidecar.web import CallView, Overview, OverviewRow, Page, application
 
 PAGE = b"# HELP livekit_agent_turns_total Turns.\n"
 QUIET = Overview(
@@ -24,6 +25,21 @@ QUIET = Overview(
     active_sessions=0,
     day_usd=Decimal(0),
     month_usd=Decimal(0),
+)
+CALL = CallView(
+    SessionRow(
+        session="5e55",
+        journal="j",
+        agent="<b>support</b>",
+        user="u-42",
+        started_at=1_795_000_000.0,
+        last_at=1_795_000_090.0,
+        reason="lost",
+        turns=1,
+        cost_usd=0.0123,
+    ),
+    [TurnRow(session="5e55", speech="s", at=1_795_000_010.0, spoken=True, interrupted=True)],
+    [],
 )
 ROW = OverviewRow(
     stage="llm",
@@ -62,6 +78,10 @@ class Memory:
     def overview(self) -> Overview:
         """Give the figures."""
         return self.figures
+
+    def call(self, session: str) -> CallView | None:
+        """Give the one call that there is."""
+        return CALL if session == CALL.session.session else None
 
 
 @asynccontextmanager
@@ -262,3 +282,27 @@ async def test_landing_page_survives_any_amount(figure: str) -> None:
     figures = replace(QUIET, day_usd=Decimal(figure), day_budget_usd=Decimal(1))
 
     assert "Spend today" in await landing(Memory(figures=figures))
+
+
+async def test_a_call_has_a_page_of_its_own() -> None:
+    """Where a dot on a dashboard leads: its turns, its cost, and nothing of who called."""
+    async with serving(Memory()) as client:
+        response = await client.get("/calls/5e55")
+        page = await response.text()
+
+    assert response.status == 200
+    assert "$0.012300" in page
+    assert "talked over" in page
+    assert "&lt;b&gt;support" in page
+    assert "u-42" not in page
+
+
+async def test_an_unknown_call_is_said_to_be_unknown() -> None:
+    """And what was asked for is no way into the page."""
+    async with serving(Memory()) as client:
+        response = await client.get("/calls/%3Cscript%3E")
+        page = await response.text()
+
+    assert response.status == 404
+    assert "&lt;script&gt;" in page
+    assert "<script>" not in page

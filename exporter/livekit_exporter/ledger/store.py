@@ -25,6 +25,7 @@ from sqlalchemy import (
     inspect,
     literal,
     select,
+    true,
     union_all,
 )
 from sqlalchemy.dialects.sqlite import insert as upsert
@@ -189,8 +190,24 @@ class Ledger:
         )
         return {row["agent"]: row["usd"] for row in self._read(summed)}
 
-    def models(self, since: float) -> list[tuple[str, str, str, int, int, float]]:
+    def turns(self, session: str) -> list[TurnRow]:
+        """Replies of a call, in their order.
+
+        Raises:
+            LedgerError: The ledger cannot be read.
+        """
+        columns = schema.turns.c
+        query = select(schema.turns).where(columns.session == session).order_by(columns.at)
+        return [TurnRow(**row) for row in self._read(query)]
+
+    def models(
+        self, since: float, *, session: str | None = None
+    ) -> list[tuple[str, str, str, int, int, float]]:
         """Stage, provider, model, requests, unpriced requests and cost, of usage since then.
+
+        Args:
+            since: Unix seconds.
+            session: Only of this call.
 
         Raises:
             LedgerError: The ledger cannot be read.
@@ -207,7 +224,7 @@ class Ledger:
                 func.sum(unpriced).label("unpriced"),
                 func.coalesce(func.sum(rows.cost_usd), 0.0).label("usd"),
             )
-            .where(rows.at >= since)
+            .where(rows.at >= since, rows.session == session if session else true())
             .group_by(rows.stage, rows.provider, rows.model)
         )
         return [

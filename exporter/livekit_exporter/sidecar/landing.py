@@ -1,30 +1,20 @@
 """The page at `/`: what is being spent, at a glance, and where to go from there.
 
-One self-contained document: the sidecar often runs where nothing else can be
-reached.  The frame is `landing.html`; this module fills it in, and everything
-that it fills in is escaped.
+What stands in it is `landing.html`; this module fills it in.
 """
 
-import base64
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import timedelta
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import Decimal
 from html import escape
 from importlib.resources import files
 from string import Template
 from typing import Final
 
 from livekit_exporter import __version__
+from livekit_exporter.sidecar.page import duration, frame, money
 
-_DOCUMENT: Final = files(__package__).joinpath("landing.html").read_text(encoding="utf-8")
-_TEMPLATE: Final = Template(_DOCUMENT)
-
-# A browser hashes exactly what stands between the tags.
-_STYLE: Final = _DOCUMENT.partition("<style>")[2].partition("</style>")[0]
-STYLE_HASH: Final = "sha256-" + base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
-"""Source expression that lets the page's own style pass the content security policy."""
+_BODY: Final = Template(files(__package__).joinpath("landing.html").read_text(encoding="utf-8"))
 
 _ATTACH: Final = """\
 from livekit_exporter import attach
@@ -33,9 +23,6 @@ async def entrypoint(ctx: JobContext):
     session = AgentSession(stt=..., llm=..., tts=...)
     call = attach(session, ctx)
     await session.start(agent=MyAgent(), room=ctx.room)"""
-
-_CENT: Final = Decimal("0.01")
-_MICRO: Final = Decimal("0.000001")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,43 +80,21 @@ def render(overview: Overview, problem: str | None) -> str:
         overview: The figures.
         problem: Why the sidecar is not ready, `None` when it is.
     """
-    return _TEMPLATE.substitute(
+    body = _BODY.substitute(
         version=escape(__version__),
-        uptime=escape(_duration(overview.uptime_seconds)),
+        uptime=escape(duration(overview.uptime_seconds)),
         data_dir=escape(overview.data_dir),
         timezone=escape(overview.timezone),
         state="ready" if problem is None else "waiting",
         state_text="Ready" if problem is None else escape(f"Not ready: {problem}"),
         active_sessions=f"{overview.active_sessions:,}",
-        day=_money(overview.day_usd),
+        day=money(overview.day_usd),
         day_budget=_budget(overview.day_usd, overview.day_budget_usd),
-        month=_money(overview.month_usd),
+        month=money(overview.month_usd),
         month_budget=_budget(overview.month_usd, overview.month_budget_usd),
-        models=_table(overview.rows) if overview.rows else _first_steps(overview.data_dir),
+        models=table(overview.rows) if overview.rows else _first_steps(overview.data_dir),
     )
-
-
-def _duration(seconds: float) -> str:
-    """Time in the two largest units that say something, `2 d 3 h`."""
-    total = int(timedelta(seconds=max(0.0, seconds)).total_seconds())
-    parts = [
-        (total // 86_400, "d"),
-        (total // 3600 % 24, "h"),
-        (total // 60 % 60, "min"),
-        (total % 60, "s"),
-    ]
-    first = next((at for at, (count, _) in enumerate(parts) if count), len(parts) - 1)
-    return " ".join(f"{count} {unit}" for count, unit in parts[first : first + 2] if count) or "0 s"
-
-
-def _money(usd: Decimal) -> str:
-    """Dollars with cents; small sums keep the digits that a call is made of."""
-    step = _CENT if abs(usd) >= 1 or not usd else _MICRO
-    try:
-        rounded = usd.quantize(step, ROUND_HALF_EVEN)
-    except ArithmeticError:
-        return f"${usd:.2E}"
-    return f"${rounded:,}"
+    return frame("livekit-exporter", body, refresh=True)
 
 
 def _budget(spent: Decimal, budget: Decimal | None) -> str:
@@ -139,11 +104,12 @@ def _budget(spent: Decimal, budget: Decimal | None) -> str:
     over = ' class="over"' if share > 1 else ""
     return (
         f'<meter{over} min="0" max="1" high="0.8" optimum="0" value="{min(share, Decimal(1)):.4f}">'
-        f'</meter><p class="note">{share:.0%} of {_money(budget)}</p>'
+        f'</meter><p class="note">{share:.0%} of {money(budget)}</p>'
     )
 
 
-def _table(rows: Iterable[OverviewRow]) -> str:
+def table(rows: Iterable[OverviewRow]) -> str:
+    """What models cost, one a line."""
     lines = [
         "<table><thead><tr>",
         "<th>Stage</th><th>Provider</th><th>Model</th>",
@@ -161,7 +127,7 @@ def _table(rows: Iterable[OverviewRow]) -> str:
             f'<tr><td><span class="stage">{escape(row.stage)}</span></td>'
             f"<td>{escape(row.provider)}</td><td>{escape(row.model)}</td>"
             f'<td class="figure">{row.requests:,}</td>'
-            f'<td class="figure">{_money(row.cost_usd)}</td>{unpriced}</tr>'
+            f'<td class="figure">{money(row.cost_usd)}</td>{unpriced}</tr>'
         )
     lines.append("</tbody></table>")
     return "\n".join(lines)

@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from decimal import Decimal
 from typing import Final
@@ -23,7 +23,7 @@ from livekit_exporter.sidecar.ingest import Ingest
 from livekit_exporter.sidecar.lock import HeldError
 from livekit_exporter.sidecar.registry import Registry
 from livekit_exporter.sidecar.spend import period_start
-from livekit_exporter.sidecar.web import Overview, OverviewRow, Page, application
+from livekit_exporter.sidecar.web import CallView, Overview, OverviewRow, Page, application
 
 _log = logging.getLogger("livekit_exporter")
 
@@ -72,17 +72,7 @@ class _Served:
                     start = period_start(period, now, config.zone)
                     spend[period] = sum(ledger.spend(start).values())
                 today = ledger.models(period_start("day", now, config.zone))
-                rows = tuple(
-                    OverviewRow(
-                        stage=stage,
-                        provider=provider,
-                        model=model,
-                        requests=requests,
-                        cost_usd=_money(usd),
-                        unpriced=unpriced,
-                    )
-                    for stage, provider, model, requests, unpriced, usd in sorted(today)
-                )
+                rows = _rows(today)
                 active = sum(row.closed_at is None for row in ledger.open_sessions())
         return Overview(
             data_dir=str(config.data_dir),
@@ -95,6 +85,14 @@ class _Served:
             month_budget_usd=config.budget.month_usd,
             rows=rows,
         )
+
+    def call(self, session: str) -> CallView | None:
+        ledger = self._ingest.ledger
+        row = ledger.session(session) if ledger is not None else None
+        if ledger is None or row is None:
+            return None
+        models = _rows(ledger.models(0.0, session=session))
+        return CallView(row, ledger.turns(session), models, self._ingest.config.zone)
 
 
 def run(
@@ -216,3 +214,18 @@ def _log_to_stderr(config: Config) -> None:
 def _money(usd: float) -> Decimal:
     """An amount for a page; the twelfth digit is far below what anyone is billed."""
     return Decimal(usd).quantize(Decimal("1e-12"))
+
+
+def _rows(models: Iterable[tuple[str, str, str, int, int, float]]) -> tuple[OverviewRow, ...]:
+    """What models did, for a page."""
+    return tuple(
+        OverviewRow(
+            stage=stage,
+            provider=provider,
+            model=model,
+            requests=requests,
+            cost_usd=_money(usd),
+            unpriced=unpriced,
+        )
+        for stage, provider, model, requests, unpriced, usd in sorted(models)
+    )

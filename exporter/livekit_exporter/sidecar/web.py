@@ -12,10 +12,11 @@ from typing import Final, Protocol
 
 from aiohttp import hdrs, web
 
-from livekit_exporter.sidecar import landing
+from livekit_exporter.sidecar import call, landing, page
+from livekit_exporter.sidecar.call import CallView
 from livekit_exporter.sidecar.landing import Overview, OverviewRow
 
-__all__ = ["Overview", "OverviewRow", "Page", "Source", "application"]
+__all__ = ["CallView", "Overview", "OverviewRow", "Page", "Source", "application"]
 
 _log = logging.getLogger("livekit_exporter")
 
@@ -23,7 +24,7 @@ _HEADERS: Final = {
     # Without versions: who looks for weak servers need not be helped.
     hdrs.SERVER: "livekit-exporter",
     "Content-Security-Policy": (
-        f"default-src 'none'; style-src '{landing.STYLE_HASH}';"
+        f"default-src 'none'; style-src '{page.STYLE_HASH}';"
         " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ),
     "X-Content-Type-Options": "nosniff",
@@ -62,6 +63,10 @@ class Source(Protocol):
         """Figures for the landing page; called in a thread."""
         ...
 
+    def call(self, session: str) -> CallView | None:
+        """One call, `None` when nobody knows it; called in a thread."""
+        ...
+
 
 _SOURCE: Final = web.AppKey("source", Source)
 
@@ -72,6 +77,7 @@ def application(source: Source) -> web.Application:
     app[_SOURCE] = source
     app.on_response_prepare.append(_add_headers)
     app.router.add_get("/", _landing)
+    app.router.add_get("/calls/{session}", _call)
     app.router.add_get("/metrics", _metrics)
     app.router.add_get("/-/healthy", _healthy)
     app.router.add_get("/-/ready", _ready)
@@ -113,14 +119,16 @@ def _is_zero_weight(parameter: str) -> bool:
 async def _metrics(request: web.Request) -> web.Response:
     source = request.app[_SOURCE]
     accept = ",".join(request.headers.getall(hdrs.ACCEPT, []))
-    page = await asyncio.to_thread(source.render, accept)
+    rendered = await asyncio.to_thread(source.render, accept)
     headers = {
-        hdrs.CONTENT_TYPE: page.content_type,
+        hdrs.CONTENT_TYPE: rendered.content_type,
         hdrs.VARY: f"{hdrs.ACCEPT}, {hdrs.ACCEPT_ENCODING}",
     }
     if _accepts_gzip(",".join(request.headers.getall(hdrs.ACCEPT_ENCODING, []))):
-        return web.Response(body=page.gzipped, headers={**headers, hdrs.CONTENT_ENCODING: "gzip"})
-    return web.Response(body=page.body, headers=headers)
+        return web.Response(
+            body=rendered.gzipped, headers={**headers, hdrs.CONTENT_ENCODING: "gzip"}
+        )
+    return web.Response(body=rendered.body, headers=headers)
 
 
 async def _healthy(_: web.Request) -> web.Response:
@@ -138,3 +146,11 @@ async def _landing(request: web.Request) -> web.Response:
     source = request.app[_SOURCE]
     overview = await asyncio.to_thread(source.overview)
     return web.Response(text=landing.render(overview, source.problem()), content_type="text/html")
+
+
+async def _call(request: web.Request) -> web.Response:
+    session = request.match_info["session"]
+    view = await asyncio.to_thread(request.app[_SOURCE].call, session)
+    if view is None:
+        return web.Response(status=404, text=call.missing(session), content_type="text/html")
+    return web.Response(text=call.render(view), content_type="text/html")
