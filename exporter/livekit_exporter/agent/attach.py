@@ -268,7 +268,11 @@ class _Subscription:
         self._listened: list[tuple[_Emitter, str, _Handler]] = []
         self._complained_at = float("-inf")
         self.trace: str | None = _trace()
+        # Whether others listened in this process when the last one came: asked on every event.
+        self.in_company = False
         _subscriptions.add(self)
+        for one in list(_subscriptions):
+            one.in_company = len(_subscriptions) > 1
 
     def listen(self) -> None:
         """Subscribe to the session and to the components it has so far."""
@@ -333,13 +337,13 @@ class _Subscription:
         kind = getattr(metrics, "type", None)
         # Only where two listen is there anything to tell apart: two sessions, or the session
         # and its speech-to-text.
-        if (kind == "stt_metrics" or len(_subscriptions) > 1) and not self._is_ours(metrics):
+        if (kind == "stt_metrics" or self.in_company) and not self._is_ours(metrics):
             return
         speech = None
         if kind == "realtime_model_metrics":
             speech = getattr(getattr(self._session, "current_speech", None), "id", None)
-        moment = normalize.Moment(self._call.session_id, time.time(), self._persona, speech)
-        self._call.put(normalize.Heard(metrics, moment))
+        call = self._call
+        call.put(normalize.Heard(metrics, call.session_id, time.time(), self._persona, speech))
 
     def _is_ours(self, metrics: object) -> bool:
         """Whether metrics are this session's, and come for the first time.

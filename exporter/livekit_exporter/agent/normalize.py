@@ -578,7 +578,7 @@ class Heard:
 
     Args:
         metrics: LiveKit's metrics object.
-        moment: What the collector knows of the call.
+        moment: What the collector knows of the call, the fields of `Moment`.
 
     Raises:
         UnreadableError: The object has no fields.
@@ -586,7 +586,9 @@ class Heard:
 
     __slots__ = ("_fields", "_moment", "_records")
 
-    def __init__(self, metrics: object, moment: Moment) -> None:
+    def __init__(
+        self, metrics: object, *moment: *tuple[str, float, str | None, str | None]
+    ) -> None:
         try:
             self._fields = dict(vars(metrics))
         except TypeError:
@@ -602,7 +604,7 @@ class Heard:
         """
         if self._records is None:
             event = SimpleNamespace(metrics=SimpleNamespace(**self._fields))
-            self._records = _read_metrics(event, self._moment)
+            self._records = _read_metrics(event, Moment(*self._moment))
         return self._records
 
 
