@@ -359,7 +359,7 @@ def _workers() -> board.Section:
                     "Jobs",
                     "Does each job have a call?",
                     "Jobs far above calls are agents without attach(), or processes that hang after"
-                    " the call. LiveKit counts jobs where PROMETHEUS_MULTIPROC_DIR is set only.",
+                    " the call. A worker shows its jobs once it had one.",
                 ),
                 "short",
                 [
