@@ -27,6 +27,8 @@ app = typer.Typer(
 )
 config_app = typer.Typer(no_args_is_help=True, help="Look after the configuration file.")
 app.add_typer(config_app, name="config")
+prices_app = typer.Typer(no_args_is_help=True, help="Look after prices.")
+app.add_typer(prices_app, name="prices")
 
 _DEMO_CALLS: Final = 20
 
@@ -239,6 +241,63 @@ def check(file: Annotated[Path, typer.Argument(help="Configuration file, YAML.")
     with _one_line_for(ConfigError):
         load(file, {}, {})
     typer.echo(f"{file}: ok")
+
+
+@prices_app.command("quote")
+def quote(
+    prices: Annotated[
+        Path | None,
+        typer.Option(help="Your own prices, over the shipped ones.", show_default=False),
+    ] = None,
+) -> None:
+    """Price metrics from standard input: one object a line in, one JSON line out."""
+    from livekit_exporter.prices import catalogue
+    from livekit_exporter.quoting import QuoteError
+    from livekit_exporter.quoting import quote as priced
+
+    if prices is None:
+        in_force = catalogue.load()
+    else:
+        from livekit_exporter.prices import overlay
+        from livekit_exporter.prices.located import PriceFileError
+
+        with _one_line_for(OSError, PriceFileError):
+            in_force = catalogue.from_compiled(overlay.load(prices))
+    failed = False
+    for number, line in enumerate(sys.stdin.buffer, start=1):
+        if not line.strip():
+            continue
+        try:
+            answer = priced(line.decode(errors="replace"), in_force)
+        except QuoteError as error:
+            answer, failed = {"error": str(error), "line": number}, True
+        typer.echo(json.dumps(answer))
+    if failed:
+        raise typer.Exit(1)
+
+
+@prices_app.command("check")
+def check_prices(
+    files: Annotated[list[Path], typer.Argument(help="Price files of your own, YAML.")],
+) -> None:
+    """Name every mistake in price files with file, line and remedy; exit with 1 if any."""
+    from livekit_exporter.prices import overlay
+    from livekit_exporter.prices.located import PriceFileError
+
+    failed = False
+    for file in files:
+        try:
+            overlay.load(file)
+        except PriceFileError as error:
+            typer.echo(error, err=True)
+            failed = True
+        except OSError as error:
+            typer.echo(f"{file}: cannot read the prices: {error.strerror or error}", err=True)
+            failed = True
+        else:
+            typer.echo(f"{file}: ok")
+    if failed:
+        raise typer.Exit(1)
 
 
 def main() -> None:
