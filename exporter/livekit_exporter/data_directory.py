@@ -46,6 +46,11 @@ def ledger(root: Path) -> Path:
     return root / "ledger.db"
 
 
+def prices(root: Path) -> Path:
+    """Compiled prices in force, where the sidecar has others than the shipped ones."""
+    return root / "prices.json"
+
+
 def lock(root: Path) -> Path:
     """File that the one sidecar of this directory holds locked."""
     return root / "sidecar.lock"

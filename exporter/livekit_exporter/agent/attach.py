@@ -91,11 +91,17 @@ _calls: "weakref.WeakKeyDictionary[_Session, Call]" = weakref.WeakKeyDictionary(
 class Call:
     """One metered session, as `attach` returns it."""
 
-    def __init__(self, session_id: str, agent: str, journal: Journal | None) -> None:
+    def __init__(
+        self,
+        session_id: str,
+        agent: str,
+        journal: Journal | None,
+        data_dir: Path | None = None,
+    ) -> None:
         self.session_id = session_id
         self.agent = agent
         self._journal = journal
-        self._tally = Tally()
+        self._tally = Tally(data_dir)
 
     @property
     def usage(self) -> dict[Model, Usage]:
@@ -204,9 +210,10 @@ def _begin(
     session_id = secrets.token_hex(8)
     job = getattr(ctx, "job", None)
     room = getattr(getattr(ctx, "room", None), "name", None)
-    journal = Journal(data_directory.journals(data_directory.resolve(data_dir)), session_id)
+    root = data_directory.resolve(data_dir)
+    journal = Journal(data_directory.journals(root), session_id)
     name = agent or getattr(job, "agent_name", None) or _program()
-    call = Call(session_id, name, journal)
+    call = Call(session_id, name, journal, root)
     subscription = _Subscription(session, call, journal)
     call.put(
         SessionStarted(

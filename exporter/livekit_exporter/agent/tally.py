@@ -8,10 +8,16 @@ cost, not before: a call that nobody asks pays nothing for them.
 from contextlib import suppress
 from dataclasses import fields
 from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+from livekit_exporter import data_directory
 from livekit_exporter.agent.normalize import Heard, UnreadableError
 from livekit_exporter.record import MessageAdded, Model, Record, Usage, UsageReported
 from livekit_exporter.turns import Conversation
+
+if TYPE_CHECKING:
+    from livekit_exporter.prices.catalogue import Catalogue
 
 
 def add(left: Usage, right: Usage) -> Usage:
@@ -24,10 +30,26 @@ def add(left: Usage, right: Usage) -> Usage:
     )
 
 
-class Tally:
-    """Sums up the records of one session.  Used on the session's event loop only."""
+def _prices(data_dir: Path | None) -> "Catalogue":
+    """The sidecar's prices, or the shipped ones where it has no others."""
+    from livekit_exporter.prices import catalogue
 
-    def __init__(self) -> None:
+    if data_dir is not None:
+        with suppress(OSError, ValueError, KeyError):
+            return catalogue.read(data_directory.prices(data_dir))
+    return catalogue.load()
+
+
+class Tally:
+    """Sums up the records of one session.  Used on the session's event loop only.
+
+    Args:
+        data_dir: The data directory, for prices that its sidecar left there.
+    """
+
+    def __init__(self, data_dir: Path | None = None) -> None:
+        self._prices: Catalogue | None = None
+        self._data_dir = data_dir
         self._conversation = Conversation()
         self._turns = 0
         self._heard: list[Heard] = []
@@ -77,9 +99,11 @@ class Tally:
     def cost(self) -> Decimal:
         """Priced cost so far in US dollars; usage without a price is not in it."""
         # Here and not above: loading prices is for those who ask.
-        from livekit_exporter.prices import catalogue, pricing
+        from livekit_exporter.prices import pricing
 
-        prices = catalogue.load()
+        if self._prices is None:
+            self._prices = _prices(self._data_dir)
+        prices = self._prices
         self._read()
         for record in self._reported[self._priced :]:
             self._cost += pricing.price(

@@ -18,6 +18,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import cache
 from importlib import resources
+from pathlib import Path
 from typing import Final
 
 from livekit_exporter.prices.compiled import (
@@ -403,6 +404,17 @@ def from_compiled(compiled: CompiledCatalogue) -> Catalogue:
         providers=(_provider(*named) for named in compiled["providers"].items()),
         entries=map(_entry, compiled["entries"]),
     )
+
+
+def read(path: Path) -> Catalogue:
+    """The catalogue in a compiled file.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is no JSON.
+    """
+    compiled: CompiledCatalogue = json.loads(path.read_bytes())
+    return from_compiled(compiled)
 
 
 @cache

@@ -173,6 +173,14 @@ class Log(_Section):
     """`text` for people, `json` for a log pipeline: one object per line."""
 
 
+class Prices(_Section):
+    """What usage costs."""
+
+    file: Annotated[Path, AfterValidator(_absolute)] | None = None
+    """Prices of your own, merged over the shipped ones by `id`; `livekit-exporter prices check`
+    tells its mistakes. Read at start."""
+
+
 class Metrics(_Section):
     """How many series there may be, and how long they stay."""
 
@@ -225,6 +233,7 @@ class Config(_Section):
     """Pause between two looks at the journals."""
     log: Log = Log()
     metrics: Metrics = Metrics()
+    prices: Prices = Prices()
     budget: Budget = Budget()
 
     @property
@@ -256,6 +265,7 @@ class Setting:
 _DEFAULT_IN_WORDS: Final = {
     "data_dir": "the platform's state directory",
     "metrics.labels": "none",
+    "prices.file": "none",
     "metrics.label_values_of": "none",
     "budget.day_usd": "not set",
     "budget.month_usd": "not set",

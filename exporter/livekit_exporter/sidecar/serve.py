@@ -17,7 +17,8 @@ from aiohttp import web
 
 from livekit_exporter import __version__
 from livekit_exporter.ledger.store import LedgerError
-from livekit_exporter.prices import catalogue
+from livekit_exporter.prices.located import PriceFileError
+from livekit_exporter.sidecar import prices_in_force
 from livekit_exporter.sidecar.config import Config, ConfigError
 from livekit_exporter.sidecar.ingest import Ingest
 from livekit_exporter.sidecar.lock import HeldError
@@ -28,7 +29,7 @@ from livekit_exporter.sidecar.web import CallView, Overview, OverviewRow, Page, 
 _log = logging.getLogger("livekit_exporter")
 
 _DRAIN_SECONDS: Final = 5.0
-_FIXED: Final = ("data_dir", "listen_address")
+_FIXED: Final = ("data_dir", "listen_address", "prices")
 
 
 class _Json(logging.Formatter):
@@ -110,9 +111,15 @@ def run(
     """
     _log_to_stderr(config)
     registry = Registry(config.metrics.labels)
-    ingest = Ingest(config, catalogue.load(), registry)
+    try:
+        prices = prices_in_force.load(config.prices.file)
+    except (OSError, PriceFileError) as error:
+        print(f"livekit-exporter: prices.file: {error}", file=sys.stderr)  # noqa: T201 - the same
+        return 1
+    ingest = Ingest(config, prices, registry)
     try:
         ingest.open()
+        prices_in_force.share(config.prices.file, config.data_dir)
     except HeldError as error:
         print(f"livekit-exporter: {error}", file=sys.stderr)  # noqa: T201 - what a person reads
         return 1
@@ -196,7 +203,7 @@ def _reload(ingest: Ingest, reload: Callable[[], Config] | None) -> None:
     if any(getattr(config, name) != value for name, value in fixed.items()) or (
         config.metrics.labels != old.metrics.labels
     ):
-        _log.warning("data_dir, listen_address and metrics.labels need a restart to change")
+        _log.warning("data_dir, listen_address, prices and metrics.labels need a restart to change")
     ingest.configure(config.model_copy(update={**fixed, "metrics": metrics}))
     _log.info("configuration loaded")
 
