@@ -49,6 +49,23 @@ def test_own_prices_hold_in_the_sidecar_and_in_the_running_call(
     assert float(tally.cost) == 0.002
 
 
+def test_own_prices_reach_agents_also_of_a_directory_that_could_not_be_used_at_first(
+    tmp_path: Path, data_dir: Path, serve: Serve
+) -> None:
+    """Otherwise a running call would be priced with others, and nobody would say so."""
+    file, config = tmp_path / "own.yaml", tmp_path / "config.yaml"
+    file.write_text(OWN)
+    config.write_text(f"prices: {{file: {file}}}\n")
+    data_dir.write_text("not a directory")
+    sidecar = serve("--config", str(config))
+    wait_until(lambda: str(data_dir) in sidecar.get("/-/ready")[1], "it says why")
+
+    data_dir.unlink()
+    sidecar.wait_ready()
+
+    assert "house-model" in (data_dir / "prices.json").read_text()
+
+
 def test_without_a_file_of_ones_own_the_shipped_prices_come_back(
     data_dir: Path, serve: Serve
 ) -> None:

@@ -17,6 +17,7 @@ from livekit_exporter.ledger.rows import Batch, Position
 from livekit_exporter.ledger.store import Ledger, LedgerError
 from livekit_exporter.prices.catalogue import Catalogue
 from livekit_exporter.record import Record
+from livekit_exporter.sidecar import prices_in_force
 from livekit_exporter.sidecar.config import Config
 from livekit_exporter.sidecar.decode import RejectedError, decode
 from livekit_exporter.sidecar.gauges import Moment, gauges
@@ -61,11 +62,21 @@ class Ingest:
         config: Settings.
         catalogue: Prices in force.
         registry: The page.
+        merged_prices: Prices in force as agents are to read them, where they are not the
+            shipped ones.
     """
 
-    def __init__(self, config: Config, catalogue: Catalogue, registry: Registry) -> None:
+    def __init__(
+        self,
+        config: Config,
+        catalogue: Catalogue,
+        registry: Registry,
+        *,
+        merged_prices: str | None = None,
+    ) -> None:
         self._config = config
         self._catalogue = catalogue
+        self._merged_prices = merged_prices
         self._registry = registry
         self._lock: Lock | None = None
         self._open: _Open | None = None
@@ -92,6 +103,7 @@ class Ingest:
             self._lock = Lock(config.data_dir)
         if self._open is not None:
             return
+        prices_in_force.share(self._merged_prices, config.data_dir)
         ledger = Ledger(data_directory.ledger(config.data_dir))
         try:
             self._restore(ledger)

@@ -11,8 +11,8 @@ from livekit_exporter.prices import catalogue, compile, overlay  # noqa: A004 - 
 from livekit_exporter.prices.catalogue import Catalogue
 
 
-def load(file: Path | None) -> Catalogue:
-    """The prices in force.
+def load(file: Path | None) -> tuple[Catalogue, str | None]:
+    """The prices in force, and merged ones as agents are to read them.
 
     Args:
         file: The operator's price file, if there is one.
@@ -21,20 +21,23 @@ def load(file: Path | None) -> Catalogue:
         OSError: It cannot be read.
         PriceFileError: There are mistakes in it.
     """
-    return catalogue.load() if file is None else catalogue.from_compiled(overlay.load(file))
+    if file is None:
+        return catalogue.load(), None
+    merged = overlay.load(file)
+    return catalogue.from_compiled(merged), compile.rendered(merged)
 
 
-def share(file: Path | None, root: Path) -> None:
-    """Leave merged prices in a data directory for its agents; take old ones away.
+def share(merged: str | None, root: Path) -> None:
+    """Leave merged prices in a data directory for its agents; without any, take old ones away.
 
     Raises:
-        OSError: The directory cannot be written, or the file not be read.
+        OSError: The directory cannot be written.
     """
     target = data_directory.prices(root)
-    if file is None:
+    if merged is None:
         target.unlink(missing_ok=True)
         return
     hidden = target.with_name(f".{target.name}.tmp")
-    hidden.write_text(compile.rendered(overlay.load(file)), "utf-8")
+    hidden.write_text(merged, "utf-8")
     hidden.chmod(data_directory.file_mode(root))
     hidden.replace(target)

@@ -112,14 +112,13 @@ def run(
     _log_to_stderr(config)
     registry = Registry(config.metrics.labels)
     try:
-        prices = prices_in_force.load(config.prices.file)
+        prices, merged = prices_in_force.load(config.prices.file)
     except (OSError, PriceFileError) as error:
         print(f"livekit-exporter: prices.file: {error}", file=sys.stderr)  # noqa: T201 - the same
         return 1
-    ingest = Ingest(config, prices, registry)
+    ingest = Ingest(config, prices, registry, merged_prices=merged)
     try:
         ingest.open()
-        prices_in_force.share(config.prices.file, config.data_dir)
     except HeldError as error:
         print(f"livekit-exporter: {error}", file=sys.stderr)  # noqa: T201 - what a person reads
         return 1
