@@ -278,14 +278,16 @@ def quote(
 
 @prices_app.command("check")
 def check_prices(
-    files: Annotated[list[Path], typer.Argument(help="Price files of your own, YAML.")],
+    files: Annotated[
+        list[Path], typer.Argument(help="Price files of your own, YAML, or directories of them.")
+    ],
 ) -> None:
     """Name every mistake in price files with file, line and remedy; exit with 1 if any."""
     from livekit_exporter.prices import overlay
     from livekit_exporter.prices.located import PriceFileError
 
     failed = False
-    for file in files:
+    for file in _price_files(files):
         try:
             overlay.load(file)
         except PriceFileError as error:
@@ -298,6 +300,18 @@ def check_prices(
             typer.echo(f"{file}: ok")
     if failed:
         raise typer.Exit(1)
+
+
+def _price_files(paths: list[Path]) -> Iterator[Path]:
+    """Files as they are named, of directories the YAML files in them."""
+    for path in paths:
+        if not path.is_dir():
+            yield path
+            continue
+        inside = sorted(file for file in path.iterdir() if file.suffix in {".yaml", ".yml"})
+        if not inside:
+            _fail(f"{path}: no price files in it; they end in .yaml")
+        yield from inside
 
 
 def main() -> None:

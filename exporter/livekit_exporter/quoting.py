@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 
 from livekit_exporter.agent.normalize import Moment, UnreadableError, read_event
+from livekit_exporter.prices import pricing
 from livekit_exporter.prices.catalogue import Catalogue
-from livekit_exporter.prices.pricing import price
+from livekit_exporter.prices.pricing import WHY, Quote, Source
 from livekit_exporter.record import EARLIEST, LATEST, UsageReported
 
 
@@ -21,10 +22,11 @@ def quote(line: str, catalogue: Catalogue) -> dict[str, object]:
     Without `at` the object's own timestamp counts, and without that the clock.
 
     Returns:
-        `status`, `cost_usd` (decimal text), `price_id` and `parts`, ready for JSON.
+        `status`, `cost_usd` (decimal text, `None` where it is not known), `price_id`, the
+        `block` of the entry that was used, `parts`, and `why` there is no cost: ready for JSON.
 
     Raises:
-        QuoteError: It is no JSON object, no metrics, or its `at` or a quantity is no such.
+        QuoteError: It is no JSON object, no metrics, or its `at` is no time.
     """
     try:
         metrics = json.loads(line, object_hook=lambda pairs: SimpleNamespace(**pairs))
@@ -36,27 +38,24 @@ def quote(line: str, catalogue: Catalogue) -> dict[str, object]:
     try:
         records = read_event("metrics_collected", metrics, Moment(session="quote", now=now))
     except UnreadableError as error:
+        if error.reason == "malformed_quantity":
+            return _answer(Quote("unpriced", why="impossible_usage"))
         kind = getattr(metrics, "type", None)
         raise QuoteError(f"cannot read metrics of type '{kind}': {error.reason}") from error
     usage = [record for record in records if isinstance(record, UsageReported)]
     if not usage:
-        return {"status": "nothing_to_bill", "cost_usd": "0", "price_id": None, "parts": []}
+        return _answer(Quote("nothing_to_bill", why="no_usage"))
     [record] = usage
-    quoted = price(
-        catalogue,
-        stage=record.stage,
-        provider=record.provider,
-        model=record.model,
-        label=record.label,
-        usage=record.usage,
-        at=record.at,
-        streamed=record.streamed,
-        connection=record.connection,
-    )
+    return _answer(pricing.price_record(catalogue, record))
+
+
+def _answer(quoted: Quote) -> dict[str, object]:
     return {
         "status": quoted.status,
-        "cost_usd": f"{quoted.cost:f}",
+        # What is not known is not zero.
+        "cost_usd": None if quoted.status == "unpriced" else f"{quoted.cost:f}",
         "price_id": quoted.price_id,
+        "block": None if quoted.source is None else _block(quoted.source),
         "parts": [
             {
                 "quantity": f"{part.quantity:f}",
@@ -66,6 +65,21 @@ def quote(line: str, catalogue: Catalogue) -> dict[str, object]:
             }
             for part in quoted.parts
         ],
+        "why": WHY[quoted.why],
+    }
+
+
+def _block(source: Source) -> dict[str, object]:
+    """Which prices of the entry were used, and where they are from."""
+    block = source.block
+    return {
+        "basis": source.basis,
+        "valid_from": block.valid_from.isoformat() if block.valid_from else None,
+        "above_input_tokens": source.over if source.over >= 0 else None,
+        "time_of_day": source.charges.hours or None,
+        "source": block.source,
+        "checked": block.checked.isoformat(),
+        "confidence": block.confidence,
     }
 
 

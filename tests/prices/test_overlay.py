@@ -12,6 +12,7 @@ import pytest
 from livekit_exporter.prices import overlay
 from livekit_exporter.prices.catalogue import Catalogue, from_compiled, load
 from livekit_exporter.prices.located import PriceFileError
+from livekit_exporter.quoting import quote
 from tests.prices.test_price_files import GOOD, MISTAKES
 
 AT = 1_795_000_000.0
@@ -29,9 +30,7 @@ entries:
       - {per_1m: {input: 1, output: 2}, source: our contract, checked: 2026-11-01}
   - id: ours/llama
     stage: llm
-    basis: tokens
-    prices:
-      - {per_1m: {input: 0, output: 0}, source: self-hosted, checked: 2026-11-01}
+    free: self-hosted
   - id: ours/ear
     stage: stt
     basis: audio_time
@@ -168,23 +167,85 @@ def test_quote_tells_unknown_unused_and_free_apart(tmp_path: Path) -> None:
 
     assert result.returncode == 0
     answers = [json.loads(line) for line in result.stdout.splitlines()]
-    assert [(a["status"], a["price_id"], Decimal(a["cost_usd"])) for a in answers] == [
-        ("unpriced", None, 0),
-        ("nothing_to_bill", None, 0),
-        ("priced", "ours/llama", 0),
-        ("priced", "openai/gpt-4.1-mini", Decimal("0.001")),
+    assert [(a["status"], a["price_id"], a["cost_usd"]) for a in answers] == [
+        ("unpriced", None, None),
+        ("nothing_to_bill", None, "0"),
+        ("priced", "ours/llama", "0"),
+        ("priced", "openai/gpt-4.1-mini", "0.001000"),
     ]
+    assert answers[0]["why"] == "no entry of the catalogue prices this model"
+    assert answers[3]["block"] == {
+        "basis": "tokens",
+        "valid_from": None,
+        "above_input_tokens": None,
+        "time_of_day": None,
+        "source": "our contract",
+        "checked": "2026-11-01",
+        "confidence": "high",
+    }
 
 
 def test_quote_answers_bad_lines_and_goes_on() -> None:
     """Each is named by its number, and the exit code is 1 at the end."""
-    bad = ["{", "[]", '{"type": "x"}', '{"type": "llm_metrics", "at": "noon"}',
-           '{"type": "llm_metrics", "prompt_tokens": NaN}']  # fmt: skip
+    bad = ["{", "[]", '{"type": "x"}', '{"type": "llm_metrics", "at": "noon"}']
     good = metrics("api.openai.com", "gpt-4.1-mini", 1000)
 
     result = program("quote", given="\n".join([*bad, good]))
 
     answers = [json.loads(line) for line in result.stdout.splitlines()]
     assert result.returncode == 1
-    assert [answer.get("line") for answer in answers] == [1, 2, 3, 4, 5, None]
+    assert [answer.get("line") for answer in answers] == [1, 2, 3, 4, None]
     assert Decimal(answers[-1]["cost_usd"]) == Decimal("0.0004")
+
+
+@pytest.mark.parametrize("junk", ["NaN", "-5", "1e30", '"many"', "[]", "{}", "Infinity", "true"])
+@pytest.mark.parametrize(
+    ("kind", "field", "model"),
+    [
+        ("llm_metrics", "prompt_tokens", ("api.openai.com", "gpt-4.1-mini")),
+        ("tts_metrics", "characters_count", ("Cartesia", "sonic-3")),
+        ("stt_metrics", "audio_duration", ("Deepgram", "nova-3")),
+        ("realtime_model_metrics", "session_duration", ("api.x.ai", "grok-voice-latest")),
+    ],
+)
+def test_junk_in_a_quantity_is_unpriced(
+    junk: str, kind: str, field: str, model: tuple[str, str]
+) -> None:
+    """What cannot have been counted has no price, and no number stands in for it."""
+    metadata = json.dumps({"model_provider": model[0], "model_name": model[1]})
+
+    answer = quote(f'{{"type": "{kind}", "{field}": {junk}, "metadata": {metadata}}}', load())
+
+    assert (answer["status"], answer["cost_usd"], answer["parts"]) == ("unpriced", None, [])
+    assert answer["why"] == "a quantity is negative, absurd or no number"
+
+
+def test_what_is_said_to_be_free_loses_its_price(tmp_path: Path) -> None:
+    """And what gets a price is free no more."""
+    free = laid(tmp_path, f"{HEAD}entries:\n  - {{id: openai/whisper-1, free: our own host}}\n")
+
+    assert free.entries["openai/whisper-1"].free == "our own host"
+    assert not free.entries["openai/whisper-1"].tariffs
+
+
+def test_check_reads_a_directory(tmp_path: Path) -> None:
+    """Every file in it is named, the good ones as good."""
+    (tmp_path / "good.yaml").write_text(OWN)
+    (tmp_path / "bad.yml").write_text(OWN.replace("per_hour", "per_day"))
+    (tmp_path / "notes.txt").write_text("no prices")
+
+    result = program("check", str(tmp_path))
+
+    assert result.returncode == 1
+    assert result.stdout == f"{tmp_path / 'good.yaml'}: ok\n"
+    assert (
+        f"{tmp_path / 'bad.yml'}:18: entry 'ours/ear': key 'per_day' is not known" in result.stderr
+    )
+
+
+def test_check_of_a_directory_without_prices_says_so(tmp_path: Path) -> None:
+    """An empty answer would look like success."""
+    result = program("check", str(tmp_path))
+
+    assert result.returncode == 1
+    assert "no price files in it" in result.stderr

@@ -485,7 +485,7 @@ def test_prices_stay_text_until_they_are_decimals() -> None:
     compiled = price_compiler.compiled([price_compiler.parse(text, "a.yaml")])
     (entry,) = (entry for entry in compiled["entries"] if entry["id"] == "acme/ear")
 
-    assert entry["fallback"]["prices"][0]["usd"] == price
+    assert entry["tariffs"][1]["prices"][0]["usd"] == price
 
 
 def test_compiled_form_is_fresh() -> None:

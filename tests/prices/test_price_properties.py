@@ -7,7 +7,8 @@ from fractions import Fraction
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from livekit_exporter.prices.catalogue import Entry, load
+from livekit_exporter.prices.catalogue import load
+from livekit_exporter.prices.entries import Entry
 from livekit_exporter.prices.pricing import Quote, price
 from livekit_exporter.record import Usage
 

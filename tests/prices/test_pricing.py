@@ -295,7 +295,7 @@ def test_minimum_does_not_bill_silence(shipped: Catalogue) -> None:
     """A request without audio has no minimum."""
     made = quote(shipped, "stt api.groq.com whisper-large-v3-turbo", Usage())
 
-    assert made == Quote("nothing_to_bill")
+    assert made == Quote("nothing_to_bill", why="no_usage")
 
 
 def test_an_hour_costs_the_hour_price_exactly(shipped: Catalogue) -> None:
@@ -373,7 +373,15 @@ def test_call_legs_round_up_to_the_minute(shipped: Catalogue, seconds: float, us
 )
 def test_usage_without_a_price_is_unpriced(shipped: Catalogue, source: str, usage: Usage) -> None:
     """What cannot be priced says so; it is not free and not guessed."""
-    assert quote(shipped, source, usage) == Quote("unpriced")
+    made = quote(shipped, source, usage)
+
+    assert (made.status, made.cost, made.price_id, made.parts) == (
+        "unpriced",
+        Decimal(0),
+        None,
+        (),
+    )
+    assert made.why
 
 
 @pytest.mark.parametrize(
@@ -382,14 +390,14 @@ def test_usage_without_a_price_is_unpriced(shipped: Catalogue, source: str, usag
 )
 def test_events_without_usage_bill_nothing(shipped: Catalogue, source: str) -> None:
     """A cancelled reply reports zeros: nothing to bill, whether or not there is a price."""
-    assert quote(shipped, source, Usage()) == Quote("nothing_to_bill")
+    assert quote(shipped, source, Usage()) == Quote("nothing_to_bill", why="no_usage")
 
 
 def test_opening_a_connection_bills_nothing(shipped: Catalogue) -> None:
     """Connection events trip no minimum, also where the request has one."""
     made = quote(shipped, "stt api.groq.com whisper-large-v3-turbo", Usage(), connection=True)
 
-    assert made == Quote("nothing_to_bill")
+    assert made == Quote("nothing_to_bill", why="connection")
 
 
 def test_time_before_the_first_price_is_unpriced(

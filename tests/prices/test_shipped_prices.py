@@ -5,8 +5,9 @@ from decimal import Decimal
 
 import pytest
 
-from livekit_exporter.prices.catalogue import Catalogue, Entry, load
+from livekit_exporter.prices.catalogue import Catalogue, load
 from livekit_exporter.prices.compile import SOURCES
+from livekit_exporter.prices.entries import Entry
 
 ENTRIES = sorted(load().entries.values(), key=lambda entry: entry.id)
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from livekit_exporter.prices.pricing import token_buckets
+from livekit_exporter.prices.rules import token_buckets
 from livekit_exporter.prices.units import Bucket
 from livekit_exporter.record import Usage
 

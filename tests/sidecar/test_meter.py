@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from livekit_exporter import contract
 from livekit_exporter.contract import Family, Kind
-from livekit_exporter.prices import pricing
+from livekit_exporter.prices import rules
 from livekit_exporter.record import (
     AvailabilityChanged,
     CollectorReport,
@@ -422,7 +422,7 @@ def test_tokens_add_up_over_kinds_and_modalities(intake: Intake) -> None:
     counted = {
         labels[4:6]: value for labels, value in intake.values(contract.TOKENS).items() if value
     }
-    assert counted == pricing.token_buckets(usage)
+    assert counted == rules.token_buckets(usage)
     assert sum(counted.values()) == 1200  # type: ignore[arg-type]
 
 

@@ -106,16 +106,6 @@ class Tally:
         prices = self._prices
         self._read()
         for record in self._reported[self._priced :]:
-            self._cost += pricing.price(
-                prices,
-                stage=record.stage,
-                provider=record.provider,
-                model=record.model,
-                label=record.label,
-                usage=record.usage,
-                at=record.at,
-                streamed=record.streamed,
-                connection=record.connection,
-            ).cost
+            self._cost += pricing.price_record(prices, record).cost
         self._priced = len(self._reported)
         return self._cost

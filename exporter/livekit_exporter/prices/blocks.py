@@ -7,15 +7,19 @@ from typing import Final
 
 from livekit_exporter.prices.compiled import (
     CompiledBlock,
+    CompiledCharges,
     CompiledTariff,
     CompiledTier,
+    CompiledWindow,
     PerMillion,
 )
+from livekit_exporter.prices.entries import second_of_day
 from livekit_exporter.prices.located import Located, Table
 from livekit_exporter.prices.page import WHY_REQUIRED, Page, remedy
 from livekit_exporter.prices.units import BASES, EXACT, KINDS, Basis, Kind
 
-_BLOCK_KEYS: Final = ("valid_from", "source", "checked")
+_BLOCK_KEYS: Final = ("valid_from", "source", "checked", "confidence", "time_of_day")
+_WINDOW_KEYS: Final = ("from", "until")
 _SECTION_KEYS: Final = ("per_1m", "audio_per_1m", "image_per_1m")
 _TOKEN_KEYS: Final = (*_SECTION_KEYS, "above_input_tokens")
 
@@ -25,12 +29,14 @@ _PER: Final[Mapping[Basis, Mapping[str, int]]] = {
     "audio_time": _TIME_PER,
     "session_time": _TIME_PER,
     "call_time": _TIME_PER,
+    "request_time": _TIME_PER,
     "characters": {"per_1k_chars": 1000, "per_1m_chars": 1_000_000},
 }
 _CREDITS: Final[Mapping[Basis, str]] = {
     "audio_time": "credits_per_second",
     "session_time": "credits_per_second",
     "call_time": "credits_per_second",
+    "request_time": "credits_per_second",
     "characters": "credits_per_char",
 }
 
@@ -82,7 +88,7 @@ def _block(node: Located, basis: Basis, page: Page, price: Credits | None) -> Co
     table = page.table(node, "a block of prices")
     if table is None:
         return None
-    _block_keys(table, basis, page)
+    _keys(table, (*_BLOCK_KEYS, *price_keys(basis)), basis, page)
     source = page.required(table, "source", page.text)
     checked = page.required(table, "checked", page.day)
     block: CompiledBlock = {"source": source or "", "checked": checked or ""}
@@ -90,64 +96,116 @@ def _block(node: Located, basis: Basis, page: Page, price: Credits | None) -> Co
         start = page.day(table.values["valid_from"], "'valid_from'")
         if start is not None:
             block["valid_from"] = start
-    if basis == "tokens":
-        block["tiers"] = _tiers(table, page)
-    else:
-        _rate(table, block, basis, page, price)
+    if "confidence" in table.values:
+        confidence = page.confidence(table.values["confidence"], "'confidence'")
+        if confidence is not None:
+            block["confidence"] = confidence
+    charges = _charges(table, basis, page, price)
+    if "tiers" in charges:
+        block["tiers"] = charges["tiers"]
+    if "usd" in charges:
+        block["usd"], block["per"] = charges["usd"], charges["per"]
+    windows = _windows(table, charges, basis, page, price)
+    if windows:
+        block["time_of_day"] = windows
+    if price is not None and any(key in table.values for key in _CREDITS.values()):
+        block["source"] = f"{block['source']}; {price.source}"
+        block["checked"] = min(block["checked"], price.checked)
     return block
 
 
-def _block_keys(table: Table, basis: Basis, page: Page) -> None:
+def _charges(table: Table, basis: Basis, page: Page, price: Credits | None) -> CompiledCharges:
+    if basis == "tokens":
+        return {"tiers": _tiers(table, page)}
+    return _rate(table, basis, page, price)
+
+
+def _windows(
+    table: Table, base: CompiledCharges, basis: Basis, page: Page, price: Credits | None
+) -> list[CompiledWindow]:
+    """Read the hours of the day that have prices of their own; they may reach over midnight."""
+    windows: list[CompiledWindow] = []
+    if "time_of_day" not in table.values:
+        return windows
+    taken: list[tuple[int, int]] = []
+    for node in page.items(table.values["time_of_day"], "'time_of_day'") or ():
+        hours = page.table(node, "hours of a day")
+        if hours is None:
+            continue
+        _keys(hours, (*_WINDOW_KEYS, *price_keys(basis)), basis, page)
+        start = page.required(hours, "from", page.time_of_day)
+        end = page.required(hours, "until", page.time_of_day)
+        charges = _charges(hours, basis, page, price)
+        if start is None or end is None:
+            continue
+        first, last = second_of_day(start), second_of_day(end)
+        if first == last:
+            page.wrong(hours.line, f"hours from {start} until {end} are none, or the whole day")
+            continue
+        spans = [(first, last)] if first < last else [(first, 86400), (0, last)]
+        if any(begin < other_end and other < stop for begin, stop in spans
+               for other, other_end in taken):  # fmt: skip
+            page.wrong(hours.line, f"hours from {start} until {end} overlap with those before")
+        taken += spans
+        _same_prices(base, charges, f"hours from {start} until {end}", hours, page)
+        windows.append({"from": start, "until": end, **charges})
+    return windows
+
+
+def _same_prices(
+    base: CompiledCharges, charges: CompiledCharges, what: str, table: Table, page: Page
+) -> None:
+    for tier, other in zip(base.get("tiers", []), charges.get("tiers", []), strict=False):
+        for section, missing in _missing(tier, other):
+            page.wrong(table.line, f"{what} lack '{missing}' of '{section}', which the block has")
+
+
+def _keys(table: Table, known: tuple[str, ...], basis: Basis, page: Page) -> None:
     """Name the basis that a misplaced price belongs to, which says more than 'not known'."""
-    known = (*_BLOCK_KEYS, *_price_keys(basis))
     for key in table.values:
         if key in known:
             continue
-        owner = next((other for other in BASES if key in _price_keys(other)), None)
+        owner = next((other for other in BASES if key in price_keys(other)), None)
         if owner is not None:
             page.wrong(
                 table.lines[key],
                 f"'{key}' is a price for '{owner}', but the basis is '{basis}';"
-                f" an entry bills one basis, use {' or '.join(_price_keys(basis))}",
+                f" an entry bills one basis, use {' or '.join(price_keys(basis))}",
             )
         else:
             page.wrong(table.lines[key], f"key '{key}' is not known; {remedy(key, known)}")
 
 
-def _price_keys(basis: Basis) -> tuple[str, ...]:
+def price_keys(basis: Basis) -> tuple[str, ...]:
+    """Keys that a price of this basis may be written with."""
     if basis == "tokens":
         return _TOKEN_KEYS
     return (*_PER[basis], _CREDITS[basis])
 
 
-def _rate(
-    table: Table, block: CompiledBlock, basis: Basis, page: Page, price: Credits | None
-) -> None:
-    given = [key for key in _price_keys(basis) if key in table.values]
+def _rate(table: Table, basis: Basis, page: Page, price: Credits | None) -> CompiledCharges:
+    given = [key for key in price_keys(basis) if key in table.values]
     if len(given) != 1:
         said = f"{' and '.join(given)} are given" if given else "there is no price"
         page.wrong(
             table.lines[given[1]] if given else table.line,
-            f"{said}; give exactly one of {', '.join(_price_keys(basis))}",
+            f"{said}; give exactly one of {', '.join(price_keys(basis))}",
         )
-        return
+        return {}
     key = given[0]
     amount = page.amount(table.values[key], f"'{key}'")
     if amount is None:
-        return
+        return {}
     if key in _PER[basis]:
-        block["usd"], block["per"] = amount, _PER[basis][key]
-        return
+        return {"usd": amount, "per": _PER[basis][key]}
     if price is None:
         page.wrong(
             table.lines[key],
             f"'{key}' needs a price for credits; give the provider 'usd_per_1m_credits'",
         )
-        return
+        return {}
     usd = EXACT.multiply(Decimal(amount), price.usd_per_1m)
-    block["usd"], block["per"] = f"{usd:f}", 1_000_000
-    block["source"] = f"{block['source']}; {price.source}"
-    block["checked"] = min(block["checked"], price.checked)
+    return {"usd": f"{usd:f}", "per": 1_000_000}
 
 
 def _tiers(table: Table, page: Page) -> list[CompiledTier]:

@@ -10,36 +10,20 @@ that nobody declared has no price.
 """
 
 import json
-import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import date
 from decimal import Decimal
 from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Final
 
-from livekit_exporter.prices.compiled import (
-    FILE_NAME,
-    CompiledBlock,
-    CompiledCatalogue,
-    CompiledEntry,
-    CompiledProvider,
-    CompiledTariff,
-    CompiledTier,
-)
-from livekit_exporter.prices.units import (
-    BASIS_UNIT,
-    EXACT,
-    KINDS,
-    MODALITIES,
-    TOKEN_UNIT,
-    Basis,
-    Bucket,
-)
-from livekit_exporter.record import Stage
+from livekit_exporter.prices import entries
+from livekit_exporter.prices.compiled import FILE_NAME, CompiledCatalogue
+from livekit_exporter.prices.entries import Entry, Provider
+from livekit_exporter.prices.units import BASIS_UNIT, TOKEN_UNIT
 
 UNKNOWN: Final = "unknown"
 """What plugins report that do not name their provider or model."""
@@ -57,98 +41,6 @@ _LOCATION: Final = re.compile(r"(?:.*@)?(?P<host>\[[0-9a-f:.]+\]|[^\s:@/]+)(?::[
 
 # Model names come from outside; what was looked up is remembered up to here.
 _REMEMBERED: Final = 4096
-
-
-@dataclass(frozen=True, slots=True)
-class Tier:
-    """USD per token, for requests with more than `over` input tokens."""
-
-    over: int
-    rates: Mapping[Bucket, Decimal]
-    """A bucket that is missing has no price."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """A price for time or characters: `usd` for every `per` units, as the vendor lists it."""
-
-    usd: Decimal
-    per: Decimal
-    unit_price: Decimal
-    """USD per unit, rounded at the fortieth digit; costs are computed from `usd` and `per`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """Prices in force from one day on, and where they are from."""
-
-    valid_from: date | None
-    starts_at: float
-    """Unix time of the first instant (UTC), minus infinity for prices without a start."""
-    source: str
-    checked: date
-    """When the source was read."""
-    tiers: tuple[Tier, ...] = ()
-    """Token prices, highest tier first."""
-    rate: Rate | None = None
-    """Price of any other basis."""
-
-    def tier(self, input_tokens: int) -> Tier | None:
-        """Tier for a whole request of that size; the threshold itself is the lower tier."""
-        for tier in self.tiers:
-            if input_tokens > tier.over:
-                return tier
-        return None
-
-
-@dataclass(frozen=True, slots=True)
-class Tariff:
-    """One billing basis with its dated prices, newest first."""
-
-    basis: Basis
-    blocks: tuple[Block, ...]
-
-    def block_at(self, at: float) -> Block | None:
-        """Prices in force at a Unix time, `None` before the first known ones."""
-        for block in self.blocks:
-            if at >= block.starts_at:
-                return block
-        return None
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One priced thing: a provider's model in one stage."""
-
-    id: str
-    """`provider/name`, unique; names the price wherever a cost is kept."""
-    stage: Stage
-    match: tuple[str, ...]
-    tariffs: tuple[Tariff, ...]
-    """The billing basis, then the one for requests that report nothing of it."""
-    min_seconds: Decimal = Decimal(0)
-    """Least audio that a request which is no stream is billed for."""
-    round_up_seconds: int = 0
-    """Step to which a call leg is rounded up; 0 leaves it as it is."""
-
-    @property
-    def provider(self) -> str:
-        """Canonical id of the provider."""
-        return self.id.partition("/")[0]
-
-
-@dataclass(frozen=True, slots=True)
-class Provider:
-    """Who is billed, and how events call them."""
-
-    id: str
-    hosts: tuple[str, ...] = ()
-    """Lower-case hosts without port; `*.example.com` stands for every host below."""
-    names: tuple[str, ...] = ()
-    labels: tuple[str, ...] = ()
-    """Class paths of plugins that do not name their provider; may end in `*`."""
-    defaults: Mapping[Stage, str] = field(default_factory=dict)
-    """Entry ids for models that the plugin does not name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,10 +200,12 @@ class Catalogue:
             if block is None:
                 continue
             checked.append(block.checked)
-            if block.rate is not None:
-                rates[BASIS_UNIT[tariff.basis]] = block.rate.unit_price
-            elif block.tiers:
-                rates |= {TOKEN_UNIT[bucket]: usd for bucket, usd in block.tiers[-1].rates.items()}
+            charges = block.charges_at(at)
+            if charges.rate is not None:
+                rates[BASIS_UNIT[tariff.basis]] = charges.rate.unit_price
+            elif charges.tiers:
+                base = charges.tiers[-1].rates
+                rates |= {TOKEN_UNIT[bucket]: usd for bucket, usd in base.items()}
         return PricesInForce(rates, min(checked)) if checked else None
 
 
@@ -321,88 +215,12 @@ def _host(name: str) -> str:
     return location["host"] if location is not None else name
 
 
-def _tier(tier: CompiledTier) -> Tier:
-    """Resolve listed prices into one rate per bucket.
-
-    Without prices of their own for audio or images, one price holds for every
-    modality.  Where a cached or written price is not listed, vendors charge the
-    input price.
-    """
-    sections = {"text": tier["per_1m"]}
-    if "audio_per_1m" in tier:
-        sections["audio"] = tier["audio_per_1m"]
-    if "image_per_1m" in tier:
-        sections["image"] = tier["image_per_1m"]
-    rates: dict[Bucket, Decimal] = {}
-    for modality in MODALITIES:
-        listed = sections.get(modality)
-        if listed is None:
-            if len(sections) > 1:
-                continue
-            listed = sections["text"]
-        for kind in KINDS:
-            price = listed.get(kind)
-            if price is None and kind != "output":
-                price = listed.get("input")
-            if price is not None:
-                rates[kind, modality] = EXACT.scaleb(Decimal(price), -6)
-    return Tier(tier.get("over", -1), rates)
-
-
-def _block(block: CompiledBlock) -> Block:
-    start = block.get("valid_from")
-    valid_from = date.fromisoformat(start) if start else None
-    starts_at = (
-        datetime(valid_from.year, valid_from.month, valid_from.day, tzinfo=UTC).timestamp()
-        if valid_from
-        else -math.inf
-    )
-    rate = None
-    if "usd" in block:
-        usd, per = Decimal(block["usd"]), Decimal(block["per"])
-        rate = Rate(usd, per, EXACT.divide(usd, per))
-    return Block(
-        valid_from=valid_from,
-        starts_at=starts_at,
-        source=block["source"],
-        checked=date.fromisoformat(block["checked"]),
-        tiers=tuple(_tier(tier) for tier in reversed(block.get("tiers", []))),
-        rate=rate,
-    )
-
-
-def _tariff(tariff: CompiledTariff) -> Tariff:
-    return Tariff(tariff["basis"], tuple(_block(block) for block in reversed(tariff["prices"])))
-
-
-def _entry(entry: CompiledEntry) -> Entry:
-    fallback = entry.get("fallback")
-    return Entry(
-        id=entry["id"],
-        stage=entry["stage"],
-        match=tuple(entry["match"]),
-        tariffs=(_tariff(entry), _tariff(fallback)) if fallback else (_tariff(entry),),
-        min_seconds=Decimal(entry.get("min_seconds_per_request", "0")),
-        round_up_seconds=entry.get("round_up_seconds", 0),
-    )
-
-
-def _provider(name: str, provider: CompiledProvider) -> Provider:
-    return Provider(
-        id=name,
-        hosts=tuple(provider.get("hosts", ())),
-        names=tuple(provider.get("names", ())),
-        labels=tuple(provider.get("labels", ())),
-        defaults=provider.get("defaults", {}),
-    )
-
-
 def from_compiled(compiled: CompiledCatalogue) -> Catalogue:
     """Build a catalogue from its compiled form, which `schema` has checked."""
     return Catalogue(
         version=compiled["version"],
-        providers=(_provider(*named) for named in compiled["providers"].items()),
-        entries=map(_entry, compiled["entries"]),
+        providers=(entries.provider(*named) for named in compiled["providers"].items()),
+        entries=map(entries.entry, compiled["entries"]),
     )
 
 

@@ -2,7 +2,7 @@
 
 from typing import Final, NotRequired, TypeAlias, TypedDict
 
-from livekit_exporter.prices.units import Basis, Kind
+from livekit_exporter.prices.units import Basis, Confidence, Kind
 from livekit_exporter.record import Stage
 
 FILE_NAME: Final = "compiled.json"
@@ -20,15 +20,36 @@ class CompiledTier(TypedDict):
     image_per_1m: NotRequired[PerMillion]
 
 
-class CompiledBlock(TypedDict):
-    """What is charged from `valid_from` on: tiers for tokens, else `usd` for `per` units."""
+class CompiledCharges(TypedDict):
+    """What is charged: tiers for tokens, else `usd` for `per` units."""
+
+    tiers: NotRequired[list[CompiledTier]]
+    usd: NotRequired[str]
+    per: NotRequired[int]
+
+
+# Not as a class, because `from` is a word of Python.
+CompiledWindow = TypedDict(
+    "CompiledWindow",
+    {
+        "from": str,
+        "until": str,
+        "tiers": NotRequired[list[CompiledTier]],
+        "usd": NotRequired[str],
+        "per": NotRequired[int],
+    },
+)
+"""What is charged in some hours of every day, as `16:30`, UTC."""
+
+
+class CompiledBlock(CompiledCharges):
+    """What is charged from `valid_from` on, outside of the hours of `time_of_day`."""
 
     valid_from: NotRequired[str]
     source: str
     checked: str
-    tiers: NotRequired[list[CompiledTier]]
-    usd: NotRequired[str]
-    per: NotRequired[int]
+    confidence: NotRequired[Confidence]
+    time_of_day: NotRequired[list[CompiledWindow]]
 
 
 class CompiledTariff(TypedDict):
@@ -38,13 +59,14 @@ class CompiledTariff(TypedDict):
     prices: list[CompiledBlock]
 
 
-class CompiledEntry(CompiledTariff):
+class CompiledEntry(TypedDict):
     """One priced thing of one provider."""
 
     id: str
     stage: Stage
     match: list[str]
-    fallback: NotRequired[CompiledTariff]
+    tariffs: list[CompiledTariff]
+    free: NotRequired[str]
     min_seconds_per_request: NotRequired[str]
     round_up_seconds: NotRequired[int]
 

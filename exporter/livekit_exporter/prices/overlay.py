@@ -15,6 +15,7 @@ from livekit_exporter.prices.schema import PriceFile
 
 _ADDED_TO: Final = ("hosts", "names", "labels", "defaults")
 _PLAN: Final = ("usd_per_1m_credits", "source", "checked")
+_BILLED: Final = ("basis", "prices", "fallback", "min_seconds_per_request", "round_up_seconds")
 
 
 def load(path: Path) -> CompiledCatalogue:
@@ -54,7 +55,7 @@ def merged(files: list[PriceFile], overlay: PriceFile) -> list[PriceFile]:
         for node in _items(ours):
             entry_id = _id(node)
             if entry_id is not None and entry_id in entries:
-                entries[entry_id] = _over(node, entries[entry_id], (), ())
+                entries[entry_id] = _entry_over(node, entries[entry_id])
             else:
                 kept.append(node)
         values["entries"] = Items(tuple(kept), ours.line)
@@ -108,6 +109,17 @@ def _entries(root: Table) -> dict[str, Located]:
 def _id(node: Located) -> str | None:
     named = node.values.get("id") if isinstance(node, Table) else None
     return named.value.strip() if isinstance(named, Text) else None
+
+
+def _entry_over(base: Located, top: Located) -> Located:
+    """Merge an entry; what is said to be free loses its price, what is priced is free no more."""
+    if isinstance(base, Table) and isinstance(top, Table):
+        gone = set(_BILLED) if "free" in top.values else set()
+        if any(key in top.values for key in _BILLED):
+            gone.add("free")
+        values = {key: node for key, node in base.values.items() if key not in gone}
+        base = Table(values, base.lines, base.line)
+    return _over(base, top, (), ())
 
 
 def _over(

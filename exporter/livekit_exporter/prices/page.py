@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import Final, TypeVar, get_args
 
 from livekit_exporter.prices.located import Items, Located, Problem, Table, Text
-from livekit_exporter.prices.units import BASES, Basis
+from livekit_exporter.prices.units import BASES, CONFIDENCES, Basis, Confidence
 from livekit_exporter.record import Stage
 
 STAGES: Final[tuple[Stage, ...]] = get_args(Stage)
@@ -16,7 +16,7 @@ STAGES: Final[tuple[Stage, ...]] = get_args(Stage)
 WHY_REQUIRED: Final = {
     "source": "; say where the price was read",
     "checked": "; say on which day the source was read, as 2026-10-21",
-    "basis": f"; say what is billed: {', '.join(BASES)}",
+    "basis": f"; say what is billed: {', '.join(BASES)}, or 'free' with the reason",
     "stage": f"; say one of {', '.join(STAGES)}",
     "id": "; name the entry as 'provider/model'",
     "prices": "; list at least one block of prices",
@@ -45,8 +45,10 @@ _MEANT: Final = {
 _AMOUNT: Final = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,12})?")
 _COUNT: Final = re.compile(r"[1-9][0-9]{0,8}")
 _DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_TIME_OF_DAY: Final = re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]")
 
 T = TypeVar("T")
+W = TypeVar("W", bound=str)
 
 
 def remedy(word: str, known: Iterable[str]) -> str:
@@ -174,22 +176,32 @@ class Page:
         self.wrong(node.line, f"{what} is '{text}', which is no day; write it as 2026-10-21")
         return None
 
+    def time_of_day(self, node: Located, what: str) -> str | None:
+        """Read a time of day, UTC; it stays text."""
+        text = self.text(node, what)
+        if text is None or _TIME_OF_DAY.fullmatch(text):
+            return text
+        self.wrong(node.line, f"{what} is '{text}', no time of day (UTC); write it as '16:30'")
+        return None
+
     def stage(self, node: Located, what: str) -> Stage | None:
         """Read a stage of a call."""
-        text = self.text(node, what)
-        for stage in STAGES:
-            if text == stage:
-                return stage
-        if text is not None:
-            self.wrong(node.line, f"stage '{text}' is not known; {remedy(text, STAGES)}")
-        return None
+        return self._word(node, what, "stage", STAGES)
 
     def basis(self, node: Located, what: str) -> Basis | None:
         """Read a billing basis."""
+        return self._word(node, what, "basis", BASES)
+
+    def confidence(self, node: Located, what: str) -> Confidence | None:
+        """Read how far a price can be trusted."""
+        return self._word(node, what, "confidence", CONFIDENCES)
+
+    def _word(self, node: Located, what: str, kind: str, known: tuple[W, ...]) -> W | None:
+        """Read one of a closed set of words."""
         text = self.text(node, what)
-        for basis in BASES:
-            if text == basis:
-                return basis
+        for word in known:
+            if text == word:
+                return word
         if text is not None:
-            self.wrong(node.line, f"basis '{text}' is not known; {remedy(text, BASES)}")
+            self.wrong(node.line, f"{kind} '{text}' is not known; {remedy(text, known)}")
         return None

@@ -6,19 +6,44 @@ tiers, discounts, taxes and commitments are not in it.
 """
 
 import math
-from dataclasses import dataclass
 from decimal import Decimal
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
-from livekit_exporter.prices.catalogue import Catalogue, Entry, Tariff
-from livekit_exporter.prices.units import BASIS_UNIT, EXACT, TOKEN_UNIT, Basis, Bucket
-from livekit_exporter.record import Usage
+from livekit_exporter.prices import rules
+from livekit_exporter.prices.catalogue import Catalogue
+from livekit_exporter.prices.entries import Block, Charges, Entry, Tariff
+from livekit_exporter.prices.units import BASIS_UNIT, EXACT, TOKEN_UNIT, Basis
+from livekit_exporter.record import Usage, UsageReported
 
 Status: TypeAlias = Literal["priced", "unpriced", "nothing_to_bill"]
 
+Why: TypeAlias = Literal[
+    "",
+    "no_entry",
+    "other_usage",
+    "before_first_price",
+    "no_rate",
+    "impossible_usage",
+    "no_usage",
+    "connection",
+    "free",
+]
+"""Why an event has no cost, or none above zero; `WHY` says each in words."""
 
-@dataclass(frozen=True, slots=True)
-class Part:
+WHY: Final[dict[Why, str]] = {
+    "": "",
+    "no_entry": "no entry of the catalogue prices this model",
+    "other_usage": "the event reports nothing of what the entry bills",
+    "before_first_price": "the entry's first price came later",
+    "no_rate": "the entry has no price for one of the kinds of usage",
+    "impossible_usage": "a quantity is negative, absurd or no number",
+    "no_usage": "the event reports no usage",
+    "connection": "a connection was opened, which costs nothing",
+    "free": "the entry says that nobody bills it",
+}
+
+
+class Part(NamedTuple):
     """One line of a quote; `cost` is `quantity` times `unit_price`, in USD."""
 
     quantity: Decimal
@@ -29,8 +54,17 @@ class Part:
     cost: Decimal
 
 
-@dataclass(frozen=True, slots=True)
-class Quote:
+class Source(NamedTuple):
+    """Which prices of an entry were used, so that a person can check them."""
+
+    basis: Basis
+    block: Block
+    charges: Charges
+    over: int = -1
+    """Input tokens that the context tier begins above, -1 for the base tier."""
+
+
+class Quote(NamedTuple):
     """What an event costs.
 
     `unpriced` is usage without a price: its cost is not known, and 0 here only
@@ -43,69 +77,22 @@ class Quote:
     price_id: str | None = None
     """Entry that gave the price."""
     parts: tuple[Part, ...] = ()
+    source: Source | None = None
+    why: Why = ""
+
+    @property
+    def free(self) -> bool:
+        """Whether the catalogue says that it costs nothing; what it does not know is not free."""
+        return self.status == "priced" and not self.cost
 
 
-_UNPRICED: Final = Quote("unpriced")
-_NOTHING: Final = Quote("nothing_to_bill")
+_NOTHING: Final = Quote("nothing_to_bill", why="no_usage")
+_CONNECTION: Final = Quote("nothing_to_bill", why="connection")
 _NO_USAGE: Final = Usage()
 
 
-def _take(tokens: int, text: int, audio: int, image: int) -> tuple[int, int, int]:
-    """Take tokens of no stated modality from text, then audio, then image."""
-    from_text = min(tokens, text)
-    from_audio = min(tokens - from_text, audio)
-    return from_text, from_audio, min(tokens - from_text - from_audio, image)
-
-
-def token_buckets(usage: Usage) -> dict[Bucket, int]:
-    """Take the tokens of a request apart into exclusive buckets.
-
-    A whole that is smaller than its parts is raised to them, so that no bucket is
-    negative: input tokens add up to the largest of the reported input, cached plus
-    written, and the modalities; output tokens to the largest of the reported output,
-    total minus input (thinking tokens that a vendor leaves out) and the modalities.
-    Cached and written tokens of no stated modality are text as far as there is text:
-    a prompt begins with its instructions, and no audio becomes cheap on a guess.
-
-    Args:
-        usage: Token counts as the provider sums them; a negative count is zero.
-
-    Returns:
-        Tokens by (kind, modality); buckets without tokens are left out.
-    """
-    cached_audio = max(usage.cached_audio_tokens, 0)
-    cached_image = max(usage.cached_image_tokens, 0)
-    audio = max(usage.input_audio_tokens, cached_audio)
-    image = max(usage.input_image_tokens, cached_image)
-    cached = max(usage.cached_input_tokens, cached_audio + cached_image)
-    written = max(usage.cache_write_tokens, 0)
-    asked = max(usage.input_tokens, cached + written, audio + image)
-
-    output_audio = max(usage.output_audio_tokens, 0)
-    output_image = max(usage.output_image_tokens, 0)
-    answered = max(usage.output_tokens, usage.total_tokens - asked, output_audio + output_image)
-
-    # Each line takes its tokens out of what the lines before it left.
-    text, audio, image = asked - audio - image, audio - cached_audio, image - cached_image
-    read = _take(cached - cached_audio - cached_image, text, audio, image)
-    text, audio, image = text - read[0], audio - read[1], image - read[2]
-    wrote = _take(written, text, audio, image)
-
-    split: dict[Bucket, int] = {
-        ("input", "text"): text - wrote[0],
-        ("input", "audio"): audio - wrote[1],
-        ("input", "image"): image - wrote[2],
-        ("cached_input", "text"): read[0],
-        ("cached_input", "audio"): cached_audio + read[1],
-        ("cached_input", "image"): cached_image + read[2],
-        ("cache_write", "text"): wrote[0],
-        ("cache_write", "audio"): wrote[1],
-        ("cache_write", "image"): wrote[2],
-        ("output", "text"): answered - output_audio - output_image,
-        ("output", "audio"): output_audio,
-        ("output", "image"): output_image,
-    }
-    return {bucket: tokens for bucket, tokens in split.items() if tokens}
+def _unpriced(why: Why) -> Quote:
+    return Quote("unpriced", why=why)
 
 
 def price(  # noqa: PLR0913 (an event is named by all of these)
@@ -119,6 +106,7 @@ def price(  # noqa: PLR0913 (an event is named by all of these)
     at: float,
     streamed: bool,
     connection: bool,
+    request_seconds: float | None = None,
 ) -> Quote:
     """Price one event with the entry in force when it happened.
 
@@ -132,84 +120,110 @@ def price(  # noqa: PLR0913 (an event is named by all of these)
         at: Unix time of the event, of its receipt where its own is implausible.
         streamed: The usage of a stream so far; minimums are per request and do not apply.
         connection: A connection was opened, which costs nothing.
+        request_seconds: Length of the whole request, for what is billed by it.
 
     Returns:
         The quote.  Usage of another kind than the entry bills is `unpriced`, never free.
     """
     if connection:
-        return _NOTHING
+        return _CONNECTION
+    used = usage != _NO_USAGE
+    if used and not rules.is_possible(usage):
+        return _unpriced("impossible_usage")
     entry = catalogue.find(stage, provider, model, label)
     if entry is None:
-        return _NOTHING if usage == _NO_USAGE else _UNPRICED
+        return _unpriced("no_entry") if used else _NOTHING
+    return _billed(entry, usage, at, streamed=streamed, request_seconds=request_seconds) or (
+        _unpriced("other_usage") if used else _NOTHING
+    )
+
+
+def price_record(catalogue: Catalogue, record: UsageReported) -> Quote:
+    """Price a record of usage; see `price`."""
+    return price(
+        catalogue,
+        stage=record.stage,
+        provider=record.provider,
+        model=record.model,
+        label=record.label,
+        usage=record.usage,
+        at=record.at,
+        streamed=record.streamed,
+        connection=record.connection,
+        request_seconds=record.request_seconds,
+    )
+
+
+def _billed(
+    entry: Entry, usage: Usage, at: float, *, streamed: bool, request_seconds: float | None
+) -> Quote | None:
+    """What an entry says of an event, `None` where it reports nothing that is billed."""
+    if entry.free:
+        return Quote("priced", price_id=entry.id, why="free") if usage != _NO_USAGE else None
     for tariff in entry.tariffs:
-        parts = (
-            _token_parts(tariff, usage, at)
+        quote = (
+            _tokens(entry, tariff, usage, at)
             if tariff.basis == "tokens"
-            else _rate_parts(entry, tariff, usage, at, streamed=streamed)
+            else _quantity(
+                entry,
+                tariff,
+                rules.reported(tariff.basis, usage, request_seconds),
+                at,
+                streamed=streamed,
+            )
         )
-        if parts is None:
-            return _UNPRICED
-        if parts:
-            cost = parts[0].cost
-            for part in parts[1:]:
-                cost = EXACT.add(cost, part.cost)
-            return Quote("priced", cost, entry.id, parts)
+        if quote is not None:
+            return quote
     # Models billed by the time of a session also report tokens, which cost nothing.
-    if usage == _NO_USAGE or entry.tariffs[0].basis == "session_time":
-        return _NOTHING
-    return _UNPRICED
+    return _NOTHING if entry.tariffs[0].basis == "session_time" else None
 
 
-def _token_parts(tariff: Tariff, usage: Usage, at: float) -> tuple[Part, ...] | None:
-    """Cost by bucket, empty without tokens, `None` where a bucket has no price."""
-    buckets = token_buckets(usage)
+def _tokens(entry: Entry, tariff: Tariff, usage: Usage, at: float) -> Quote | None:
+    """Cost by bucket, `None` without tokens."""
+    buckets = rules.token_buckets(usage)
     if not buckets:
-        return ()
+        return None
     block = tariff.block_at(at)
     if block is None:
-        return None
-    tier = block.tier(sum(n for (kind, _), n in buckets.items() if kind != "output"))
+        return _unpriced("before_first_price")
+    charges = block.charges_at(at)
+    tier = rules.context_tier(charges.tiers, rules.asked_tokens(usage))
     if tier is None:
-        return None
+        return _unpriced("no_rate")
     parts = []
+    total = Decimal(0)
     for bucket, tokens in buckets.items():
         rate = tier.rates.get(bucket)
         if rate is None:
-            return None
+            return _unpriced("no_rate")
         quantity = Decimal(tokens)
-        parts.append(Part(quantity, TOKEN_UNIT[bucket], rate, EXACT.multiply(quantity, rate)))
-    return tuple(parts)
+        cost = EXACT.multiply(quantity, rate)
+        total = EXACT.add(total, cost)
+        parts.append(Part(quantity, TOKEN_UNIT[bucket], rate, cost))
+    source = Source("tokens", block, charges, tier.over)
+    return Quote("priced", total, entry.id, tuple(parts), source)
 
 
-def _reported(basis: Basis, usage: Usage) -> float:
-    if basis == "audio_time":
-        return usage.audio_seconds
-    if basis == "characters":
-        return usage.characters
-    return usage.connection_seconds
-
-
-def _decimal(quantity: float) -> Decimal:
-    """The number as it is written in the journal, not the binary fraction behind it."""
-    return Decimal(quantity if isinstance(quantity, int) else float.__repr__(quantity))
-
-
-def _rate_parts(
-    entry: Entry, tariff: Tariff, usage: Usage, at: float, *, streamed: bool
-) -> tuple[Part, ...] | None:
-    """Cost of time or characters, empty without any, `None` where there is no price."""
-    reported = _reported(tariff.basis, usage)
+def _quantity(
+    entry: Entry, tariff: Tariff, reported: float, at: float, *, streamed: bool
+) -> Quote | None:
+    """Cost of time or characters, `None` without any."""
     if reported == 0:
-        return ()
-    block = tariff.block_at(at)
-    if block is None or block.rate is None or not 0 < reported < math.inf:
         return None
-    quantity = _decimal(reported)
-    if tariff.basis == "audio_time" and not streamed and quantity < entry.min_seconds:
-        quantity = entry.min_seconds
-    if tariff.basis == "call_time" and entry.round_up_seconds:
-        steps = -(-math.ceil(quantity) // entry.round_up_seconds)
-        quantity = Decimal(steps * entry.round_up_seconds)
-    rate = block.rate
+    if not 0 < reported < math.inf:
+        return _unpriced("impossible_usage")
+    block = tariff.block_at(at)
+    if block is None:
+        return _unpriced("before_first_price")
+    charges = block.charges_at(at)
+    rate = charges.rate
+    if rate is None:
+        return _unpriced("no_rate")
+    quantity = rules.exact(reported)
+    if tariff.basis == "audio_time":
+        quantity = rules.at_least(quantity, entry.min_seconds, streamed=streamed)
+    elif tariff.basis == "call_time":
+        quantity = rules.rounded_up(quantity, entry.round_up_seconds)
     cost = EXACT.divide(EXACT.multiply(quantity, rate.usd), rate.per)
-    return (Part(quantity, BASIS_UNIT[tariff.basis], rate.unit_price, cost),)
+    part = Part(quantity, BASIS_UNIT[tariff.basis], rate.unit_price, cost)
+    return Quote("priced", cost, entry.id, (part,), Source(tariff.basis, block, charges))

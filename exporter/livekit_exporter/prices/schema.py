@@ -13,7 +13,7 @@ from typing import Final
 
 from livekit_exporter.prices.blocks import Credits, tariff
 from livekit_exporter.prices.catalogue import DATE_MARK
-from livekit_exporter.prices.compiled import CompiledEntry, CompiledProvider
+from livekit_exporter.prices.compiled import CompiledEntry, CompiledProvider, CompiledTariff
 from livekit_exporter.prices.located import Items, Located, PriceFileError, Problem, Table, Text
 from livekit_exporter.prices.page import Page, remedy
 from livekit_exporter.record import Stage
@@ -25,10 +25,8 @@ _PROVIDER_KEYS: Final = (
     "hosts", "names", "labels", "defaults", "usd_per_1m_credits", "source", "checked",
 )  # fmt: skip
 _TARIFF_KEYS: Final = ("basis", "prices")
-_ENTRY_KEYS: Final = (
-    "id", "stage", "match", *_TARIFF_KEYS, "fallback", "min_seconds_per_request",
-    "round_up_seconds",
-)  # fmt: skip
+_BILLED_KEYS: Final = (*_TARIFF_KEYS, "fallback", "min_seconds_per_request", "round_up_seconds")
+_ENTRY_KEYS: Final = ("id", "stage", "match", "free", *_BILLED_KEYS)
 
 _PROVIDER_ID: Final = re.compile(r"[a-z0-9][a-z0-9_.-]*")
 _ENTRY_ID: Final = re.compile(r"[a-z0-9][a-z0-9_.-]*(?:/[A-Za-z0-9][A-Za-z0-9_.:-]*)+")
@@ -57,8 +55,7 @@ class Checked:
             (
                 block["checked"]
                 for entry in self.entries
-                for tariff in (entry, entry.get("fallback"))
-                if tariff is not None
+                for tariff in entry["tariffs"]
                 for block in tariff["prices"]
             ),
             default="",
@@ -252,19 +249,44 @@ def _entry(node: Located, page: Page, draft: _Draft) -> None:
             f" {remedy(provider, draft.providers)}",
         )
     stage: Stage | None = page.required(table, "stage", page.stage)
-    prices = tariff(table, page, draft.credits.get(provider))
-    if stage is None or prices is None:
+    tariffs = (
+        _free(table, page) if "free" in table.values else _tariffs(table, provider, page, draft)
+    )
+    if stage is None or tariffs is None:
         return
     entry: CompiledEntry = {
         "id": entry_id,
         "stage": stage,
         "match": _patterns(table, entry_id, stage, page, draft),
-        "basis": prices["basis"],
-        "prices": prices["prices"],
+        "tariffs": tariffs,
     }
     draft.entries[entry_id] = entry
-    _fallback(table, entry, page, draft.credits.get(provider))
+    reason = table.values.get("free")
+    if isinstance(reason, Text):
+        entry["free"] = reason.value.strip()
     _rounding(table, entry, page)
+
+
+def _free(table: Table, page: Page) -> list[CompiledTariff]:
+    """An entry that nobody bills has a reason and no price."""
+    page.text(table.values["free"], "'free', the reason why nobody bills it,")
+    for key in _BILLED_KEYS:
+        if key in table.values:
+            page.wrong(
+                table.lines[key],
+                f"'{key}' stands beside 'free'; an entry has a price or is free, remove one",
+            )
+    return []
+
+
+def _tariffs(table: Table, provider: str, page: Page, draft: _Draft) -> list[CompiledTariff] | None:
+    """The billing basis with its prices, then the fallback's."""
+    price = draft.credits.get(provider)
+    first = tariff(table, page, price)
+    if first is None:
+        return None
+    second = _fallback(table, first, page, price)
+    return [first] if second is None else [first, second]
 
 
 def _patterns(table: Table, entry_id: str, stage: Stage, page: Page, draft: _Draft) -> list[str]:
@@ -309,27 +331,27 @@ def _pattern_fault(pattern: str) -> str:
     return ""
 
 
-def _fallback(table: Table, entry: CompiledEntry, page: Page, price: Credits | None) -> None:
+def _fallback(
+    table: Table, first: CompiledTariff, page: Page, price: Credits | None
+) -> CompiledTariff | None:
     if "fallback" not in table.values:
-        return
+        return None
     node = page.table(table.values["fallback"], "'fallback'")
     if node is None:
-        return
+        return None
     page.known_keys(node, _TARIFF_KEYS)
-    prices = tariff(node, page, price)
-    if prices is None:
-        return
-    if prices["basis"] == entry["basis"]:
+    second = tariff(node, page, price)
+    if second is not None and second["basis"] == first["basis"]:
         page.wrong(
             node.line,
-            f"the fallback bills '{prices['basis']}' like the entry;"
+            f"the fallback bills '{first['basis']}' like the entry;"
             " it is for requests that report nothing of the entry's basis",
         )
-    entry["fallback"] = prices
+    return second
 
 
 def _rounding(table: Table, entry: CompiledEntry, page: Page) -> None:
-    bases = {entry["basis"], entry["fallback"]["basis"] if "fallback" in entry else None}
+    bases = {tariff["basis"] for tariff in entry["tariffs"]}
     if "min_seconds_per_request" in table.values:
         line = table.lines["min_seconds_per_request"]
         if entry["stage"] != "stt" or "audio_time" not in bases:

@@ -8,18 +8,25 @@ Modality: TypeAlias = Literal["text", "audio", "image"]
 Bucket: TypeAlias = tuple[Kind, Modality]
 """Tokens of one price; buckets exclude one another."""
 
-Basis: TypeAlias = Literal["tokens", "audio_time", "characters", "session_time", "call_time"]
+Basis: TypeAlias = Literal[
+    "tokens", "audio_time", "characters", "session_time", "call_time", "request_time"
+]
 """What an entry bills.  An entry has one, because plugins fill more than one usage field."""
+
+Confidence: TypeAlias = Literal["high", "medium", "low"]
+"""How far a price can be trusted: `medium` and `low` where its sources disagree or are weak."""
 
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 MODALITIES: Final[tuple[Modality, ...]] = get_args(Modality)
 BASES: Final[tuple[Basis, ...]] = get_args(Basis)
+CONFIDENCES: Final[tuple[Confidence, ...]] = get_args(Confidence)
 
 BASIS_UNIT: Final[dict[Basis, str]] = {
     "audio_time": "audio_second",
     "characters": "character",
     "session_time": "connection_second",
     "call_time": "connection_second",
+    "request_time": "request_second",
 }
 
 TOKEN_UNIT: Final[dict[Bucket, str]] = {

@@ -7,7 +7,7 @@ from livekit_exporter import contract
 from livekit_exporter.ledger.rows import Batch, SessionRow
 from livekit_exporter.ledger.schema import QUANTITIES
 from livekit_exporter.ledger.store import utc_day
-from livekit_exporter.prices import pricing
+from livekit_exporter.prices import pricing, rules
 from livekit_exporter.prices.catalogue import Catalogue
 from livekit_exporter.record import UsageReported
 from livekit_exporter.sidecar.labels import CallLabels
@@ -39,17 +39,7 @@ class Billing:
     ) -> float:
         """Count one report; its cost in US dollars, 0 without a price."""
         usage = record.usage
-        quote = pricing.price(
-            self._catalogue,
-            stage=record.stage,
-            provider=record.provider,
-            model=record.model,
-            label=record.label,
-            usage=usage,
-            at=record.at,
-            streamed=record.streamed,
-            connection=record.connection,
-        )
+        quote = pricing.price_record(self._catalogue, record)
         cost = float(quote.cost)
         unpriced = max(record.requests, 1) if quote.status == "unpriced" else 0
         extra = self._labels.own(row, staged)
@@ -64,7 +54,7 @@ class Billing:
         if record.cancelled:
             staged.inc(contract.REQUESTS_CANCELLED, labels)
         if usage.total_tokens or usage.input_tokens or usage.output_tokens:
-            for part, tokens in pricing.token_buckets(usage).items():
+            for part, tokens in rules.token_buckets(usage).items():
                 staged.inc(contract.TOKENS, (*base, *part, *extra), tokens)
         for family, amount in (
             (contract.CHARACTERS, usage.characters),
