@@ -211,6 +211,21 @@ UNPRICED_REQUESTS: Final = Family(
     _SPM,
     born=_EVERY,
 )
+REQUESTS_WITHOUT_USAGE: Final = Family(
+    "livekit_agent_requests_without_usage",
+    Kind.COUNTER,
+    "Provider requests that reported no usage, so that nothing could be billed; cut-off ones are"
+    " mostly among them.",
+    _SPM,
+    born=_SPEAKING,
+)
+FREE_REQUESTS: Final = Family(
+    "livekit_agent_free_requests",
+    Kind.COUNTER,
+    "Provider requests with usage that the catalogue says is free, for example self-hosted.",
+    _SPM,
+    born=_SPEAKING,
+)
 TOKENS: Final = Family(
     "livekit_agent_tokens",
     Kind.COUNTER,

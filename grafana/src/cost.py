@@ -209,7 +209,8 @@ def _where() -> board.Section:
                     "Models",
                     "What did each model cost in the time shown?",
                     "Trend figures, from counters: the exact sums are above and in the ledger. Per"
-                    " 1 000 is the cost of so many requests; unpriced ones are missing from it.",
+                    " 1 000 is the cost of so many requests; unpriced ones are missing from it, and"
+                    " those without usage, which a vendor may bill all the same.",
                     more=board.MODELS,
                 ),
                 _MODEL,
@@ -233,6 +234,10 @@ def _where() -> board.Section:
                         "short",
                         thresholds.UNPRICED,
                     ),
+                    Column(
+                        "Without usage", counted(contract.REQUESTS_WITHOUT_USAGE, *_MODEL), "short"
+                    ),
+                    Column("Free", counted(contract.FREE_REQUESTS, *_MODEL), "short"),
                 ],
                 sort="Cost",
             ),

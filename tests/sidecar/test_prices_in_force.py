@@ -1,8 +1,14 @@
 """The operator's own prices, in the sidecar and in the agents of its data directory."""
 
+import signal
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
+from livekit_exporter import data_directory
 from livekit_exporter.agent.tally import Tally
+from livekit_exporter.record import Usage
 from tests.conftest import Serve
 from tests.records import started, thought, write_journal
 from tests.sidecars import total, wait_until
@@ -84,3 +90,74 @@ def test_a_broken_price_file_is_said_and_nothing_is_served(tmp_path: Path, serve
     assert "own.yaml:" in said
     assert "per_1k" in said
     assert "Traceback" not in said
+
+
+def test_unknown_unreported_and_free_are_three_answers_and_three_metrics(
+    tmp_path: Path, data_dir: Path, serve: Serve
+) -> None:
+    """Only one of them means that money is missing without anybody knowing how much."""
+    file, config = tmp_path / "own.yaml", tmp_path / "config.yaml"
+    file.write_text(
+        f"{OWN}  - id: openai/own-model\n    stage: llm\n    free: self-hosted behind our proxy\n"
+    )
+    config.write_text(f"prices: {{file: {file}}}\n")
+    sidecar = serve("--config", str(config))
+    silent = replace(thought(model="house-model"), usage=Usage())
+    asked = [thought(model="gpt-99"), silent, thought(model="own-model")]
+    write_journal(data_dir, [started(), *asked], "s1")
+
+    wait_until(lambda: total(sidecar.samples(), "livekit_agent_requests_total") == 3)
+    page = sidecar.samples()
+    answers = {
+        family: [
+            model
+            for model in ("gpt-99", "house-model", "own-model")
+            if total(page, f"livekit_agent_{family}_requests_total", model=model)
+            or total(page, f"livekit_agent_requests_{family}_total", model=model)
+        ]
+        for family in ("unpriced", "without_usage", "free")
+    }
+    assert answers == {
+        "unpriced": ["gpt-99"],
+        "without_usage": ["house-model"],
+        "free": ["own-model"],
+    }
+    assert total(page, "livekit_agent_cost_usd_total") == 0
+    with closing(sqlite3.connect(data_directory.ledger(data_dir))) as ledger:
+        rows = dict(ledger.execute("SELECT model, status FROM usage"))
+    assert rows == {"gpt-99": "unpriced", "house-model": "nothing_to_bill", "own-model": "priced"}
+
+
+def test_prices_are_read_again_on_sighup(tmp_path: Path, data_dir: Path, serve: Serve) -> None:
+    """From then on; what was priced keeps its price, and a mistake changes nothing."""
+    file, config = tmp_path / "own.yaml", tmp_path / "config.yaml"
+    file.write_text(OWN)
+    config.write_text(f"prices: {{file: {file}}}\n")
+    sidecar = serve("--config", str(config))
+    write_journal(data_dir, [started(), thought(model="house-model", tokens=100)], "s1")
+
+    def cost() -> float:
+        return round(total(sidecar.samples(), "livekit_agent_cost_usd_total"), 9)
+
+    def reloaded() -> float:
+        return total(sidecar.samples(), "livekit_exporter_config_last_reload_successful")
+
+    wait_until(lambda: cost() == 0.002)
+
+    file.write_text(OWN.replace("input: 1,", "input: one,"))
+    sidecar.signal(signal.SIGHUP)
+    wait_until(lambda: reloaded() == 0, "the mistake is shown")
+    assert f"{file}:10: entry 'openai/house-model'" in sidecar.said
+
+    file.write_text(OWN.replace("input: 1,", "input: 3,"))
+    sidecar.signal(signal.SIGHUP)
+    wait_until(lambda: reloaded() == 1)
+    second = (
+        replace(started(), session="s2"),
+        replace(thought(model="house-model", tokens=100), session="s2"),
+    )
+    write_journal(data_dir, second, "s2")
+    wait_until(lambda: cost() == 0.006, "the second call costs 0.004")
+    tally = Tally(data_dir)
+    tally.take(second[1])
+    assert float(tally.cost) == 0.004

@@ -14,6 +14,8 @@ from livekit_exporter.sidecar.labels import CallLabels
 from livekit_exporter.sidecar.registry import Labels, Staged
 
 _QUANTITIES: Final = tuple(name for name, _ in QUANTITIES)
+# Turn detection and the like are counted in requests and have no usage to report.
+_REPORTING: Final = contract.REQUESTS_WITHOUT_USAGE.born
 _quantities: Final = attrgetter(*_QUANTITIES)
 
 
@@ -41,18 +43,10 @@ class Billing:
         usage = record.usage
         quote = pricing.price_record(self._catalogue, record)
         cost = float(quote.cost)
-        unpriced = max(record.requests, 1) if quote.status == "unpriced" else 0
         extra = self._labels.own(row, staged)
         labels = (*base, *extra)
-        if record.requests:
-            staged.inc(contract.REQUESTS, labels, record.requests)
-        if quote.status == "priced":
-            staged.inc(contract.COST, labels, cost)
-        if unpriced:
-            staged.inc(contract.UNPRICED_REQUESTS, labels, unpriced)
-            row.unpriced_requests += unpriced
-        if record.cancelled:
-            staged.inc(contract.REQUESTS_CANCELLED, labels)
+        unpriced = _count_answer(record, quote, labels, staged)
+        row.unpriced_requests += unpriced
         if usage.total_tokens or usage.input_tokens or usage.output_tokens:
             for part, tokens in rules.token_buckets(usage).items():
                 staged.inc(contract.TOKENS, (*base, *part, *extra), tokens)
@@ -124,3 +118,24 @@ class Billing:
             if held is None
             else [old + new for old, new in zip(held, added, strict=True)]
         )
+
+
+def _count_answer(
+    record: UsageReported, quote: pricing.Quote, labels: Labels, staged: Staged
+) -> int:
+    """Count the request by what the catalogue answered; returns how many have no price."""
+    requests = record.requests
+    if requests:
+        staged.inc(contract.REQUESTS, labels, requests)
+    if record.cancelled:
+        staged.inc(contract.REQUESTS_CANCELLED, labels)
+    if quote.why == "no_usage" and requests and record.stage in _REPORTING:
+        staged.inc(contract.REQUESTS_WITHOUT_USAGE, labels, requests)
+    if quote.free:
+        staged.inc(contract.FREE_REQUESTS, labels, max(requests, 1))
+    if quote.status == "priced":
+        staged.inc(contract.COST, labels, float(quote.cost))
+    if quote.status != "unpriced":
+        return 0
+    staged.inc(contract.UNPRICED_REQUESTS, labels, max(requests, 1))
+    return max(requests, 1)

@@ -178,7 +178,7 @@ class Prices(_Section):
 
     file: Annotated[Path, AfterValidator(_absolute)] | None = None
     """Prices of your own, merged over the shipped ones by `id`; `livekit-exporter prices check`
-    tells its mistakes. Read at start."""
+    tells its mistakes."""
 
 
 class Metrics(_Section):

@@ -87,7 +87,7 @@ class Ingest:
         self._commits: list[float] = []
         self._swept_at = time.monotonic()
         self._complained_at = float("-inf")
-        self._rezoned = False
+        self._reconfigured = False
         self._reloaded, self._reloaded_at = True, time.time()
 
     def open(self) -> None:
@@ -132,11 +132,14 @@ class Ingest:
             return f"the journals have not been read for {quiet:.0f} s"
         return self._problem
 
-    def configure(self, config: Config) -> None:
-        """Take over the settings that may change while the sidecar runs."""
+    def configure(
+        self, config: Config, catalogue: Catalogue, merged_prices: str | None = None
+    ) -> None:
+        """Take over the settings and prices that may change while the sidecar runs."""
         self._config = config
+        self._catalogue, self._merged_prices = catalogue, merged_prices
         self._reloaded, self._reloaded_at = True, time.time()
-        self._rezoned = True
+        self._reconfigured = True
 
     def reload_failed(self) -> None:
         """Show that the configuration could not be loaded; the old one stays in force."""
@@ -249,9 +252,11 @@ class Ingest:
             opened.positions = opened.ledger.positions()
             opened.spend = Spend(opened.ledger, self._config.zone)
             opened.stale = False
-        if self._rezoned:
+        if self._reconfigured:
+            self._reconfigured = False
             opened.spend = Spend(opened.ledger, self._config.zone)
-            self._rezoned = False
+            opened.meter.use(self._catalogue)
+            prices_in_force.share(self._merged_prices, self._config.data_dir)
         opened.spend.follow(time.time())
         opened.reader.scan()
         batch, staged, taken = Batch(), self._registry.stage(), 0

@@ -91,8 +91,8 @@ class Meter:
         self, archive: Archive, catalogue: Catalogue, values: LabelValues, extra_labels: Labels
     ) -> None:
         self._archive = archive
-        self._labels = CallLabels(values, catalogue.provider, extra_labels)
-        self._billing = Billing(catalogue, self._labels)
+        self._values, self._extra_labels = values, extra_labels
+        self.use(catalogue)
         self._open: dict[str, SessionRow] = {}
         self._ended: OrderedDict[str, SessionRow] = OrderedDict()
         self._turns: dict[str, OrderedDict[str, TurnRow]] = {}
@@ -100,6 +100,11 @@ class Meter:
         # Any other is new, and asking the ledger would be a query a turn.
         self._put_away: dict[str, set[str]] = {}
         self.reload()
+
+    def use(self, catalogue: Catalogue) -> None:
+        """Price from now on with this catalogue."""
+        self._labels = CallLabels(self._values, catalogue.provider, self._extra_labels)
+        self._billing = Billing(catalogue, self._labels)
 
     def reload(self) -> None:
         """Read the calls that are going on from the ledger, and forget what was not committed."""

@@ -29,7 +29,7 @@ from livekit_exporter.sidecar.web import CallView, Overview, OverviewRow, Page, 
 _log = logging.getLogger("livekit_exporter")
 
 _DRAIN_SECONDS: Final = 5.0
-_FIXED: Final = ("data_dir", "listen_address", "prices")
+_FIXED: Final = ("data_dir", "listen_address")
 
 
 class _Json(logging.Formatter):
@@ -192,7 +192,8 @@ def _reload(ingest: Ingest, reload: Callable[[], Config] | None) -> None:
         return
     try:
         config = reload()
-    except ConfigError as error:
+        prices, merged = prices_in_force.load(config.prices.file)
+    except (ConfigError, PriceFileError, OSError) as error:
         _log.error("%s; the old configuration stays in force", error)
         ingest.reload_failed()
         return
@@ -202,8 +203,8 @@ def _reload(ingest: Ingest, reload: Callable[[], Config] | None) -> None:
     if any(getattr(config, name) != value for name, value in fixed.items()) or (
         config.metrics.labels != old.metrics.labels
     ):
-        _log.warning("data_dir, listen_address, prices and metrics.labels need a restart to change")
-    ingest.configure(config.model_copy(update={**fixed, "metrics": metrics}))
+        _log.warning("data_dir, listen_address and metrics.labels need a restart to change")
+    ingest.configure(config.model_copy(update={**fixed, "metrics": metrics}), prices, merged)
     _log.info("configuration loaded")
 
 
