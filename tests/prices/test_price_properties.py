@@ -1,5 +1,6 @@
 """What holds for every price and any usage."""
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from fractions import Fraction
@@ -7,6 +8,7 @@ from fractions import Fraction
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from livekit_exporter import quoting
 from livekit_exporter.prices.catalogue import load
 from livekit_exporter.prices.entries import Entry
 from livekit_exporter.prices.pricing import Quote, price
@@ -131,6 +133,62 @@ def test_junk_never_raises(entry: Entry, usage: Usage, at: float, streamed: bool
     assert made.cost.is_finite()
     assert made.cost >= 0
     assert (made.price_id is not None) == (made.status == "priced")
+
+
+QUANTITIES = {
+    "llm_metrics": ("prompt_tokens", "prompt_cached_tokens", "cache_creation_tokens",
+                    "completion_tokens", "total_tokens"),
+    "stt_metrics": ("audio_duration", "input_tokens", "output_tokens", "input_audio_tokens"),
+    "tts_metrics": ("characters_count", "audio_duration", "input_tokens", "output_tokens"),
+    "realtime_model_metrics": ("input_tokens", "output_tokens", "session_duration"),
+}  # fmt: skip
+"""Fields of LiveKit's metrics that say what was used."""
+
+NO_QUANTITY = st.one_of(
+    st.none(),
+    st.text(),
+    st.booleans(),
+    st.floats(max_value=-1e-9),
+    st.floats(min_value=1e13),
+    st.integers(max_value=-1),
+    st.integers(min_value=10**13),
+    st.just(float("nan")),
+    st.lists(st.integers(), max_size=2),
+    st.dictionaries(st.text(), st.integers(), max_size=2),
+)
+
+
+@given(st.data(), st.sampled_from(sorted(QUANTITIES)), st.sampled_from(ENTRIES))
+def test_junk_in_an_event_is_never_a_number(data: st.DataObject, kind: str, entry: Entry) -> None:
+    """One field that cannot be a quantity, and the event has no price: the others may be as bad."""
+    fields: dict[str, object] = dict.fromkeys(QUANTITIES[kind], 1000)
+    fields[data.draw(st.sampled_from(QUANTITIES[kind]))] = data.draw(NO_QUANTITY)
+    event = {
+        "type": kind,
+        **fields,
+        "metadata": {"model_provider": entry.provider, "model_name": (entry.match or ("",))[0]},
+    }
+
+    answer = quoting.quote(json.dumps(event), CATALOGUE)
+
+    assert (answer["status"], answer["cost_usd"], answer["parts"]) == ("unpriced", None, [])
+
+
+@given(
+    st.sampled_from([entry for entry in ENTRIES if entry.stage == "stt"]),
+    st.lists(st.integers(min_value=0, max_value=3_600_000), min_size=1, max_size=20),
+)
+def test_a_stream_costs_the_same_however_it_is_reported(
+    entry: Entry, milliseconds: list[int]
+) -> None:
+    """Streamed recognition reports in pieces; their costs add up to that of the whole."""
+    pieces = [Usage(audio_seconds=length / 1000) for length in milliseconds]
+    whole = Usage(audio_seconds=sum(milliseconds) / 1000)
+
+    split = sum(Fraction(quote(entry, piece, streamed=True).cost) for piece in pieces)
+
+    # A price per hour is rounded at the fortieth digit, once a piece.
+    assert abs(split - Fraction(quote(entry, whole, streamed=True).cost)) < Fraction(1, 10**30)
 
 
 @given(WORDS, WORDS, WORDS, WORDS, consistent())

@@ -90,30 +90,34 @@ def _number(value: object) -> float | None:
 
 
 def _count(source: object, name: str) -> int:
-    """A counted quantity; absent and `None` are zero.
+    """A counted quantity; one that this version of the SDK does not have is zero.
 
     Raises:
         UnreadableError: It is no count, so what the event says about money is not known.
     """
     value = getattr(source, name, 0)
-    if value is None:
-        return 0
     number = _number(value)
     if number is None or not 0 <= number <= LARGEST_QUANTITY or number != int(number):
         raise UnreadableError("malformed_quantity")
     return int(number)
 
 
+def _optional_count(source: object, name: str) -> int:
+    """A count that the SDK declares as one or `None`, which is zero.
+
+    Raises:
+        UnreadableError: It is something else.
+    """
+    return 0 if getattr(source, name, None) is None else _count(source, name)
+
+
 def _amount(source: object, name: str) -> float:
-    """A billed duration in seconds; absent and `None` are zero.
+    """A billed duration in seconds; one that this version of the SDK does not have is zero.
 
     Raises:
         UnreadableError: It is no duration.
     """
-    value = getattr(source, name, 0.0)
-    if value is None:
-        return 0.0
-    number = _number(value)
+    number = _number(getattr(source, name, 0.0))
     if number is None or not 0 <= number <= LARGEST_QUANTITY:
         raise UnreadableError("malformed_quantity")
     return number
@@ -202,8 +206,8 @@ def _decision(metrics: object, moment: Moment) -> UsageReported:
         persona=moment.persona,
         trace=moment.trace,
         usage=Usage(
-            input_tokens=_count(metrics, "input_tokens"),
-            output_tokens=_count(metrics, "output_tokens"),
+            input_tokens=_optional_count(metrics, "input_tokens"),
+            output_tokens=_optional_count(metrics, "output_tokens"),
         ),
         request_seconds=_measured(getattr(metrics, "duration", None), rejected),
         rejected=tuple(rejected),
