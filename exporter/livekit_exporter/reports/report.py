@@ -1,0 +1,70 @@
+"""The shape of every answer: columns, rows, and what has to be said beside them."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Literal, TypeAlias
+
+Kind: TypeAlias = Literal[
+    "text", "count", "usd", "usd_per_minute", "seconds", "minutes", "share", "ratio", "time"
+]
+"""What a column holds, which says how it is written and in which unit."""
+
+Value: TypeAlias = str | int | float | Decimal | bool | datetime | None
+"""`None` is not known, which is never zero."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column.
+
+    Args:
+        name: Key in JSON, CSV and Parquet; ends in its unit, as `cost_usd`.
+        title: Head of the column for people.
+        kind: What it holds.
+    """
+
+    name: str
+    title: str
+    kind: Kind = "text"
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A picture of the answer.
+
+    Args:
+        shape: Bars by name, a line over time, or a histogram by upper bound.
+        title: What it shows.
+        kind: Unit of the values.
+        labels: Names, times in ISO 8601, or bounds.
+        series: Values by name of the line or part; every one as long as `labels`.
+    """
+
+    shape: Literal["bars", "line", "histogram"]
+    title: str
+    kind: Kind
+    labels: tuple[str, ...]
+    series: tuple[tuple[str, tuple[float, ...]], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """An answer.
+
+    Args:
+        title: What was asked, with the period.
+        columns: What each row holds.
+        rows: The lines, each as long as `columns`.
+        totals: The last line, where one makes sense.
+        notes: What a reader must know to believe the figures, a sentence each: usage
+            without a price, estimates, too little data.
+        charts: Pictures of the same figures.
+    """
+
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Value, ...], ...]
+    totals: tuple[Value, ...] | None = None
+    notes: tuple[str, ...] = ()
+    charts: tuple[Chart, ...] = ()
