@@ -56,6 +56,8 @@ metrics:
 budget:
   day_usd: 0.1
   month_usd: 2000
+platform:
+  legs: {livekit/agent-session: all, twilio/us-inbound-local: channel=phone agent=support}
 """)
 
     config = load(file, {}, {})
@@ -67,6 +69,7 @@ budget:
     assert config.metrics.labels == ("tenant", "persona")
     assert [config.metrics.cap(label) for label in ("tenant", "model", "tool")] == [1000, 20, 50]
     assert config.budget.day_usd == Decimal("0.1")
+    assert config.platform.legs["livekit/agent-session"] == "all"
 
 
 def test_flags_win_over_environment_over_file(file: Path) -> None:
@@ -155,6 +158,10 @@ def test_what_is_left_empty_keeps_its_default(file: Path, text: str) -> None:
         ("poll_seconds: nan\n", "1: poll_seconds: input should be a finite number, not 'nan'"),
         ("poll_seconds: [1]\n", "1: poll_seconds: cannot be a list"),
         ("budget:\n  day_usd: -1\n", "2: budget.day_usd: input should be greater than 0, not '-1'"),
+        (
+            "platform:\n  legs:\n    livekit/agent-session: phone\n",
+            "3: platform.legs: 'phone' says no calls; write 'all' or 'label=value'",
+        ),
         ("budget: 5\n", "1: budget: expected settings, 'name: value'"),
         ("- a\n", "1: expected settings, 'name: value'"),
         ("log:\n  level: info\n  level: info\n", "3: log.level: given twice, first on line 2"),

@@ -239,7 +239,10 @@ def check(file: Annotated[Path, typer.Argument(help="Configuration file, YAML.")
     from livekit_exporter.sidecar.config import ConfigError, load
 
     with _one_line_for(ConfigError):
-        load(file, {}, {})
+        config = load(file, {}, {})
+        from livekit_exporter.sidecar import prices_in_force
+
+        prices_in_force.load(config)
     typer.echo(f"{file}: ok")
 
 

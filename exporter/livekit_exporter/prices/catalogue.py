@@ -22,7 +22,7 @@ from typing import Final
 
 from livekit_exporter.prices import entries
 from livekit_exporter.prices.compiled import FILE_NAME, CompiledCatalogue
-from livekit_exporter.prices.entries import Entry, Provider
+from livekit_exporter.prices.entries import Entry, Leg, Provider
 from livekit_exporter.prices.units import BASIS_UNIT, TOKEN_UNIT
 
 UNKNOWN: Final = "unknown"
@@ -101,17 +101,23 @@ class Catalogue:
         version: Which prices these are, for people and for the ledger.
         providers: Every provider that entries belong to, and others that have no price.
         entries: Ids and, per provider and stage, declared models are unique.
+        legs: Platform prices that calls have, as (entry id, condition).
     """
 
     __slots__ = ("_by_host", "_by_label", "_by_name", "_found", "_shelves", "_wildcards",
-                 "entries", "providers", "version")  # fmt: skip
+                 "entries", "legs", "providers", "version")  # fmt: skip
 
     def __init__(
-        self, version: str, providers: Iterable[Provider], entries: Iterable[Entry]
+        self,
+        version: str,
+        providers: Iterable[Provider],
+        entries: Iterable[Entry],
+        legs: Iterable[tuple[str, Mapping[str, str]]] = (),
     ) -> None:
         self.version = version
         self.providers = {provider.id: provider for provider in providers}
         self.entries = {entry.id: entry for entry in entries}
+        self.legs = tuple(Leg(self.entries[price], when) for price, when in legs)
         self._by_name: dict[str, str] = {}
         self._by_host: dict[str, str] = {}
         self._wildcards: list[tuple[str, str]] = []
@@ -221,6 +227,7 @@ def from_compiled(compiled: CompiledCatalogue) -> Catalogue:
         version=compiled["version"],
         providers=(entries.provider(*named) for named in compiled["providers"].items()),
         entries=map(entries.entry, compiled["entries"]),
+        legs=((leg["price"], leg["when"]) for leg in compiled.get("legs", ())),
     )
 
 

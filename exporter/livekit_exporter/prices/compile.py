@@ -121,9 +121,10 @@ def rendered(catalogue: CompiledCatalogue) -> str:
         for name, provider in catalogue["providers"].items()
     )
     entries = ",\n".join(f"  {json.dumps(entry)}" for entry in catalogue["entries"])
+    legs = f',\n"legs": {json.dumps(catalogue["legs"])}' if "legs" in catalogue else ""
     return (
         f'{{\n"schema": {catalogue["schema"]},\n"version": {json.dumps(catalogue["version"])},\n'
-        f'"providers": {{\n{providers}\n}},\n"entries": [\n{entries}\n]\n}}\n'
+        f'"providers": {{\n{providers}\n}},\n"entries": [\n{entries}\n]{legs}\n}}\n'
     )
 
 

@@ -80,6 +80,13 @@ class CompiledProvider(TypedDict):
     defaults: NotRequired[dict[Stage, str]]
 
 
+class CompiledLeg(TypedDict):
+    """A price that calls have by their length, where their labels are as `when` says."""
+
+    price: str
+    when: dict[str, str]
+
+
 class CompiledCatalogue(TypedDict):
     """The whole file."""
 
@@ -87,3 +94,4 @@ class CompiledCatalogue(TypedDict):
     version: str
     providers: dict[str, CompiledProvider]
     entries: list[CompiledEntry]
+    legs: NotRequired[list[CompiledLeg]]

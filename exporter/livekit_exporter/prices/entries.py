@@ -158,6 +158,15 @@ class Provider:
     """Entry ids for models that the plugin does not name."""
 
 
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """A platform price that calls have by their length."""
+
+    entry: Entry
+    when: Mapping[str, str]
+    """Labels that the call must have, `agent` for its agent; none for every call."""
+
+
 def second_of_day(text: str) -> int:
     """Second of the day of a time as `16:30`."""
     hours, _, minutes = text.partition(":")

@@ -47,6 +47,7 @@ __all__ = [
     "ListenAddress",
     "Log",
     "Metrics",
+    "Platform",
     "Setting",
     "load",
     "markdown_table",
@@ -150,9 +151,30 @@ def _mapped(value: object) -> object:
     for part in value.split(","):
         name, equals, text = part.partition("=")
         if not equals:
-            raise ValueError(f"'{part.strip()}' is not of the form 'label=number'")
+            raise ValueError(f"'{part.strip()}' is not of the form 'name=value'")
         pairs[name.strip()] = text.strip()
     return pairs
+
+
+def condition(calls: str) -> dict[str, str]:
+    """Labels that a call must have, from `channel=phone agent=support`; none for `all`.
+
+    Raises:
+        ValueError: It says something else.
+    """
+    when: dict[str, str] = {}
+    for word in [] if calls.strip() == "all" else calls.split() or [calls]:
+        label, equals, value = word.partition("=")
+        if not (label and equals and value):
+            raise ValueError(f"'{word}' says no calls; write 'all' or 'label=value'")
+        when[label] = value
+    return when
+
+
+def _conditions(legs: Mapping[str, str]) -> Mapping[str, str]:
+    for calls in legs.values():
+        condition(calls)
+    return legs
 
 
 _Usd: TypeAlias = Annotated[Decimal, Field(gt=0, le=1_000_000_000)]
@@ -214,6 +236,17 @@ class Budget(_Section):
     """Spend allowed per month of the configured time zone."""
 
 
+class Platform(_Section):
+    """What calls cost by their length: hosting, transport, telephony, a fee per minute."""
+
+    legs: Annotated[Mapping[str, str], BeforeValidator(_mapped), AfterValidator(_conditions)] = (
+        Field(default_factory=dict)
+    )
+    """Ids of platform prices with the calls that they are charged for: `all`, or labels of the
+    call as `channel=phone`, several with blanks between; `agent` is the agent's name. Rounded up
+    once per call."""
+
+
 class Config(_Section):
     """All settings of the sidecar."""
 
@@ -235,6 +268,7 @@ class Config(_Section):
     metrics: Metrics = Metrics()
     prices: Prices = Prices()
     budget: Budget = Budget()
+    platform: Platform = Platform()
 
     @property
     def zone(self) -> ZoneInfo:
@@ -267,6 +301,7 @@ _DEFAULT_IN_WORDS: Final = {
     "metrics.labels": "none",
     "prices.file": "none",
     "metrics.label_values_of": "none",
+    "platform.legs": "none",
     "budget.day_usd": "not set",
     "budget.month_usd": "not set",
 }

@@ -15,6 +15,7 @@ from typing import Final, Protocol
 from livekit_exporter import contract
 from livekit_exporter.contract import Family, Kind
 from livekit_exporter.ledger.rows import Batch, SessionRow, TurnRow
+from livekit_exporter.prices import legs
 from livekit_exporter.prices.catalogue import Catalogue
 from livekit_exporter.record import (
     AvailabilityChanged,
@@ -103,6 +104,7 @@ class Meter:
 
     def use(self, catalogue: Catalogue) -> None:
         """Price from now on with this catalogue."""
+        self._catalogue = catalogue
         self._labels = CallLabels(self._values, catalogue.provider, self._extra_labels)
         self._billing = Billing(catalogue, self._labels)
 
@@ -167,6 +169,7 @@ class Meter:
             row.reason = row.reason or "lost"
             self._unspoken(row, batch, staged)
             row.closed_at = row.closed_at or row.last_at
+            self._legs(row, batch, staged)
             labels = self._labels.agent(row, staged)
             extra = self._labels.own(row, staged)
             reason = self._labels.values.admit("reason", row.reason, staged)
@@ -182,6 +185,18 @@ class Meter:
             self._put_away.pop(row.session, None)
             self._labels.forget(row.session)
             self._remember(row)
+
+    def _legs(self, row: SessionRow, batch: Batch, staged: Staged) -> None:
+        """Bill what the call costs by its length, now that it is known."""
+        call = legs.Call(
+            session=row.session,
+            agent=row.agent,
+            labels=json.loads(row.labels),
+            started_at=row.started_at,
+            ended_at=row.closed_at or row.last_at,
+        )
+        for record in legs.usage(self._catalogue, call):
+            self._usage(row, record, batch, staged)
 
     def _remember(self, row: SessionRow) -> None:
         self._ended[row.session] = row

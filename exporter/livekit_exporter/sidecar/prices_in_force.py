@@ -1,4 +1,4 @@
-"""Which prices hold: the shipped ones, or those with the operator's file over them.
+"""Which prices hold: the shipped ones, or those with the operator's file and legs over them.
 
 Agents price their running calls with the same ones: merged prices are left, compiled,
 in the data directory, where a job reads them without parsing YAML.
@@ -9,21 +9,40 @@ from pathlib import Path
 from livekit_exporter import data_directory
 from livekit_exporter.prices import catalogue, compile, overlay  # noqa: A004 - it compiles prices
 from livekit_exporter.prices.catalogue import Catalogue
+from livekit_exporter.prices.located import PriceFileError
+from livekit_exporter.sidecar.config import Config, condition
+from livekit_exporter.sidecar.config_sources import ConfigError, hint
 
 
-def load(file: Path | None) -> tuple[Catalogue, str | None]:
+def load(config: Config) -> tuple[Catalogue, str | None]:
     """The prices in force, and merged ones as agents are to read them.
 
     Args:
-        file: The operator's price file, if there is one.
+        config: Settings; says which price file and which platform legs there are.
 
     Raises:
-        OSError: It cannot be read.
-        PriceFileError: There are mistakes in it.
+        ConfigError: The price file cannot be read or has mistakes, or a leg has no price.
     """
-    if file is None:
+    file = config.prices.file
+    if file is None and not config.platform.legs:
         return catalogue.load(), None
-    merged = overlay.load(file)
+    try:
+        merged = compile.compiled(compile.shipped()) if file is None else overlay.load(file)
+    except OSError as error:
+        reason = error.strerror or error
+        raise ConfigError(f"prices.file: cannot read '{file}': {reason}") from error
+    except PriceFileError as error:
+        raise ConfigError(f"prices.file: {error}") from error
+    merged["legs"] = [
+        {"price": price, "when": condition(calls)} for price, calls in config.platform.legs.items()
+    ]
+    platform = [entry["id"] for entry in merged["entries"] if entry["stage"] == "platform"]
+    for price in config.platform.legs:
+        if price not in platform:
+            raise ConfigError(
+                f"platform.legs: '{price}' is no price of stage platform"
+                f"{hint(price, platform) or '; known are ' + ', '.join(platform)}"
+            )
     return catalogue.from_compiled(merged), compile.rendered(merged)
 
 

@@ -17,7 +17,6 @@ from aiohttp import web
 
 from livekit_exporter import __version__
 from livekit_exporter.ledger.store import LedgerError
-from livekit_exporter.prices.located import PriceFileError
 from livekit_exporter.sidecar import prices_in_force
 from livekit_exporter.sidecar.config import Config, ConfigError
 from livekit_exporter.sidecar.ingest import Ingest
@@ -112,9 +111,9 @@ def run(
     _log_to_stderr(config)
     registry = Registry(config.metrics.labels)
     try:
-        prices, merged = prices_in_force.load(config.prices.file)
-    except (OSError, PriceFileError) as error:
-        print(f"livekit-exporter: prices.file: {error}", file=sys.stderr)  # noqa: T201 - the same
+        prices, merged = prices_in_force.load(config)
+    except ConfigError as error:
+        print(f"livekit-exporter: {error}", file=sys.stderr)  # noqa: T201 - what a person reads
         return 1
     ingest = Ingest(config, prices, registry, merged_prices=merged)
     try:
@@ -192,8 +191,8 @@ def _reload(ingest: Ingest, reload: Callable[[], Config] | None) -> None:
         return
     try:
         config = reload()
-        prices, merged = prices_in_force.load(config.prices.file)
-    except (ConfigError, PriceFileError, OSError) as error:
+        prices, merged = prices_in_force.load(config)
+    except ConfigError as error:
         _log.error("%s; the old configuration stays in force", error)
         ingest.reload_failed()
         return
