@@ -56,6 +56,42 @@ def lock(root: Path) -> Path:
     return root / "sidecar.lock"
 
 
+def _instance(root: Path) -> Path:
+    """File with the id of this directory, which several of them in one database tell apart."""
+    return root / "instance"
+
+
+def read_instance(root: Path) -> str | None:
+    """Id of this directory, `None` when it has none yet.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    try:
+        return _instance(root).read_text(encoding="utf-8").strip() or None
+    except FileNotFoundError:
+        return None
+
+
+def write_instance(root: Path, instance: str) -> None:
+    """Give this directory an id, for good.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    if read_instance(root) is not None:
+        return
+    path = _instance(root)
+    # Renamed when it is whole and on the disk: half an id would be another one.
+    written = path.with_suffix(".tmp")
+    with written.open("w", encoding="utf-8") as file:
+        file.write(f"{instance}\n")
+        file.flush()
+        os.fsync(file.fileno())
+    written.chmod(file_mode(root))
+    written.rename(path)
+
+
 def _shared(directory: Path) -> bool:
     return bool(directory.stat().st_mode & stat.S_ISGID)
 

@@ -16,8 +16,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from livekit_exporter.ledger import schema
-from livekit_exporter.ledger.rows import Batch, Position, SeriesRow, SessionRow, TurnRow
-from livekit_exporter.ledger.store import DAILY_SUMS, Ledger, LedgerError, utc_day
+from livekit_exporter.ledger.rows import (
+    Batch,
+    ModelKey,
+    ModelSums,
+    Position,
+    SeriesRow,
+    SessionRow,
+    TurnRow,
+    utc_day,
+)
+from livekit_exporter.ledger.store import Ledger, LedgerError
 from livekit_exporter.sidecar.spend import period_start
 from tests.records import AT
 
@@ -47,7 +56,7 @@ def usage(at: float = AT, cost: float | None = 0.5, agent: str = "support") -> d
     row: dict[str, object] = {
         column.name: None if column.nullable else EMPTY[str(column.type)]
         for column in schema.usage.columns
-        if not column.primary_key
+        if not column.primary_key and column.name != "instance"
     }
     return row | {
         "session": "s1",
@@ -57,6 +66,7 @@ def usage(at: float = AT, cost: float | None = 0.5, agent: str = "support") -> d
         "provider": "openai",
         "model": "gpt-4.1-mini",
         "requests": 1,
+        "source": "reported",
         "status": "unpriced" if cost is None else "priced",
         "cost_usd": cost,
     }
@@ -68,11 +78,10 @@ def batch_of(*rows: dict[str, object]) -> Batch:
     for row in rows:
         cost = row["cost_usd"]
         day = utc_day(float(str(row["at"])))
-        sums = batch.daily.setdefault(
-            (day, str(row["agent"]), "llm", "openai", "gpt-4.1-mini"), [0.0] * len(DAILY_SUMS)
+        batch.add_model(
+            ModelKey(day, str(row["agent"]), "llm", "openai", "gpt-4.1-mini", "reported"),
+            ModelSums(requests=1, cost_usd=cost if isinstance(cost, float) else 0.0),
         )
-        sums[0] += 1
-        sums[DAILY_SUMS.index("cost_usd")] += cost if isinstance(cost, float) else 0.0
     return batch
 
 
@@ -154,6 +163,49 @@ def test_rows_are_replaced_and_daily_sums_added(ledger: Ledger, path: Path) -> N
     assert found is not None
     assert found.turns == 3
     assert ledger.spend(0.0) == {"support": 1.0}
+
+
+def test_instances_in_one_database_do_not_see_one_another(path: Path) -> None:
+    """Each has its own calls, turns, series, positions and spend, under the same names."""
+    with closing(Ledger(path, "one")) as one, closing(Ledger(path, "two")) as two:
+        one.commit(full_batch())
+        assert not any((two.open_sessions(), two.turns("s1"), two.series(), two.models(0.0)))
+        assert not any((two.session("s1"), two.turn("s1", "speech-1"), two.last_record_at()))
+        assert not any((two.positions(), two.spend(0.0)))
+
+        two.commit(full_batch())
+        changed = full_batch()
+        changed.sessions["s1"].turns = 5
+        two.commit(changed)
+        two.forget(series_before=AT + 1, now=AT)
+
+        assert one.session("s1") == SESSION
+        assert one.series() == full_batch().series
+        assert (one.spend(0.0), two.spend(0.0)) == ({"support": 0.5}, {"support": 1.0})
+
+
+def test_a_ledger_knows_the_instance_that_it_belongs_to(path: Path) -> None:
+    """It may have been restored without the file that says so."""
+    with closing(Ledger(path)) as first, closing(Ledger(path)) as second:
+        assert first.instance == second.instance
+        assert len(first.instance) == 16
+    with closing(Ledger(path, "other")) as other:
+        assert other.instance == "other"
+
+
+def test_who_was_overtaken_writes_nothing_until_he_has_read_again(path: Path) -> None:
+    """A transaction whose outcome nobody knew, or a copy of a data directory."""
+    with closing(Ledger(path, "one")) as one, closing(Ledger(path, "one")) as again:
+        with pytest.raises(LedgerError, match="something else has written as instance 'one'"):
+            one.commit(full_batch())
+        assert count(path, "usage") == 0
+
+        again.commit(full_batch())
+        one.claim()
+        one.commit(full_batch())
+        with pytest.raises(LedgerError):
+            again.forget(series_before=0.0, now=AT)
+        assert count(path, "usage") == 2
 
 
 def test_ended_calls_are_not_open(ledger: Ledger) -> None:
@@ -241,7 +293,7 @@ def test_a_newer_ledger_is_refused(path: Path) -> None:
     """This program does not know what it would destroy."""
     Ledger(path).close()
     with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("UPDATE meta SET value = '99' WHERE key = 'version'")
+        connection.execute("UPDATE ledger_version SET version_num = '99'")
 
     assert "version 99" in message(path)
 
@@ -353,7 +405,7 @@ def test_a_ledger_that_another_process_holds_is_one_clear_error(
     ledger: Ledger, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody opened it with a tool; nothing is written, and nothing is once it is free."""
-    monkeypatch.setattr("livekit_exporter.ledger.store._BUSY_SECONDS", 0.05)
+    monkeypatch.setattr("livekit_exporter.ledger.database._BUSY_SECONDS", 0.05)
     impatient = Ledger(path)
     with closing(impatient), closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")

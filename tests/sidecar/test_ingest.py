@@ -142,11 +142,25 @@ def test_a_journal_that_comes_back_is_not_counted_again(data_dir: Path) -> None:
             assert intake.figure("SELECT count(*) FROM usage") == 3
 
 
+def test_a_data_directory_is_the_same_instance_for_ever(data_dir: Path) -> None:
+    """Also when the file that says so is gone: with another id, journals would count twice."""
+    names = set()
+    for _ in range(3):
+        intake = Intake(data_dir)
+        with closing(intake.ingest):
+            intake.take(*call())
+            names.add(data_directory.read_instance(data_dir))
+            assert intake.counter(contract.SESSIONS) == 1
+        (data_dir / "instance").write_text("" if len(names) % 2 else "\n")
+
+    assert len(names) == 1
+
+
 def test_a_locked_ledger_is_said_and_nothing_is_lost_or_counted_twice(
     data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody opened it with a tool: the journals keep the records."""
-    monkeypatch.setattr("livekit_exporter.ledger.store._BUSY_SECONDS", 0.05)
+    monkeypatch.setattr("livekit_exporter.ledger.database._BUSY_SECONDS", 0.05)
     intake = Intake(data_dir)
     path = data_directory.ledger(data_dir)
     with closing(intake.ingest), Writer(data_dir) as journal:
@@ -182,7 +196,7 @@ def test_errors_of_the_ledger_survive_a_restart(
     data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A counter must not fall because the trouble is over."""
-    monkeypatch.setattr("livekit_exporter.ledger.store._BUSY_SECONDS", 0.05)
+    monkeypatch.setattr("livekit_exporter.ledger.database._BUSY_SECONDS", 0.05)
     intake = Intake(data_dir)
     with closing(intake.ingest):
         intake.passes()

@@ -1,6 +1,14 @@
 """Rows that the sidecar reads, changes and writes back: calls, turns, series, positions."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Final, Literal, NamedTuple, TypeAlias
+
+_DAY_SECONDS: Final = 86400
+
+Source: TypeAlias = Literal["reported", "estimated"]
 
 
 @dataclass(kw_only=True)
@@ -43,6 +51,18 @@ class SessionRow:
     cost_usd: float = 0.0
     wasted_usd: float = 0.0
     unassigned_usd: float = 0.0
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether its process died without saying goodbye, so that its end may be missing."""
+        return self.reason == "lost"
+
+    @property
+    def seconds(self) -> float | None:
+        """Length of the call; `None` as long as it has no end, or one before its beginning."""
+        if self.closed_at is None or self.closed_at < self.started_at:
+            return None
+        return self.closed_at - self.started_at
 
 
 @dataclass(kw_only=True)
@@ -109,14 +129,98 @@ class Position:
     finished_at: float | None = None
 
 
+class ModelSums(NamedTuple):
+    """What the rollup by day and model adds up; the columns of `daily`, in their order."""
+
+    requests: int = 0
+    cancelled_requests: int = 0
+    unpriced_requests: int = 0
+    input_tokens: int = 0
+    cached_input_tokens: int = 0
+    output_tokens: int = 0
+    characters: int = 0
+    audio_seconds: float = 0.0
+    connection_seconds: float = 0.0
+    cost_usd: float = 0.0
+    wasted_usd: float = 0.0
+
+
+class UserSums(NamedTuple):
+    """What the rollup by day and user adds up; the columns of `daily_users`, in their order."""
+
+    sessions: int = 0
+    session_seconds: float = 0.0
+    turns: int = 0
+    unpriced_requests: int = 0
+    cost_usd: float = 0.0
+    wasted_usd: float = 0.0
+
+
+class ModelKey(NamedTuple):
+    """What a row of `daily` is about."""
+
+    day: str
+    agent: str
+    stage: str
+    provider: str
+    model: str
+    source: Source
+
+
+class UserKey(NamedTuple):
+    """What a row of `daily_users` is about."""
+
+    day: str
+    agent: str
+    user: str | None
+    labels: str
+    source: Source
+
+
+def user_key(row: SessionRow, at: float, source: Source = "reported") -> UserKey:
+    """Where something that a call did at a time is added up."""
+    return UserKey(utc_day(at), row.agent, row.user, row.labels, source)
+
+
+def utc_day(at: float) -> str:
+    """Day of a time in UTC, `YYYY-MM-DD`."""
+    return _day(int(at // _DAY_SECONDS))
+
+
+@lru_cache(maxsize=64)
+def _day(number: int) -> str:
+    """Day of a count of days since 1970; written out once a day rather than once a record."""
+    return datetime.fromtimestamp(number * _DAY_SECONDS, UTC).strftime("%Y-%m-%d")
+
+
 @dataclass(slots=True)
 class Batch:
-    """Everything that one transaction writes."""
+    """Everything that one transaction writes.
+
+    Args:
+        wasted: US dollars that are known by now to be wasted, and why, of usage rows that
+            are in the ledger, by their id.
+    """
 
     usage: list[dict[str, object]] = field(default_factory=list)
+    wasted: dict[int, tuple[float, str]] = field(default_factory=dict)
     failures: list[dict[str, object]] = field(default_factory=list)
     sessions: dict[str, SessionRow] = field(default_factory=dict)
     turns: dict[tuple[str, str], TurnRow] = field(default_factory=dict)
-    daily: dict[tuple[str, str, str, str, str], list[float]] = field(default_factory=dict)
+    models: dict[ModelKey, list[float]] = field(default_factory=dict)
+    users: dict[UserKey, list[float]] = field(default_factory=dict)
     series: list[SeriesRow] = field(default_factory=list)
     positions: dict[str, Position] = field(default_factory=dict)
+
+    def add_model(self, key: ModelKey, sums: ModelSums) -> None:
+        """Add to the rollup by day and model."""
+        _add(self.models.setdefault(key, [0] * len(sums)), sums)
+
+    def add_user(self, key: UserKey, sums: UserSums) -> None:
+        """Add to the rollup by day and user."""
+        _add(self.users.setdefault(key, [0] * len(sums)), sums)
+
+
+def _add(held: list[float], sums: Iterable[float]) -> None:
+    for position, amount in enumerate(sums):
+        held[position] += amount

@@ -1,7 +1,12 @@
-"""The ledger's tables.
+"""The ledger's tables, version 2.
+
+Several sidecars may share one database, so every row says whose it is: `instance` is
+the data directory that it came through, and no sidecar touches another's rows.
 
 Money is a double: costs are computed as `Decimal` and a call's sum stays exact to
-far below a millionth of a cent.  Times are Unix seconds.
+far below a millionth of a cent.  Times are Unix seconds, counts have 64 bits.
+
+A change here needs a step in `migrations/versions`; a test compares the two.
 """
 
 from typing import Final
@@ -14,29 +19,41 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
+    PrimaryKeyConstraint,
+    String,
     Table,
     Text,
 )
 
-VERSION: Final = 1
+VERSION: Final = "2"
 
 metadata: Final = MetaData()
 
-meta: Final = Table(
-    "meta",
+# Not Alembic's own name for it: a PostgreSQL database may hold another program's.
+version: Final = Table(
+    "ledger_version",
     metadata,
-    Column("key", Text, primary_key=True),
-    Column("value", Text, nullable=False),
+    Column("version_num", String(32), nullable=False),
+    PrimaryKeyConstraint("version_num", name="ledger_version_pkc"),  # as Alembic makes it
+)
+
+instances: Final = Table(
+    "instances",
+    metadata,
+    Column("instance", Text, primary_key=True),
+    Column("commits", BigInteger, nullable=False),  # grows with each; see `Ledger.claim`
+    Column("committed_at", Float, nullable=False),
 )
 
 sessions: Final = Table(
     "sessions",
     metadata,
     Column("session", Text, primary_key=True),
+    Column("instance", Text, primary_key=True),
     Column("journal", Text, nullable=False),
     Column("agent", Text, nullable=False),
     Column("user", Text),
-    Column("labels", Text, nullable=False),  # JSON object
+    Column("labels", Text, nullable=False),  # JSON object, keys sorted
     Column("room", Text),
     Column("job", Text),
     Column("trace", Text),
@@ -46,21 +63,22 @@ sessions: Final = Table(
     Column("started_at", Float, nullable=False),
     Column("last_at", Float, nullable=False),
     Column("closed_at", Float),
-    Column("reason", Text),
+    Column("reason", Text),  # LiveKit's; 'lost' when the process died without a goodbye
     Column("error", Text, nullable=False),
     Column("ended", Boolean, nullable=False),
     Column("waiting", Boolean, nullable=False),
     Column("answered", Text),
     Column("stt_provider", Text),
     Column("stt_model", Text),
-    Column("turns", Integer, nullable=False),
-    Column("interrupted", Integer, nullable=False),
-    Column("unpriced_requests", Integer, nullable=False),
+    Column("turns", BigInteger, nullable=False),
+    Column("interrupted", BigInteger, nullable=False),
+    Column("unpriced_requests", BigInteger, nullable=False),
     Column("cost_usd", Float, nullable=False),
     Column("wasted_usd", Float, nullable=False),
     Column("unassigned_usd", Float, nullable=False),
 )
-Index("sessions_open", sessions.c.ended, sessions.c.session)
+_going_on: Final = sessions.c.ended.is_(False)
+Index("sessions_open", sessions.c.instance, sqlite_where=_going_on, postgresql_where=_going_on)
 Index("sessions_started", sessions.c.started_at)
 
 turns: Final = Table(
@@ -68,6 +86,7 @@ turns: Final = Table(
     metadata,
     Column("session", Text, primary_key=True),
     Column("speech", Text, primary_key=True),
+    Column("instance", Text, primary_key=True),
     Column("at", Float, nullable=False),
     Column("persona", Text),
     Column("eou_delay_seconds", Float),
@@ -81,11 +100,12 @@ turns: Final = Table(
     Column("spoken", Boolean, nullable=False),
     Column("answered", Boolean, nullable=False),
     Column("interrupted", Boolean, nullable=False),
-    Column("tool_calls", Integer, nullable=False),
-    Column("characters", Integer, nullable=False),
+    Column("tool_calls", BigInteger, nullable=False),
+    Column("characters", BigInteger, nullable=False),
     Column("cost_usd", Float, nullable=False),
     Column("wasted_usd", Float, nullable=False),
 )
+Index("turns_at", turns.c.at)
 
 QUANTITIES: Final = (
     ("input_tokens", BigInteger),
@@ -109,9 +129,12 @@ usage: Final = Table(
     "usage",
     metadata,
     Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("instance", Text, nullable=False),
     Column("session", Text, nullable=False),
     Column("at", Float, nullable=False),
     Column("agent", Text, nullable=False),
+    Column("user", Text),
+    Column("labels", Text, nullable=False),  # JSON object, keys sorted
     Column("speech", Text),
     Column("persona", Text),
     Column("stage", Text, nullable=False),
@@ -120,26 +143,30 @@ usage: Final = Table(
     Column("reported_provider", Text, nullable=False),  # as the plugin names it
     Column("label", Text, nullable=False),
     Column("request", Text, nullable=False),
-    Column("requests", Integer, nullable=False),
+    Column("requests", BigInteger, nullable=False),
     Column("cancelled", Boolean, nullable=False),
     Column("streamed", Boolean, nullable=False),
     Column("connection", Boolean, nullable=False),
     *(Column(name, kind, nullable=False) for name, kind in QUANTITIES),
     Column("first_seconds", Float),
     Column("request_seconds", Float),
+    Column("source", Text, nullable=False),  # reported, estimated: never added to one another
     Column("status", Text, nullable=False),  # priced, unpriced, nothing_to_bill
     Column("cost_usd", Float),  # NULL while there is no price
     Column("output_usd", Float, nullable=False),  # the part for what the model said
     Column("price", Text),  # catalogue entry that gave the cost
     Column("prices_version", Text, nullable=False),
+    Column("waste_reason", Text),  # NULL as long as nothing of it is known to be wasted
+    Column("wasted_usd", Float, nullable=False),
 )
-Index("usage_at", usage.c.at, usage.c.agent, usage.c.cost_usd)
+Index("usage_at", usage.c.at)
 Index("usage_session", usage.c.session)
 
 failures: Final = Table(
     "failures",
     metadata,
     Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("instance", Text, nullable=False),
     Column("session", Text, nullable=False),
     Column("at", Float, nullable=False),
     Column("agent", Text, nullable=False),
@@ -152,29 +179,57 @@ failures: Final = Table(
 )
 Index("failures_session", failures.c.session)
 
+# What stays when the rows above are old enough to go: sums of them, by day.
 daily: Final = Table(
     "daily",
     metadata,
     Column("day", Text, primary_key=True),  # UTC, YYYY-MM-DD
+    Column("instance", Text, primary_key=True),
     Column("agent", Text, primary_key=True),
     Column("stage", Text, primary_key=True),
     Column("provider", Text, primary_key=True),
     Column("model", Text, primary_key=True),
+    Column("source", Text, primary_key=True),
     Column("requests", BigInteger, nullable=False),
+    Column("cancelled_requests", BigInteger, nullable=False),
     Column("unpriced_requests", BigInteger, nullable=False),
     Column("input_tokens", BigInteger, nullable=False),
+    Column("cached_input_tokens", BigInteger, nullable=False),
     Column("output_tokens", BigInteger, nullable=False),
     Column("characters", BigInteger, nullable=False),
     Column("audio_seconds", Float, nullable=False),
     Column("connection_seconds", Float, nullable=False),
     Column("cost_usd", Float, nullable=False),
+    Column("wasted_usd", Float, nullable=False),
+)
+
+# Labels are in it because nobody but the operator knows which of them names a customer.
+# It has at most one row per call and day, where `usage` has one per request.
+daily_users: Final = Table(
+    "daily_users",
+    metadata,
+    Column("day", Text, primary_key=True),  # UTC, YYYY-MM-DD
+    Column("instance", Text, primary_key=True),
+    Column("key", Text, primary_key=True),  # digest of the next four, which have no bound
+    Column("agent", Text, nullable=False),
+    Column("user", Text),
+    Column("labels", Text, nullable=False),  # JSON object, keys sorted
+    Column("source", Text, nullable=False),
+    Column("sessions", BigInteger, nullable=False),  # by the day that they began
+    Column("session_seconds", Float, nullable=False),  # of ended ones, by the same day
+    Column("turns", BigInteger, nullable=False),  # answered ones
+    Column("unpriced_requests", BigInteger, nullable=False),
+    Column("cost_usd", Float, nullable=False),
+    Column("wasted_usd", Float, nullable=False),
 )
 
 series: Final = Table(
     "series",
     metadata,
-    Column("family", Text, primary_key=True),
-    Column("labels", Text, primary_key=True),  # JSON object, keys sorted
+    Column("instance", Text, primary_key=True),
+    Column("key", Text, primary_key=True),  # digest of family and labels, which have no bound
+    Column("family", Text, nullable=False),
+    Column("labels", Text, nullable=False),  # JSON object, keys sorted
     Column("value", Float, nullable=False),  # of a histogram: the sum
     Column("counts", Text),  # JSON list, of a histogram: observations by bucket
     Column("touched_at", Float, nullable=False),
@@ -183,6 +238,7 @@ series: Final = Table(
 positions: Final = Table(
     "positions",
     metadata,
+    Column("instance", Text, primary_key=True),
     Column("journal", Text, primary_key=True),
     Column("committed", BigInteger, nullable=False),  # bytes that are in the ledger
     Column("discarding", Boolean, nullable=False),  # inside a line that is too long

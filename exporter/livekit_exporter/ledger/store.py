@@ -1,92 +1,109 @@
-"""The ledger: opened, read at the start, and written one transaction a batch."""
+"""The ledger as a sidecar uses it: read at the start, written one transaction a batch."""
 
 import json
-import sqlite3
+import secrets
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from functools import lru_cache
+from hashlib import blake2b
 from pathlib import Path
 from typing import Final
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
-    Engine,
     Executable,
     RowMapping,
     Table,
     and_,
+    bindparam,
     case,
-    create_engine,
     delete,
-    event,
     func,
     insert,
-    inspect,
     literal,
     select,
     true,
     union_all,
+    update,
 )
 from sqlalchemy.dialects.sqlite import insert as upsert
-from sqlalchemy.engine import URL
-from sqlalchemy.exc import DatabaseError, SQLAlchemyError
 
-from livekit_exporter import data_directory
-from livekit_exporter.ledger import schema
-from livekit_exporter.ledger.rows import Batch, Position, SeriesRow, SessionRow, TurnRow
-
-_BUSY_SECONDS: Final = 5.0
-_NO_LABELS: Final = "{}"
-_DAY_SECONDS: Final = 86400
-_KEEP_POSITIONS_SECONDS: Final = 7 * 86400.0
-
-DAILY_SUMS: Final = (
-    "requests",
-    "unpriced_requests",
-    "input_tokens",
-    "output_tokens",
-    "characters",
-    "audio_seconds",
-    "connection_seconds",
-    "cost_usd",
+from livekit_exporter.ledger import schema, versions
+from livekit_exporter.ledger.database import Database, LedgerError
+from livekit_exporter.ledger.rows import (
+    Batch,
+    ModelSums,
+    Position,
+    SeriesRow,
+    SessionRow,
+    TurnRow,
+    UserSums,
+    utc_day,
 )
-"""What the daily rollup adds up, in the order of a batch's numbers."""
 
+__all__ = ["Ledger", "LedgerError"]
 
-class LedgerError(Exception):
-    """The ledger cannot be opened, read or written; the message says which and what to do."""
+_NO_LABELS: Final = "{}"
+_DAY_SECONDS: Final = 86400.0
+_KEEP_POSITIONS_SECONDS: Final = 7 * _DAY_SECONDS
+
+# What a row is to the sidecar that it belongs to.
+_SESSION: Final = tuple(column for column in schema.sessions.c if column.name != "instance")
+_TURN: Final = tuple(column for column in schema.turns.c if column.name != "instance")
 
 
 class Ledger:
-    """The embedded ledger of one data directory.
+    """The ledger of one data directory: its own rows, whoever else keeps some in the same database.
 
     Args:
         path: The database file; made when it is missing.
+        instance: Which data directory this is; `None` for the one that the file belongs to,
+            or a new one.
 
     Raises:
         LedgerError: It cannot be opened, is no ledger, or is a newer version's.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._engine = _engine(path)
+    def __init__(self, path: Path, instance: str | None = None) -> None:
+        self._database = Database(path)
         try:
-            # Before SQLite opens it: the files that it makes beside it get the same mode.
-            path.touch()
-            path.chmod(data_directory.file_mode(path.parent))
-            with self._engine.begin() as connection:
-                _check_version(connection, path)
-        except (SQLAlchemyError, OSError) as error:
-            self._engine.dispose()
-            raise LedgerError(f"cannot open ledger '{path}': {_reason(error)}") from error
+            self._database.make()
+            fresh = secrets.token_hex(8)
+            versions.prepare(self._database, instance or fresh)
+            self.instance = instance or self._owner() or fresh
+            self._commits = 0
+            self.claim()
         except LedgerError:
-            self._engine.dispose()
+            self._database.close()
             raise
 
     def close(self) -> None:
-        """Release the file."""
-        self._engine.dispose()
+        """Release the database."""
+        self._database.close()
+
+    def claim(self) -> None:
+        """Make sure that nobody else writes rows of this instance.
+
+        Every transaction that writes says which one it follows.  After this, one of ours that
+        is still under way on the server, its connection lost, has either come to its end or
+        can no longer be committed: what is read next is what holds.
+
+        Raises:
+            LedgerError: The ledger cannot be written.
+        """
+        columns = schema.instances.c
+        with self._database.transaction("write") as connection:
+            connection.execute(
+                upsert(schema.instances)
+                .values(instance=self.instance, commits=1, committed_at=time.time())
+                .on_conflict_do_update(
+                    index_elements=[columns.instance], set_={"commits": columns.commits + 1}
+                )
+            )
+            query = select(columns.commits).where(columns.instance == self.instance)
+            self._commits = connection.execute(query).scalar_one()
 
     def open_sessions(self) -> list[SessionRow]:
         """Calls whose journal has not been read to its end.
@@ -94,7 +111,8 @@ class Ledger:
         Raises:
             LedgerError: The ledger cannot be read.
         """
-        query = select(schema.sessions).where(schema.sessions.c.ended.is_(False))
+        columns = schema.sessions.c
+        query = select(*_SESSION).where(self._own(schema.sessions), columns.ended.is_(False))
         return [SessionRow(**row) for row in self._read(query)]
 
     def turn(self, session: str, speech: str) -> TurnRow | None:
@@ -103,10 +121,16 @@ class Ledger:
         Raises:
             LedgerError: The ledger cannot be read.
         """
-        columns = schema.turns.c
-        query = select(schema.turns).where(columns.session == session, columns.speech == speech)
-        found = self._read(query)
-        return TurnRow(**found[0]) if found else None
+        found = self._turns(session, schema.turns.c.speech == speech)
+        return found[0] if found else None
+
+    def turns(self, session: str) -> list[TurnRow]:
+        """Replies of a call, in their order.
+
+        Raises:
+            LedgerError: The ledger cannot be read.
+        """
+        return self._turns(session, true())
 
     def unspoken(self, session: str) -> list[TurnRow]:
         """Replies of a call that cost something and of which no message came.
@@ -115,10 +139,7 @@ class Ledger:
             LedgerError: The ledger cannot be read.
         """
         columns = schema.turns.c
-        query = select(schema.turns).where(
-            columns.session == session, columns.spoken.is_(False), columns.cost_usd > 0
-        )
-        return [TurnRow(**row) for row in self._read(query)]
+        return self._turns(session, and_(columns.spoken.is_(False), columns.cost_usd > 0))
 
     def usage_of(self, session: str, speech: str) -> list[dict[str, object]]:
         """Usage rows of one reply.
@@ -127,7 +148,9 @@ class Ledger:
             LedgerError: The ledger cannot be read.
         """
         columns = schema.usage.c
-        query = select(schema.usage).where(columns.session == session, columns.speech == speech)
+        query = select(schema.usage).where(
+            self._own(schema.usage), columns.session == session, columns.speech == speech
+        )
         return [dict(row) for row in self._read(query)]
 
     def session(self, session: str) -> SessionRow | None:
@@ -136,7 +159,10 @@ class Ledger:
         Raises:
             LedgerError: The ledger cannot be read.
         """
-        found = self._read(select(schema.sessions).where(schema.sessions.c.session == session))
+        query = select(*_SESSION).where(
+            self._own(schema.sessions), schema.sessions.c.session == session
+        )
+        found = self._read(query)
         return SessionRow(**found[0]) if found else None
 
     def series(self) -> list[SeriesRow]:
@@ -153,7 +179,7 @@ class Ledger:
                 counts=None if row["counts"] is None else tuple(json.loads(row["counts"])),
                 touched_at=row["touched_at"],
             )
-            for row in self._read(select(schema.series))
+            for row in self._read(select(schema.series).where(self._own(schema.series)))
         ]
 
     def positions(self) -> dict[str, Position]:
@@ -164,11 +190,11 @@ class Ledger:
         """
         return {
             row["journal"]: Position(row["committed"], row["discarding"], row["finished_at"])
-            for row in self._read(select(schema.positions))
+            for row in self._read(select(schema.positions).where(self._own(schema.positions)))
         }
 
     def spend(self, since: float) -> dict[str, float]:
-        """Cost in US dollars by agent, of usage at or after `since` (Unix seconds).
+        """Reported cost in US dollars by agent, of usage at or after `since` (Unix seconds).
 
         Whole UTC days come from the rollup, the rest of the first day from its rows.
 
@@ -177,12 +203,19 @@ class Ledger:
         """
         first = datetime.fromtimestamp(since, UTC)
         midnight = first.replace(hour=0, minute=0, second=0, microsecond=0).timestamp()
-        whole_from = midnight if since <= midnight else midnight + 86400.0
+        whole_from = midnight if since <= midnight else midnight + _DAY_SECONDS
         rows, days = schema.usage.c, schema.daily.c
         query = union_all(
-            select(days.agent, days.cost_usd).where(days.day >= utc_day(whole_from)),
+            select(days.agent, days.cost_usd).where(
+                self._own(schema.daily),
+                days.day >= utc_day(whole_from),
+                days.source == "reported",
+            ),
             select(rows.agent, func.coalesce(rows.cost_usd, literal(0.0))).where(
-                rows.at >= since, rows.at < whole_from
+                self._own(schema.usage),
+                rows.at >= since,
+                rows.at < whole_from,
+                rows.source == "reported",
             ),
         ).subquery()
         summed = select(query.c.agent, func.sum(query.c.cost_usd).label("usd")).group_by(
@@ -190,20 +223,10 @@ class Ledger:
         )
         return {row["agent"]: row["usd"] for row in self._read(summed)}
 
-    def turns(self, session: str) -> list[TurnRow]:
-        """Replies of a call, in their order.
-
-        Raises:
-            LedgerError: The ledger cannot be read.
-        """
-        columns = schema.turns.c
-        query = select(schema.turns).where(columns.session == session).order_by(columns.at)
-        return [TurnRow(**row) for row in self._read(query)]
-
     def models(
         self, since: float, *, session: str | None = None
     ) -> list[tuple[str, str, str, int, int, float]]:
-        """Stage, provider, model, requests, unpriced requests and cost, of usage since then.
+        """Stage, provider, model, requests, unpriced requests and reported cost since then.
 
         Args:
             since: Unix seconds.
@@ -224,7 +247,12 @@ class Ledger:
                 func.sum(unpriced).label("unpriced"),
                 func.coalesce(func.sum(rows.cost_usd), 0.0).label("usd"),
             )
-            .where(rows.at >= since, rows.session == session if session else true())
+            .where(
+                self._own(schema.usage),
+                rows.source == "reported",
+                rows.at >= since,
+                rows.session == session if session else true(),
+            )
             .group_by(rows.stage, rows.provider, rows.model)
         )
         return [
@@ -232,8 +260,8 @@ class Ledger:
                 row["stage"],
                 row["provider"],
                 row["model"],
-                row["requests"],
-                row["unpriced"],
+                int(row["requests"]),
+                int(row["unpriced"]),
                 row["usd"],
             )
             for row in self._read(query)
@@ -245,40 +273,38 @@ class Ledger:
         Raises:
             LedgerError: The ledger cannot be read.
         """
-        found = self._read(select(func.max(schema.sessions.c.last_at).label("at")))
-        at: float | None = found[0]["at"]
+        query = select(func.max(schema.sessions.c.last_at).label("at"))
+        at: float | None = self._read(query.where(self._own(schema.sessions)))[0]["at"]
         return at
 
     def commit(self, batch: Batch) -> None:
         """Write a batch: all of it or nothing.
 
         Raises:
-            LedgerError: Nothing was written.
+            LedgerError: Nothing was written, or what was written can be read after a `claim`.
         """
-        try:
-            with self._engine.begin() as connection:
-                _write(connection, batch)
-        except SQLAlchemyError as error:
-            raise LedgerError(f"cannot write ledger '{self.path}': {_reason(error)}") from error
+        with self._database.transaction("write") as connection:
+            self._follow(connection)
+            self._write(connection, batch)
+        self._commits += 1
 
     def move_series(self, outdated: list[SeriesRow], kept: list[SeriesRow]) -> None:
         """Put series under other labels: the operator changed which there are.
 
         Raises:
-            LedgerError: Nothing was changed.
+            LedgerError: As `commit`.
         """
         columns = schema.series.c
-        try:
-            with self._engine.begin() as connection:
-                for row in outdated:
-                    connection.execute(
-                        delete(schema.series).where(
-                            columns.family == row.family, columns.labels == row.labels
-                        )
+        with self._database.transaction("write") as connection:
+            self._follow(connection)
+            for row in outdated:
+                connection.execute(
+                    delete(schema.series).where(
+                        self._own(schema.series), columns.key == _digest(row.family, row.labels)
                     )
-                _write(connection, Batch(series=kept))
-        except SQLAlchemyError as error:
-            raise LedgerError(f"cannot write ledger '{self.path}': {_reason(error)}") from error
+                )
+            self._write(connection, Batch(series=kept))
+        self._commits += 1
 
     def forget(self, *, series_before: float, now: float) -> list[SeriesRow]:
         """Delete series untouched since `series_before` and old positions; return the series.
@@ -286,7 +312,7 @@ class Ledger:
         Series without labels stay: there is one of each, and it must not begin anew.
 
         Raises:
-            LedgerError: Nothing was deleted.
+            LedgerError: As `commit`.
         """
         columns = schema.series.c
         stale = and_(columns.touched_at < series_before, columns.labels != _NO_LABELS)
@@ -295,164 +321,155 @@ class Ledger:
             for row in self.series()
             if row.touched_at < series_before and row.labels != _NO_LABELS
         ]
-        try:
-            with self._engine.begin() as connection:
-                connection.execute(delete(schema.series).where(stale))
-                # A finished journal's position outlives the file: a file system that lost
-                # power may bring the file back.
-                connection.execute(
-                    delete(schema.positions).where(
-                        schema.positions.c.finished_at < now - _KEEP_POSITIONS_SECONDS
-                    )
+        with self._database.transaction("write") as connection:
+            self._follow(connection)
+            connection.execute(delete(schema.series).where(self._own(schema.series), stale))
+            # A finished journal's position outlives the file: a file system that lost
+            # power may bring the file back.
+            connection.execute(
+                delete(schema.positions).where(
+                    self._own(schema.positions),
+                    schema.positions.c.finished_at < now - _KEEP_POSITIONS_SECONDS,
                 )
-        except SQLAlchemyError as error:
-            raise LedgerError(f"cannot write ledger '{self.path}': {_reason(error)}") from error
+            )
+        self._commits += 1
         return gone
 
     def size_bytes(self) -> int:
-        """Size on disk, write-ahead log included."""
-        total = 0
-        for suffix in ("", "-wal", "-shm"):
-            try:
-                total += self.path.with_name(self.path.name + suffix).stat().st_size
-            except OSError:
-                continue
-        return total
+        """Size on disk."""
+        return self._database.size_bytes()
+
+    def _owner(self) -> str | None:
+        """The one instance that an embedded ledger has, if it has one."""
+        found = self._read(select(schema.instances.c.instance))
+        return str(found[0]["instance"]) if len(found) == 1 else None
+
+    def _own(self, table: Table) -> ColumnElement[bool]:
+        return table.c["instance"] == self.instance
+
+    def _turns(self, session: str, which: ColumnElement[bool]) -> list[TurnRow]:
+        columns = schema.turns.c
+        query = select(*_TURN).where(self._own(schema.turns), columns.session == session, which)
+        return [TurnRow(**row) for row in self._read(query.order_by(columns.at))]
 
     def _read(self, query: Executable) -> Sequence[RowMapping]:
-        try:
-            with self._engine.connect() as connection:
-                return connection.execute(query).mappings().all()
-        except SQLAlchemyError as error:
-            raise LedgerError(f"cannot read ledger '{self.path}': {_reason(error)}") from error
+        with self._database.transaction("read") as connection:
+            return connection.execute(query).mappings().all()
 
+    def _follow(self, connection: Connection) -> None:
+        """Say which transaction this one follows.
 
-def utc_day(at: float) -> str:
-    """Day of a time in UTC, `YYYY-MM-DD`."""
-    return _day(int(at // _DAY_SECONDS))
-
-
-@lru_cache(maxsize=64)
-def _day(number: int) -> str:
-    """Day of a count of days since 1970; written out once a day rather than once a record."""
-    return datetime.fromtimestamp(number * _DAY_SECONDS, UTC).strftime("%Y-%m-%d")
-
-
-def _engine(path: Path) -> Engine:
-    engine = create_engine(
-        URL.create("sqlite", database=str(path)), connect_args={"timeout": _BUSY_SECONDS}
-    )
-
-    @event.listens_for(engine, "connect")
-    def _configure(connection: sqlite3.Connection, _record: object) -> None:
-        # The driver would begin transactions by itself, and not before CREATE TABLE: a first
-        # start that is killed must leave all tables or none.
-        connection.isolation_level = None
-        cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode=WAL")
-        # FULL: journals are deleted after the commit, so the commit must survive a power cut.
-        cursor.execute("PRAGMA synchronous=FULL")
-        cursor.close()
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN")
-
-    return engine
-
-
-def _check_version(connection: Connection, path: Path) -> None:
-    """Make the tables of a new ledger; refuse a newer one.
-
-    Raises:
-        LedgerError: The ledger is of a version that this program does not know.
-    """
-    found = None
-    if inspect(connection).has_table(schema.meta.name):
-        query = select(schema.meta.c.value).where(schema.meta.c.key == "version")
-        found = connection.execute(query).scalar()
-    if found is None and inspect(connection).get_table_names():
-        raise LedgerError(
-            f"cannot open ledger '{path}': it is another program's database; move it away or"
-            " choose another data directory"
+        Raises:
+            LedgerError: Another has come between.
+        """
+        columns = schema.instances.c
+        followed = connection.execute(
+            update(schema.instances)
+            .where(self._own(schema.instances), columns.commits == self._commits)
+            .values(commits=self._commits + 1, committed_at=time.time())
         )
-    if found is None:
-        schema.metadata.create_all(connection)
-        connection.execute(insert(schema.meta).values(key="version", value=str(schema.VERSION)))
-    elif found != str(schema.VERSION):
-        raise LedgerError(
-            f"cannot open ledger '{path}': it has version {found}, this program knows"
-            f" version {schema.VERSION}; use the livekit-exporter that wrote it, or newer"
+        if followed.rowcount != 1:
+            raise LedgerError(
+                f"cannot write ledger '{self._database.name}': something else has written as"
+                f" instance '{self.instance}'; where a data directory was copied, remove the file"
+                " 'instance' from the copy"
+            )
+
+    def _write(self, connection: Connection, batch: Batch) -> None:
+        self._insert(connection, schema.usage, batch.usage)
+        if batch.wasted:
+            connection.execute(
+                update(schema.usage)
+                .where(schema.usage.c.id == bindparam("row"))
+                .values(wasted_usd=bindparam("usd"), waste_reason=bindparam("reason")),
+                [
+                    {"row": row, "usd": usd, "reason": reason}
+                    for row, (usd, reason) in batch.wasted.items()
+                ],
+            )
+        self._insert(connection, schema.failures, batch.failures)
+        self._replace(connection, schema.sessions, [vars(row) for row in batch.sessions.values()])
+        self._replace(connection, schema.turns, [vars(row) for row in batch.turns.values()])
+        self._replace(connection, schema.series, [_series(row) for row in batch.series])
+        self._replace(
+            connection,
+            schema.positions,
+            [
+                {"journal": journal, **asdict(position)}
+                for journal, position in batch.positions.items()
+            ],
+        )
+        self._add(
+            connection,
+            schema.daily,
+            [
+                {**key._asdict(), **dict(zip(ModelSums._fields, sums, strict=True))}
+                for key, sums in batch.models.items()
+            ],
+            ModelSums._fields,
+        )
+        self._add(
+            connection,
+            schema.daily_users,
+            [
+                {
+                    "key": _digest(*key[1:]),
+                    **key._asdict(),
+                    **dict(zip(UserSums._fields, sums, strict=True)),
+                }
+                for key, sums in batch.users.items()
+            ],
+            UserSums._fields,
+        )
+
+    def _insert(self, connection: Connection, table: Table, rows: list[dict[str, object]]) -> None:
+        if rows:
+            connection.execute(insert(table).values(instance=self.instance), rows)
+
+    def _replace(self, connection: Connection, table: Table, rows: list[dict[str, object]]) -> None:
+        """Insert rows, or overwrite those that exist."""
+        if not rows:
+            return
+        statement = upsert(table).values(instance=self.instance)
+        changed = {
+            column.name: statement.excluded[column.name]
+            for column in table.columns
+            if not column.primary_key
+        }
+        connection.execute(
+            statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=changed),
+            rows,
+        )
+
+    def _add(
+        self,
+        connection: Connection,
+        table: Table,
+        rows: list[dict[str, object]],
+        sums: tuple[str, ...],
+    ) -> None:
+        """Insert rows, or add their sums to those that exist."""
+        if not rows:
+            return
+        statement = upsert(table).values(instance=self.instance)
+        added = {name: table.c[name] + statement.excluded[name] for name in sums}
+        connection.execute(
+            statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=added),
+            rows,
         )
 
 
-def _reason(error: Exception) -> str:
-    """The database's own words, without SQL and parameters."""
-    cause = error.orig if isinstance(error, DatabaseError) and error.orig else error
-    return str(cause)
-
-
-def _write(connection: Connection, batch: Batch) -> None:
-    if batch.usage:
-        connection.execute(insert(schema.usage), batch.usage)
-    if batch.failures:
-        connection.execute(insert(schema.failures), batch.failures)
-    _replace(connection, schema.sessions, [vars(row) for row in batch.sessions.values()])
-    _replace(connection, schema.turns, [vars(row) for row in batch.turns.values()])
-    _replace(
-        connection,
-        schema.series,
-        [
-            {
-                "family": row.family,
-                "labels": row.labels,
-                "value": row.value,
-                "counts": None if row.counts is None else json.dumps(row.counts),
-                "touched_at": row.touched_at,
-            }
-            for row in batch.series
-        ],
-    )
-    _replace(
-        connection,
-        schema.positions,
-        [{"journal": journal, **asdict(position)} for journal, position in batch.positions.items()],
-    )
-    _add_daily(connection, batch)
-
-
-def _replace(connection: Connection, table: Table, rows: Sequence[dict[str, object]]) -> None:
-    """Insert rows, or overwrite those that exist."""
-    if not rows:
-        return
-    statement = upsert(table)
-    changed = {
-        column.name: statement.excluded[column.name]
-        for column in table.columns
-        if not column.primary_key
+def _series(row: SeriesRow) -> dict[str, object]:
+    return {
+        "key": _digest(row.family, row.labels),
+        "family": row.family,
+        "labels": row.labels,
+        "value": row.value,
+        "counts": None if row.counts is None else json.dumps(row.counts),
+        "touched_at": row.touched_at,
     }
-    connection.execute(
-        statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=changed),
-        rows,
-    )
 
 
-def _add_daily(connection: Connection, batch: Batch) -> None:
-    if not batch.daily:
-        return
-    statement = upsert(schema.daily)
-    added = {name: schema.daily.c[name] + statement.excluded[name] for name in DAILY_SUMS}
-    connection.execute(
-        statement.on_conflict_do_update(index_elements=list(schema.daily.primary_key), set_=added),
-        [
-            {
-                "day": day,
-                "agent": agent,
-                "stage": stage,
-                "provider": provider,
-                "model": model,
-                **dict(zip(DAILY_SUMS, sums, strict=True)),
-            }
-            for (day, agent, stage, provider, model), sums in batch.daily.items()
-        ],
-    )
+def _digest(*parts: str | None) -> str:
+    """Key of texts together, however long they are."""
+    return blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()

@@ -4,14 +4,22 @@ from operator import attrgetter
 from typing import Final
 
 from livekit_exporter import contract
-from livekit_exporter.ledger.rows import Batch, SessionRow
+from livekit_exporter.ledger.rows import (
+    Batch,
+    ModelKey,
+    ModelSums,
+    SessionRow,
+    UserSums,
+    user_key,
+    utc_day,
+)
 from livekit_exporter.ledger.schema import QUANTITIES
-from livekit_exporter.ledger.store import utc_day
 from livekit_exporter.prices import pricing, rules
 from livekit_exporter.prices.catalogue import Catalogue
 from livekit_exporter.record import UsageReported
 from livekit_exporter.sidecar.labels import CallLabels
 from livekit_exporter.sidecar.registry import Labels, Staged
+from livekit_exporter.sidecar.waste import Spent
 
 _QUANTITIES: Final = tuple(name for name, _ in QUANTITIES)
 # Turn detection and the like are counted in requests and have no usage to report.
@@ -62,6 +70,50 @@ class Billing:
         self._write(row, record, quote, (cost, float(output), unpriced), batch)
         return cost
 
+    def write_off(
+        self,
+        row: SessionRow,
+        used: dict[str, object],
+        unheard: tuple[Spent, float, str],
+        batch: Batch,
+        staged: Staged,
+    ) -> float:
+        """Note how much of a cost was for nothing.
+
+        Args:
+            row: The call.
+            used: The usage row, of the ledger or of the batch.
+            unheard: What it says, how much of it nobody heard in US dollars, and why.
+            batch: What is written.
+            staged: What is shown.
+
+        Returns:
+            The part that was not known before, in US dollars.
+        """
+        cost, usd, why = unheard
+        known = cost.wasted_usd
+        if cost.stored is not None and cost.stored in batch.wasted:
+            known, _ = batch.wasted[cost.stored]
+        more = usd - known
+        if more <= 0:
+            return 0.0
+        agent, *extra = self._labels.agent(row, staged)
+        provider = self._labels.values.admit("provider", cost.provider, staged)
+        model = self._labels.values.admit("model", cost.model, staged)
+        staged.inc(contract.WASTED_COST, (agent, cost.stage, provider, model, why, *extra), more)
+        batch.add_model(
+            ModelKey(
+                utc_day(cost.at), row.agent, cost.stage, cost.provider, cost.model, "reported"
+            ),
+            ModelSums(wasted_usd=more),
+        )
+        batch.add_user(user_key(row, cost.at), UserSums(wasted_usd=more))
+        if cost.stored is None:
+            used["wasted_usd"], used["waste_reason"] = usd, why
+        else:
+            batch.wasted[cost.stored] = (usd, why)
+        return more
+
     def _write(
         self,
         row: SessionRow,
@@ -78,6 +130,8 @@ class Billing:
                 "session": row.session,
                 "at": record.at,
                 "agent": row.agent,
+                "user": row.user,
+                "labels": row.labels,
                 "speech": record.speech,
                 "persona": record.persona,
                 "stage": record.stage,
@@ -93,30 +147,36 @@ class Billing:
                 **dict(zip(_QUANTITIES, _quantities(usage), strict=True)),
                 "first_seconds": record.first_seconds,
                 "request_seconds": record.request_seconds,
+                "source": "reported",
                 "status": quote.status,
                 "cost_usd": None if quote.status == "unpriced" else cost,
                 "output_usd": output,
                 "price": quote.price_id,
                 "prices_version": self._catalogue.version,
+                "waste_reason": None,
+                "wasted_usd": 0.0,
             }
         )
-        day = (utc_day(record.at), row.agent, record.stage, provider, record.model)
-        # In the order of `ledger.store.DAILY_SUMS`.
-        added = (
-            record.requests,
-            unpriced,
-            usage.input_tokens,
-            usage.output_tokens,
-            usage.characters,
-            usage.audio_seconds,
-            usage.connection_seconds,
-            cost,
+        model = ModelKey(
+            utc_day(record.at), row.agent, record.stage, provider, record.model, "reported"
         )
-        held = batch.daily.get(day)
-        batch.daily[day] = (
-            list(added)
-            if held is None
-            else [old + new for old, new in zip(held, added, strict=True)]
+        batch.add_model(
+            model,
+            ModelSums(
+                requests=record.requests,
+                cancelled_requests=int(record.cancelled),
+                unpriced_requests=unpriced,
+                input_tokens=usage.input_tokens,
+                cached_input_tokens=usage.cached_input_tokens,
+                output_tokens=usage.output_tokens,
+                characters=usage.characters,
+                audio_seconds=usage.audio_seconds,
+                connection_seconds=usage.connection_seconds,
+                cost_usd=cost,
+            ),
+        )
+        batch.add_user(
+            user_key(row, record.at), UserSums(unpriced_requests=unpriced, cost_usd=cost)
         )
 
 

@@ -104,8 +104,11 @@ class Ingest:
         if self._open is not None:
             return
         prices_in_force.share(self._merged_prices, config.data_dir)
-        ledger = Ledger(data_directory.ledger(config.data_dir))
+        ledger = Ledger(
+            data_directory.ledger(config.data_dir), data_directory.read_instance(config.data_dir)
+        )
         try:
+            data_directory.write_instance(config.data_dir, ledger.instance)
             self._restore(ledger)
             meter = Meter(ledger, self._catalogue, self._values, config.metrics.labels)
             self._open = _Open(
@@ -116,7 +119,7 @@ class Ingest:
                 positions=ledger.positions(),
                 last_record_at=ledger.last_record_at(),
             )
-        except LedgerError:
+        except (LedgerError, OSError):
             ledger.close()
             raise
 
@@ -247,6 +250,7 @@ class Ingest:
     def _pass(self, opened: _Open) -> None:
         if opened.stale:
             # Whatever the failed transaction did or did not do, the ledger knows.
+            opened.ledger.claim()
             self._restore(opened.ledger)
             opened.meter.reload()
             opened.positions = opened.ledger.positions()

@@ -14,7 +14,7 @@ from typing import Final, Protocol
 
 from livekit_exporter import contract
 from livekit_exporter.contract import Family, Kind
-from livekit_exporter.ledger.rows import Batch, SessionRow, TurnRow
+from livekit_exporter.ledger.rows import Batch, SessionRow, TurnRow, UserSums, user_key
 from livekit_exporter.prices import legs
 from livekit_exporter.prices.catalogue import Catalogue
 from livekit_exporter.record import (
@@ -134,7 +134,7 @@ class Meter:
         if isinstance(record, CollectorReport):
             self._report(record, staged)
             return
-        row = self._row(journal, record, staged)
+        row = self._row(journal, record, batch, staged)
         row.last_at = max(row.last_at, record.at)
         row.trace = record.trace or row.trace
         batch.sessions[row.session] = row
@@ -157,9 +157,13 @@ class Meter:
             case SessionStarted() | ModelsDeclared():
                 self._declare(row, record.models, staged)
             case SessionClosed():
+                before = row.seconds or 0.0
                 row.closed_at = record.at
                 row.reason = record.reason
                 row.error = record.error
+                if row.ended:
+                    # Said in a second file, after the first had come to its end.
+                    self._lasted(row, (row.seconds or 0.0) - before, batch)
 
     def end(self, journal: str, batch: Batch, staged: Staged) -> None:
         """End the calls of a journal that is read to its end and has no writer."""
@@ -174,10 +178,11 @@ class Meter:
             extra = self._labels.own(row, staged)
             reason = self._labels.values.admit("reason", row.reason, staged)
             staged.inc(contract.SESSIONS_CLOSED, (labels[0], reason, *extra))
-            if row.closed_at < row.started_at:
+            if row.seconds is None:
                 staged.inc(contract.SAMPLES_REJECTED, ("negative",))
             else:
-                staged.observe(contract.SESSION_SECONDS, labels, row.closed_at - row.started_at)
+                staged.observe(contract.SESSION_SECONDS, labels, row.seconds)
+                self._lasted(row, row.seconds, batch)
             staged.observe(contract.SESSION_COST, labels, row.cost_usd)
             batch.sessions[row.session] = row
             del self._open[row.session]
@@ -198,12 +203,15 @@ class Meter:
         for record in legs.usage(self._catalogue, call):
             self._usage(row, record, batch, staged)
 
+    def _lasted(self, row: SessionRow, seconds: float, batch: Batch) -> None:
+        batch.add_user(user_key(row, row.started_at), UserSums(session_seconds=seconds))
+
     def _remember(self, row: SessionRow) -> None:
         self._ended[row.session] = row
         if len(self._ended) > _ENDED_AT_HAND:
             self._ended.popitem(last=False)
 
-    def _row(self, journal: str, record: Record, staged: Staged) -> SessionRow:
+    def _row(self, journal: str, record: Record, batch: Batch, staged: Staged) -> SessionRow:
         """The call that a record belongs to; a new one when nobody has heard of it."""
         row = self._open.get(record.session) or self._ended.get(record.session)
         if row is None:
@@ -221,6 +229,7 @@ class Meter:
                 closed = (labels[0], reason, *self._labels.own(row, staged))
                 staged.born(contract.SESSIONS_CLOSED, closed)
             staged.inc(contract.SESSIONS, labels)
+            batch.add_user(user_key(row, row.started_at), UserSums(sessions=1))
         elif isinstance(record, SessionStarted):
             # The session's first file was deleted under its writer, and this is the second.
             row.journal = journal
@@ -315,6 +324,8 @@ class Meter:
                 self._settle(row, batch, staged)
             row.waiting, row.answered = conversation.waiting, speech
             row.turns += 1
+            if not turn.answered:
+                batch.add_user(user_key(row, turn.at), UserSums(turns=1))
             turn.answered = True
             turn.cost_usd += row.unassigned_usd
             row.unassigned_usd = 0.0
@@ -444,14 +455,11 @@ class Meter:
                 if used["speech"] == turn.speech and used["session"] == row.session
             ),
         ]
-        agent, *extra = self._labels.agent(row, staged)
-        for cost, usd in waste.unheard(turn, map(waste.spent, rows)):
-            provider = self._labels.values.admit("provider", cost.provider, staged)
-            model = self._labels.values.admit("model", cost.model, staged)
-            labels = (agent, cost.stage, provider, model, why, *extra)
-            staged.inc(contract.WASTED_COST, labels, usd)
-            turn.wasted_usd += usd
-            row.wasted_usd += usd
+        costs = [waste.spent(used) for used in rows]
+        for used, cost, usd in zip(rows, costs, waste.unheard(turn, costs), strict=True):
+            more = self._billing.write_off(row, used, (cost, usd, why), batch, staged)
+            turn.wasted_usd += more
+            row.wasted_usd += more
         batch.turns[row.session, turn.speech] = turn
 
     def _find(self, session: str, speech: str, batch: Batch) -> TurnRow | None:

@@ -4,7 +4,7 @@ A reply that the caller talked over was written and spoken further than it was h
 A reply that was made ahead of the user's turn and thrown away was heard by nobody.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -21,6 +21,9 @@ class Spent:
         usd: All of it.
         output_usd: The part that grows with what the model says, 0 for speech synthesis.
         characters: Sent to speech synthesis.
+        at: When, Unix seconds.
+        stored: Id of its row, once that is in the ledger.
+        wasted_usd: What is known already to be for nothing.
     """
 
     stage: str
@@ -29,6 +32,9 @@ class Spent:
     usd: float
     output_usd: float
     characters: int
+    at: float = 0.0
+    stored: int | None = None
+    wasted_usd: float = 0.0
 
 
 def spent(row: Mapping[str, object]) -> Spent:
@@ -40,6 +46,9 @@ def spent(row: Mapping[str, object]) -> Spent:
         usd=_number(row["cost_usd"]),
         output_usd=_number(row["output_usd"]),
         characters=int(_number(row["characters"])),
+        at=_number(row["at"]),
+        stored=int(_number(row["id"])) if "id" in row else None,
+        wasted_usd=_number(row["wasted_usd"]),
     )
 
 
@@ -53,25 +62,18 @@ def reason(turn: TurnRow) -> Reason | None:
     return "interrupted" if turn.committed else "speculative"
 
 
-def unheard(turn: TurnRow, costs: Iterable[Spent]) -> list[tuple[Spent, float]]:
+def unheard(turn: TurnRow, costs: Sequence[Spent]) -> list[float]:
     """The part of each cost that nobody heard, in US dollars.
 
     Of a reply that nobody heard at all, everything.  Of one that was cut off, of
     speech synthesis and of the text that it spoke, the share of characters that the
     caller did not hear; the question was needed either way, so input is none of it.
     """
-    costs = list(costs)
     if not turn.spoken:
-        return [(cost, cost.usd) for cost in costs if cost.usd]
+        return [cost.usd for cost in costs]
     sent = sum(cost.characters for cost in costs)
-    share = 1 - turn.characters / sent if sent else 0.0
-    if share <= 0:
-        return []
-    return [
-        (cost, share * (cost.usd if cost.stage == "tts" else cost.output_usd))
-        for cost in costs
-        if cost.usd
-    ]
+    share = max(0.0, 1 - turn.characters / sent) if sent else 0.0
+    return [share * (cost.usd if cost.stage == "tts" else cost.output_usd) for cost in costs]
 
 
 def _number(value: object) -> float:
