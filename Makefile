@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 RUN := $(VENV)/.installed-run
 OLD := .venv-oldest
 DEV := $(VENV)/.installed-dev
+LITELLM := 1.110.2
+PRICE_MAP := $(VENV)/litellm-$(LITELLM).json
 ARGS ?=
 
 # A name on PATH is not enough: version managers leave shims that do not run.
@@ -14,7 +16,8 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo serve stack test lint format generate check-generated bench build clean
+.PHONY: help setup demo serve stack test lint format generate check-generated prices-check bench \
+	build clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
@@ -73,6 +76,17 @@ check-generated: $(DEV) ## Fail when something generated is stale
 	$(BIN)/python docs/generate.py --check
 	$(BIN)/python -m grafana.src --check
 	$(BIN)/python -m deploy.prometheus_rule --check
+
+# One file of the wheel, which is 200 MB when installed and needs more.
+$(PRICE_MAP): | $(VENV)/bin/python
+	$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps \
+		--only-binary :all: --dest $(VENV)/litellm litellm==$(LITELLM)
+	$(BIN)/python -c "import glob, zipfile; [wheel] = glob.glob('$(VENV)/litellm/litellm-$(LITELLM)-*.whl'); \
+		open('$@', 'wb').write(zipfile.ZipFile(wheel).read('litellm/model_prices_and_context_window_backup.json'))"
+	@rm -r $(VENV)/litellm
+
+prices-check: $(DEV) $(PRICE_MAP) ## Hold the prices against pinned public lists; fail on an unexplained difference
+	$(BIN)/python -m tests.prices.reviewed $(PRICE_MAP)
 
 bench: $(DEV) ## Measure the figures that the README quotes
 	$(BIN)/python -m bench $(ARGS)

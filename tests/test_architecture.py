@@ -24,7 +24,12 @@ ROOMS = {
     "yaml": ("livekit_exporter.prices", "livekit_exporter.sidecar.config"),
     "aiohttp": ("livekit_exporter.sidecar", "livekit_exporter.demo"),
     "typer": ("livekit_exporter.cli",),
-    "rich": ("livekit_exporter.cli", "livekit_exporter.demo"),
+    "rich": (
+        "livekit_exporter.cli",
+        "livekit_exporter.demo",
+        "livekit_exporter.prices.comparison.output",
+    ),
+    "genai_prices": ("livekit_exporter.prices.comparison.genai",),
 }
 
 # What a room may import of ours. A leaf imports nothing.
@@ -119,6 +124,20 @@ def test_nothing_imports_the_command_line() -> None:
     }
 
     assert users == {"livekit_exporter.__main__"}
+
+
+def test_price_lists_of_others_are_read_on_demand() -> None:
+    """Calls and the sidecar have no use for them; the command line asks when told to."""
+    room = "livekit_exporter.prices.comparison"
+    users = {
+        (module, eager)
+        for module, imported in IMPORTS.items()
+        if not inside(module, (room,))
+        for name, eager in imported
+        if inside(name, (room,))
+    }
+
+    assert users == {("livekit_exporter.cli", False)}
 
 
 def run(code: str) -> subprocess.CompletedProcess[str]:

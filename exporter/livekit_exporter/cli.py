@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -315,6 +316,74 @@ def _price_files(paths: list[Path]) -> Iterator[Path]:
         if not inside:
             _fail(f"{path}: no price files in it; they end in .yaml")
         yield from inside
+
+
+@prices_app.command("diff")
+def diff_prices(
+    source: Annotated[
+        str,
+        typer.Argument(help="'genai-prices', or a copy of LiteLLM's price map, JSON."),
+    ],
+    prices: Annotated[
+        Path | None,
+        typer.Option(help="Your own prices, over the shipped ones.", show_default=False),
+    ] = None,
+    day: Annotated[
+        datetime | None,
+        typer.Option(
+            formats=["%Y-%m-%d"], help="Compare prices of this day, else today.", show_default=False
+        ),
+    ] = None,
+    write: Annotated[
+        Path | None,
+        typer.Option(
+            help="New price file for what the source says instead, to review.", show_default=False
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+) -> None:
+    """Hold prices against a public price list and print where they differ."""
+    from livekit_exporter.prices import compile as price_files
+    from livekit_exporter.prices import overlay
+    from livekit_exporter.prices.catalogue import from_compiled
+    from livekit_exporter.prices.comparison import genai, litellm, output
+    from livekit_exporter.prices.comparison.compare import compare
+    from livekit_exporter.prices.comparison.price_list import PriceListError
+    from livekit_exporter.prices.comparison.proposal import proposal
+    from livekit_exporter.prices.located import PriceFileError
+
+    noon = (day or datetime.now(UTC)).replace(
+        hour=12, minute=0, second=0, microsecond=0, tzinfo=UTC
+    )
+    with _one_line_for(OSError, PriceFileError, PriceListError):
+        files = price_files.shipped()
+        if prices is not None:
+            files = overlay.merged(files, price_files.read(prices))
+        in_force = from_compiled(price_files.compiled(files))
+        theirs = genai.read(noon) if source == genai.KIND else litellm.read(Path(source))
+        comparison = compare(in_force, theirs, noon.timestamp())
+        proposed = proposal(files, comparison, theirs, noon) if write is not None else ""
+    if as_json:
+        typer.echo(json.dumps(output.as_json(comparison, theirs, noon.date())))
+    else:
+        output.show(comparison.differ)
+        typer.echo(output.counts(comparison, theirs, noon.date()))
+    if write is not None:
+        _write_new(write, proposed)
+
+
+def _write_new(file: Path, text: str) -> None:
+    if not text:
+        typer.echo(f"{file}: not written, there is nothing to propose", err=True)
+        return
+    try:
+        with file.open("x", encoding="utf-8") as new:
+            new.write(text)
+    except FileExistsError:
+        _fail(f"{file}: exists already; name another file")
+    except OSError as error:
+        _fail(f"{file}: cannot write the prices: {error.strerror or error}")
+    typer.echo(f"{file}: written, for review", err=True)
 
 
 def main() -> None:

@@ -1,0 +1,156 @@
+"""Hold the shipped prices against pinned public lists: `make prices-check`.
+
+python -m tests.prices.reviewed MAP    genai-prices as installed, and a LiteLLM price map
+
+Fails on a difference that `allowed_differences.yaml` does not explain, and on a line of
+that file which explains nothing any more.
+"""
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from pathlib import Path
+from typing import Final
+
+from livekit_exporter.prices import compile as price_files
+from livekit_exporter.prices.catalogue import from_compiled
+from livekit_exporter.prices.comparison import genai, litellm, output
+from livekit_exporter.prices.comparison.compare import Difference, Place, compare
+from livekit_exporter.prices.comparison.price_list import PriceListError, stated
+from livekit_exporter.prices.located import PriceFileError, Problem, Table
+from livekit_exporter.prices.page import Page, remedy
+from livekit_exporter.prices.units import BASIS_UNIT, TOKEN_UNIT
+
+ALLOWED: Final = Path(__file__).with_name("allowed_differences.yaml")
+
+_KINDS: Final = (genai.KIND, litellm.KIND)
+_UNITS: Final = (*TOKEN_UNIT.values(), *dict.fromkeys(BASIS_UNIT.values()))
+_KEYS: Final = ("id", "source", "above_input_tokens", "prices", "reason")
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """One explained difference; prices as a vendor's page states them."""
+
+    kind: str
+    """The list that differs."""
+    place: Place
+    ours: Decimal
+    theirs: Decimal
+    line: int
+
+    def explains(self, kind: str, one: Difference) -> bool:
+        """Whether it is about this difference, down to both figures."""
+        unit = self.place.unit
+        return (
+            (kind, one.place) == (self.kind, self.place)
+            and stated(one.ours, unit) == self.ours
+            and stated(one.theirs, unit) == self.theirs
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """The allow list."""
+
+    day: date
+    """Day whose prices are compared: that of the pinned lists, which know no later one."""
+    allowed: tuple[Allowed, ...]
+
+
+def read(path: Path) -> Review:
+    """Read an allow list.
+
+    Raises:
+        OSError: It cannot be read.
+        PriceFileError: There are mistakes; it carries all of them.
+    """
+    problems: list[Problem] = []
+    file = price_files.read(path, path.name)
+    page = Page(file.name, problems)
+    root = page.table(file.root, "an allow list")
+    day: str | None = None
+    allowed: list[Allowed] = []
+    if root is not None:
+        page.known_keys(root, ("day", "allowed", "to_correct"))
+        day = page.required(root, "day", page.day)
+        for part in ("allowed", "to_correct"):
+            for node in page.required(root, part, page.items) or ():
+                table = page.table(node, "an allowed difference")
+                if table is not None:
+                    allowed += _allowed(table, page)
+    if problems or day is None:
+        raise PriceFileError(problems)
+    return Review(date.fromisoformat(day), tuple(allowed))
+
+
+def _allowed(table: Table, page: Page) -> Iterable[Allowed]:
+    page.known_keys(table, _KEYS)
+    price_id = page.required(table, "id", page.text)
+    page.required(table, "reason", page.text)
+    kind = page.required(table, "source", page.text)
+    if kind is not None and kind not in _KINDS:
+        page.wrong(table.lines["source"], f"source '{kind}' is not known; {remedy(kind, _KINDS)}")
+    tier = table.values.get("above_input_tokens")
+    over = page.count(tier, "'above_input_tokens'") if tier is not None else None
+    for unit, line, node in page.members(table, "prices"):
+        pair = page.table(node, f"'{unit}'")
+        if unit not in _UNITS:
+            page.wrong(line, f"unit '{unit}' is not known; {remedy(unit, _UNITS)}")
+        elif pair is not None:
+            page.known_keys(pair, ("ours", "theirs"))
+            ours = page.required(pair, "ours", page.amount)
+            theirs = page.required(pair, "theirs", page.amount)
+            if price_id and kind and ours and theirs:
+                place = Place(price_id, unit, over or 0)
+                yield Allowed(kind, place, Decimal(ours), Decimal(theirs), line)
+
+
+def unexplained(
+    differences: Mapping[str, Sequence[Difference]], allowed: Sequence[Allowed]
+) -> tuple[dict[str, list[Difference]], list[Allowed]]:
+    """Differences by list that nothing explains, and lines that explain none of them."""
+    rest = {
+        kind: [one for one in found if not any(line.explains(kind, one) for line in allowed)]
+        for kind, found in differences.items()
+    }
+    stale = [
+        line
+        for line in allowed
+        if not any(line.explains(kind, one) for kind, found in differences.items() for one in found)
+    ]
+    return rest, stale
+
+
+def main(price_map: Path, allow_list: Path = ALLOWED) -> int:
+    """Print what is wrong; the exit status is 1 where something is."""
+    try:
+        review = read(allow_list)
+        noon = datetime.combine(review.day, time(12), UTC)
+        lists = genai.read(noon), litellm.read(price_map)
+        catalogue = from_compiled(price_files.compiled(price_files.shipped()))
+    except (OSError, PriceFileError, PriceListError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    comparisons = {one.kind: compare(catalogue, one, noon.timestamp()) for one in lists}
+    rest, stale = unexplained(
+        {kind: comparison.differ for kind, comparison in comparisons.items()}, review.allowed
+    )
+    for one in lists:
+        output.show(comparisons[one.kind].differ)
+        print(output.counts(comparisons[one.kind], one, review.day), end="\n\n")
+        if rest[one.kind]:
+            print(f"{allow_list.name} does not explain, and no price may differ unexplained:")
+            output.show(rest[one.kind])
+    for line in stale:
+        print(
+            f"{allow_list.name}:{line.line}: {line.kind} no longer differs so from"
+            f" '{line.place.price_id}', {output.unit_of(line.place)}; remove or correct the line"
+        )
+    return 1 if stale or any(rest.values()) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
