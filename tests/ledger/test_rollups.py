@@ -83,10 +83,25 @@ def test_rollups_are_the_sums_of_their_rows(
             assert_same(by_model(intake), kept(intake, "daily", MODEL, ModelSums._fields))
             assert_same(by_user(intake), kept(intake, "daily_users", USER, UserSums._fields))
             assert_waste_is_one_sum(intake)
+            assert_a_turn_costs_what_its_rows_cost(intake)
 
 
 MODEL = ("day", "agent", "stage", "provider", "model", "source")
 USER = ("day", "agent", "user", "labels", "source")
+
+
+def assert_a_turn_costs_what_its_rows_cost(intake: Intake) -> None:
+    """Every row belongs to one turn, or to none that was ever answered."""
+    summed: dict[tuple[object, ...], float] = defaultdict(float)
+    for row in rows(intake, "usage"):
+        if row["turn"] is not None:
+            summed[row["session"], row["turn"]] += number(row["cost_usd"])
+    turns = {
+        (row["session"], row["speech"]): number(row["cost_usd"]) for row in rows(intake, "turns")
+    }
+    assert turns.keys() >= summed.keys()
+    for turn, usd in turns.items():
+        assert summed[turn] == pytest.approx(usd, abs=1e-9)
 
 
 def rows(intake: Intake, table: str) -> list[dict[str, object]]:

@@ -22,6 +22,7 @@ class SessionRow:
         answered: Speech id of the last answer.
         stt_provider: Who transcribes, by the last usage; `stt_model` likewise.
         unassigned_usd: Cost without a speech id since the last answer.
+        exported_at: When its export was written; `None` while that is still to be done.
     """
 
     session: str
@@ -51,6 +52,7 @@ class SessionRow:
     cost_usd: float = 0.0
     wasted_usd: float = 0.0
     unassigned_usd: float = 0.0
+    exported_at: float | None = None
 
     @property
     def incomplete(self) -> bool:
@@ -198,11 +200,16 @@ class Batch:
     """Everything that one transaction writes.
 
     Args:
+        answers: The answer that usage rows which are in the ledger and belong to none are
+            part of, by session.
+        unassigned: Usage rows of this batch that belong to no answer yet, by session.
         wasted: US dollars that are known by now to be wasted, and why, of usage rows that
             are in the ledger, by their id.
     """
 
     usage: list[dict[str, object]] = field(default_factory=list)
+    answers: dict[str, str] = field(default_factory=dict)
+    unassigned: dict[str, list[dict[str, object]]] = field(default_factory=dict)
     wasted: dict[int, tuple[float, str]] = field(default_factory=dict)
     failures: list[dict[str, object]] = field(default_factory=list)
     sessions: dict[str, SessionRow] = field(default_factory=dict)
@@ -211,6 +218,13 @@ class Batch:
     users: dict[UserKey, list[float]] = field(default_factory=dict)
     series: list[SeriesRow] = field(default_factory=list)
     positions: dict[str, Position] = field(default_factory=dict)
+
+    def answer(self, session: str, speech: str) -> None:
+        """Count what was used since the last answer of a call in this one."""
+        for row in self.unassigned.pop(session, ()):
+            row["turn"] = speech
+        # What the ledger holds is older than anything here, so the first answer takes it.
+        self.answers.setdefault(session, speech)
 
     def add_model(self, key: ModelKey, sums: ModelSums) -> None:
         """Add to the rollup by day and model."""

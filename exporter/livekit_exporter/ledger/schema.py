@@ -23,6 +23,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    and_,
 )
 
 VERSION: Final = "2"
@@ -76,10 +77,15 @@ sessions: Final = Table(
     Column("cost_usd", Float, nullable=False),
     Column("wasted_usd", Float, nullable=False),
     Column("unassigned_usd", Float, nullable=False),
+    Column("exported_at", Float),  # NULL while its export is still to be written
 )
 _going_on: Final = sessions.c.ended.is_(False)
 Index("sessions_open", sessions.c.instance, sqlite_where=_going_on, postgresql_where=_going_on)
 Index("sessions_started", sessions.c.started_at)
+_to_export: Final = and_(sessions.c.ended.is_(True), sessions.c.exported_at.is_(None))
+Index(
+    "sessions_to_export", sessions.c.instance, sqlite_where=_to_export, postgresql_where=_to_export
+)
 
 turns: Final = Table(
     "turns",
@@ -136,6 +142,7 @@ usage: Final = Table(
     Column("user", Text),
     Column("labels", Text, nullable=False),  # JSON object, keys sorted
     Column("speech", Text),
+    Column("turn", Text),  # speech id of the turn whose cost it is part of, once one is known
     Column("persona", Text),
     Column("stage", Text, nullable=False),
     Column("provider", Text, nullable=False),  # as the catalogue names it

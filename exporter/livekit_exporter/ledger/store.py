@@ -376,6 +376,18 @@ class Ledger:
             )
 
     def _write(self, connection: Connection, batch: Batch) -> None:
+        if batch.answers:
+            columns = schema.usage.c
+            connection.execute(
+                update(schema.usage)
+                .where(
+                    self._own(schema.usage),
+                    columns.session == bindparam("of"),
+                    columns.turn.is_(None),
+                )
+                .values(turn=bindparam("answer")),
+                [{"of": session, "answer": speech} for session, speech in batch.answers.items()],
+            )
         self._insert(connection, schema.usage, batch.usage)
         if batch.wasted:
             connection.execute(

@@ -125,38 +125,40 @@ class Billing:
         cost, output, unpriced = sums
         usage = record.usage
         provider = self._labels.provider(record.provider, record.label)
-        batch.usage.append(
-            {
-                "session": row.session,
-                "at": record.at,
-                "agent": row.agent,
-                "user": row.user,
-                "labels": row.labels,
-                "speech": record.speech,
-                "persona": record.persona,
-                "stage": record.stage,
-                "provider": provider,
-                "model": record.model,
-                "reported_provider": record.provider,
-                "label": record.label,
-                "request": record.request,
-                "requests": record.requests,
-                "cancelled": record.cancelled,
-                "streamed": record.streamed,
-                "connection": record.connection,
-                **dict(zip(_QUANTITIES, _quantities(usage), strict=True)),
-                "first_seconds": record.first_seconds,
-                "request_seconds": record.request_seconds,
-                "source": "reported",
-                "status": quote.status,
-                "cost_usd": None if quote.status == "unpriced" else cost,
-                "output_usd": output,
-                "price": quote.price_id,
-                "prices_version": self._catalogue.version,
-                "waste_reason": None,
-                "wasted_usd": 0.0,
-            }
-        )
+        used: dict[str, object] = {
+            "session": row.session,
+            "at": record.at,
+            "agent": row.agent,
+            "user": row.user,
+            "labels": row.labels,
+            "speech": record.speech,
+            "turn": record.speech,
+            "persona": record.persona,
+            "stage": record.stage,
+            "provider": provider,
+            "model": record.model,
+            "reported_provider": record.provider,
+            "label": record.label,
+            "request": record.request,
+            "requests": record.requests,
+            "cancelled": record.cancelled,
+            "streamed": record.streamed,
+            "connection": record.connection,
+            **dict(zip(_QUANTITIES, _quantities(usage), strict=True)),
+            "first_seconds": record.first_seconds,
+            "request_seconds": record.request_seconds,
+            "source": "reported",
+            "status": quote.status,
+            "cost_usd": None if quote.status == "unpriced" else cost,
+            "output_usd": output,
+            "price": quote.price_id,
+            "prices_version": self._catalogue.version,
+            "waste_reason": None,
+            "wasted_usd": 0.0,
+        }
+        batch.usage.append(used)
+        if record.speech is None:
+            batch.unassigned.setdefault(row.session, []).append(used)
         model = ModelKey(
             utc_day(record.at), row.agent, record.stage, provider, record.model, "reported"
         )

@@ -329,6 +329,7 @@ class Meter:
             turn.answered = True
             turn.cost_usd += row.unassigned_usd
             row.unassigned_usd = 0.0
+            batch.answer(row.session, speech)
             staged.inc(contract.TURNS, labels)
             self._turn_latency(row, turn, record, labels, staged)
         if record.interrupted and turn.answered and not turn.interrupted:

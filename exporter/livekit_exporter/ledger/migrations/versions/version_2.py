@@ -25,7 +25,7 @@ _OLD_TABLES = ("sessions", "turns", "usage", "failures", "daily", "series", "pos
 _MOVE_USAGE = """
     INSERT INTO usage
     SELECT u.id, :instance, u.session, u.at, u.agent, s.user, coalesce(s.labels, '{}'), u.speech,
-        u.persona, u.stage, u.provider, u.model, u.reported_provider, u.label, u.request,
+        u.speech, u.persona, u.stage, u.provider, u.model, u.reported_provider, u.label, u.request,
         u.requests, u.cancelled, u.streamed, u.connection, u.input_tokens, u.cached_input_tokens,
         u.cache_write_tokens, u.output_tokens, u.total_tokens, u.input_audio_tokens,
         u.input_image_tokens, u.cached_audio_tokens, u.cached_image_tokens,
@@ -57,7 +57,8 @@ _MOVE_SESSIONS = """
     INSERT INTO sessions
     SELECT session, :instance, journal, agent, user, labels, room, job, trace, host, sdk, exporter,
         started_at, last_at, closed_at, reason, error, ended, waiting, answered, stt_provider,
-        stt_model, turns, interrupted, unpriced_requests, cost_usd, wasted_usd, unassigned_usd
+        stt_model, turns, interrupted, unpriced_requests, cost_usd, wasted_usd, unassigned_usd,
+        NULL
     FROM old_sessions
 """
 
@@ -278,6 +279,7 @@ def _create() -> None:
         sa.Column("cost_usd", sa.Float(), nullable=False),
         sa.Column("wasted_usd", sa.Float(), nullable=False),
         sa.Column("unassigned_usd", sa.Float(), nullable=False),
+        sa.Column("exported_at", sa.Float()),
     )
     op.create_table(
         "turns",
@@ -312,6 +314,7 @@ def _create() -> None:
         sa.Column("user", sa.Text()),
         sa.Column("labels", sa.Text(), nullable=False),
         sa.Column("speech", sa.Text()),
+        sa.Column("turn", sa.Text()),
         sa.Column("persona", sa.Text()),
         sa.Column("stage", sa.Text(), nullable=False),
         sa.Column("provider", sa.Text(), nullable=False),
@@ -354,3 +357,9 @@ def _create() -> None:
     op.create_index("failures_session", "failures", ["session"])
     op.create_index("sessions_started", "sessions", ["started_at"])
     op.create_index("sessions_open", "sessions", ["instance"], sqlite_where=sa.text("ended IS 0"))
+    op.create_index(
+        "sessions_to_export",
+        "sessions",
+        ["instance"],
+        sqlite_where=sa.text("ended IS 1 AND exported_at IS NULL"),
+    )
