@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter
 
-from livekit_exporter import contract
+from livekit_exporter import call_export, contract
 from livekit_exporter.prices import compile as prices
 from livekit_exporter.record import SCHEMA_VERSION, Record
 from livekit_exporter.sidecar import config
@@ -69,6 +69,14 @@ def journal_schema() -> dict[str, Any]:
     }
 
 
+def call_schema() -> dict[str, object]:
+    """JSON Schema of the export of a call."""
+    schema = call_export.json_schema()
+    title = schema.pop("title")
+    _drop_titles(schema)
+    return {"$schema": schema.pop("$schema"), "title": title, **schema}
+
+
 def generated() -> Mapping[Path, str]:
     """Every generated file with the text that it should have."""
     readme, settings = ROOT / "README.md", ROOT / "docs" / "configuration.md"
@@ -76,6 +84,7 @@ def generated() -> Mapping[Path, str]:
         readme: between_markers(readme.read_text("utf-8"), "metrics", contract.markdown_table()),
         settings: between_markers(settings.read_text("utf-8"), "settings", config.markdown_table()),
         ROOT / "docs" / "journal.schema.json": json.dumps(journal_schema(), indent=2) + "\n",
+        ROOT / "docs" / "call.schema.json": json.dumps(call_schema(), indent=2) + "\n",
         prices.COMPILED: prices.rendered(prices.compiled(prices.shipped())),
     }
 

@@ -534,6 +534,16 @@ LEDGER_ERRORS: Final = Family(
     Kind.COUNTER,
     "Ledger transactions that failed; their records wait in the journals.",
 )
+CALLS_EXPORTED: Final = Family(
+    "livekit_exporter_calls_exported",
+    Kind.COUNTER,
+    "Files written of calls that ended; one that is written again counts again.",
+)
+EXPORT_ERRORS: Final = Family(
+    "livekit_exporter_export_errors",
+    Kind.COUNTER,
+    "Attempts to write such files that failed; they are repeated.",
+)
 LAST_RECORD: Final = Family(
     "livekit_exporter_last_record_timestamp_seconds",
     Kind.GAUGE,

@@ -51,6 +51,16 @@ def prices(root: Path) -> Path:
     return root / "prices.json"
 
 
+def calls(root: Path) -> Path:
+    """Folder of the calls that ended, a folder a day and a file a call."""
+    return root / "calls"
+
+
+def redaction_key(root: Path) -> Path:
+    """Secret that names of people are hashed with in exports."""
+    return root / "redaction.key"
+
+
 def lock(root: Path) -> Path:
     """File that the one sidecar of this directory holds locked."""
     return root / "sidecar.lock"

@@ -87,6 +87,7 @@ USAGE_MISSING: Final = Limit("LivekitExporterUsageMissing", ticket=0.1)
 
 LABELS_CAPPED: Final = Limit("LivekitExporterLabelsCapped", ticket=0.0)
 LEDGER_ERRORS: Final = Limit("LivekitExporterLedgerErrors", ticket=0.0)
+EXPORTS_FAILING: Final = Limit("LivekitExporterExportsFailing", ticket=0.0)
 RELOAD_FAILED: Final = Limit("LivekitExporterReloadFailed")
 
 LIMITS: Final = tuple(value for value in list(globals().values()) if isinstance(value, Limit))

@@ -1,6 +1,6 @@
 """Rows that the sidecar reads, changes and writes back: calls, turns, series, positions."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -96,6 +96,15 @@ class TurnRow:
     characters: int = 0
     cost_usd: float = 0.0
     wasted_usd: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class CallRows:
+    """Everything that belongs to one call: its replies, and rows of `usage` and `failures`."""
+
+    turns: Sequence[TurnRow]
+    usage: Sequence[Mapping[str, object]]
+    failures: Sequence[Mapping[str, object]]
 
 
 @dataclass(frozen=True, slots=True)

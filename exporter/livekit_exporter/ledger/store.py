@@ -3,7 +3,7 @@
 import json
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from hashlib import blake2b
@@ -34,6 +34,7 @@ from livekit_exporter.ledger import schema, versions
 from livekit_exporter.ledger.database import Database, LedgerError
 from livekit_exporter.ledger.rows import (
     Batch,
+    CallRows,
     ModelSums,
     Position,
     SeriesRow,
@@ -152,6 +153,52 @@ class Ledger:
             self._own(schema.usage), columns.session == session, columns.speech == speech
         )
         return [dict(row) for row in self._read(query)]
+
+    def to_export(self, limit: int) -> list[SessionRow]:
+        """Calls that ended and have no export yet, oldest first.
+
+        Raises:
+            LedgerError: The ledger cannot be read.
+        """
+        columns = schema.sessions.c
+        query = select(*_SESSION).where(
+            self._own(schema.sessions), columns.ended.is_(True), columns.exported_at.is_(None)
+        )
+        return [
+            SessionRow(**row) for row in self._read(query.order_by(columns.last_at).limit(limit))
+        ]
+
+    def rows_of(self, session: str) -> CallRows:
+        """Everything that belongs to a call, in its order.
+
+        Raises:
+            LedgerError: The ledger cannot be read.
+        """
+        used, failed = schema.usage, schema.failures
+        usage = select(used).where(self._own(used), used.c.session == session).order_by(used.c.id)
+        failures = select(failed).where(self._own(failed), failed.c.session == session)
+        return CallRows(
+            self.turns(session),
+            [dict(row) for row in self._read(usage)],
+            [dict(row) for row in self._read(failures.order_by(failed.c.id))],
+        )
+
+    def exported(self, calls: Mapping[str, float]) -> None:
+        """Note that exports were written, with the Unix time of each.
+
+        Raises:
+            LedgerError: As `commit`.
+        """
+        columns = schema.sessions.c
+        with self._database.transaction("write") as connection:
+            self._follow(connection)
+            connection.execute(
+                update(schema.sessions)
+                .where(self._own(schema.sessions), columns.session == bindparam("of"))
+                .values(exported_at=bindparam("at")),
+                [{"of": session, "at": at} for session, at in calls.items()],
+            )
+        self._commits += 1
 
     def session(self, session: str) -> SessionRow | None:
         """One call, ended or not.

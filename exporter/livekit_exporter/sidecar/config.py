@@ -27,6 +27,7 @@ from pydantic import (
 )
 
 from livekit_exporter import contract, data_directory
+from livekit_exporter.call_export import Redaction
 from livekit_exporter.sidecar.config_sources import (
     ConfigError,
     Given,
@@ -44,6 +45,7 @@ __all__ = [
     "Budget",
     "Config",
     "ConfigError",
+    "Export",
     "ListenAddress",
     "Log",
     "Metrics",
@@ -236,6 +238,18 @@ class Budget(_Section):
     """Spend allowed per month of the configured time zone."""
 
 
+class Export(_Section):
+    """The JSON file that is written of every call when it ends."""
+
+    enabled: bool = True
+    """Whether `calls/<day>/<session>.json` is written in the data directory."""
+    redaction: Redaction = "none"
+    """What becomes of user, room and job there: `none` keeps them, `hash` puts a keyed hash in
+    their place, the same for the same name, `drop` leaves them out."""
+    keep_days: Annotated[float, Field(gt=0)] | None = 30.0
+    """Days that files are kept; the ledger keeps the call."""
+
+
 class Platform(_Section):
     """What calls cost by their length: hosting, transport, telephony, a fee per minute."""
 
@@ -269,6 +283,7 @@ class Config(_Section):
     prices: Prices = Prices()
     budget: Budget = Budget()
     platform: Platform = Platform()
+    export: Export = Export()
 
     @property
     def zone(self) -> ZoneInfo:

@@ -20,6 +20,7 @@ from livekit_exporter.record import Record
 from livekit_exporter.sidecar import prices_in_force
 from livekit_exporter.sidecar.config import Config
 from livekit_exporter.sidecar.decode import RejectedError, decode
+from livekit_exporter.sidecar.exports import CALLS_AT_A_TIME, Exports
 from livekit_exporter.sidecar.gauges import Moment, gauges
 from livekit_exporter.sidecar.labels import LabelValues
 from livekit_exporter.sidecar.lock import HeldError, Lock
@@ -49,9 +50,11 @@ class _Open:
     reader: Reader
     meter: Meter
     spend: Spend
+    exports: Exports
     positions: dict[str, Position]
     last_record_at: float | None
     missing: dict[str, float] = field(default_factory=dict)
+    exports_due: bool = True
     stale: bool = False
 
 
@@ -88,6 +91,8 @@ class Ingest:
         self._swept_at = time.monotonic()
         self._complained_at = float("-inf")
         self._reconfigured = False
+        self._export_after = float("-inf")
+        self._exports_counted = False
         self._reloaded, self._reloaded_at = True, time.time()
 
     def open(self) -> None:
@@ -116,6 +121,7 @@ class Ingest:
                 reader=Reader(data_directory.journals(config.data_dir)),
                 meter=meter,
                 spend=Spend(ledger, config.zone),
+                exports=Exports(config.data_dir, ledger),
                 positions=ledger.positions(),
                 last_record_at=ledger.last_record_at(),
             )
@@ -245,6 +251,8 @@ class Ingest:
         """Show failures before the ledger can keep their number."""
         staged = self._registry.stage()
         staged.inc(contract.LEDGER_ERRORS, (), number)
+        for family in (contract.CALLS_EXPORTED, contract.EXPORT_ERRORS):
+            staged.born(family, ())
         self._registry.publish(staged)
 
     def _pass(self, opened: _Open) -> None:
@@ -273,6 +281,7 @@ class Ingest:
         if batch.positions or batch.sessions:
             self._commit(opened, batch, staged)
         self._remove_finished(opened)
+        self._export(opened)
         self._sweep(opened)
         self._show(opened)
 
@@ -323,6 +332,10 @@ class Ingest:
             staged.observe(contract.LEDGER_COMMIT, (), seconds)
         if self._errors:
             staged.born(contract.LEDGER_ERRORS, ())
+        if self._exports_counted:
+            self._exports_counted = False
+            for family in (contract.CALLS_EXPORTED, contract.EXPORT_ERRORS):
+                staged.born(family, ())
         now = time.time()
         batch.series = [
             self._registry.row(family, labels, value, now)
@@ -335,11 +348,35 @@ class Ingest:
         self._commits = [time.monotonic() - begun]
         self._errors = 0
         opened.positions.update(batch.positions)
+        opened.exports_due |= any(row.ended for row in batch.sessions.values())
         self._registry.publish(staged)
         for row in batch.usage:
             cost = row["cost_usd"]
             if isinstance(cost, float):
                 opened.spend.add(float(str(row["at"])), str(row["agent"]), cost)
+
+    def _export(self, opened: _Open) -> None:
+        """Write files of calls that ended; what cannot be written is tried again later."""
+        settings = self._config.export
+        now = time.monotonic()
+        if not (settings.enabled and opened.exports_due and now >= self._export_after):
+            return
+        staged = self._registry.stage()
+        try:
+            written = opened.exports.write(settings)
+        except OSError as error:
+            self._export_after = now + _LONGEST_PAUSE_SECONDS
+            staged.inc(contract.EXPORT_ERRORS, ())
+            _log.error(
+                "cannot write the export of a call: '%s': %s; the ledger has it, trying again",
+                error.filename,
+                error.strerror or error,
+            )
+        else:
+            staged.inc(contract.CALLS_EXPORTED, (), written)
+            opened.exports_due = written == CALLS_AT_A_TIME
+        self._registry.publish(staged)
+        self._exports_counted = True
 
     def _remove_finished(self, opened: _Open) -> None:
         for name in list(opened.reader.sizes):
@@ -356,6 +393,10 @@ class Ingest:
         idle = self._config.metrics.idle_days * _DAY_SECONDS
         self._registry.drop(opened.ledger.forget(series_before=now - idle, now=now))
         self._learn_label_values()
+        try:
+            opened.exports.remove_old(self._config.export, now)
+        except OSError as error:
+            _log.warning("cannot remove old exports: '%s': %s", error.filename, error.strerror)
 
     def _behind(self) -> int:
         """Bytes that were there when the last pass began and that it left."""
