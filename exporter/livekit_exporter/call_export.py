@@ -172,6 +172,7 @@ class CallExport(_Part):
     latencies: Annotated[dict[str, Spread], Field(description="By name of the field of a turn.")]
 
 
+_REQUEST_COLUMNS: Final = tuple(name for name in Request.model_fields if name != "usage")
 _LATENCIES: Final = (
     "latency_seconds",
     "eou_delay_seconds",
@@ -277,19 +278,14 @@ def _redacted(value: str | None, redaction: Redaction, key: bytes) -> str | None
 
 
 def _request(row: Mapping[str, object]) -> Request:
-    values = {name: row[name] for name in Request.model_fields if name not in {"at", "usage"}}
-    return Request.model_validate(
-        {
-            **values,
-            "at": _time(float(str(row["at"]))),
-            "usage": {name: row[name] for name in _QUANTITIES if row[name]},
-        }
-    )
+    values = {name: row[name] for name in _REQUEST_COLUMNS}
+    # A number is read as Unix seconds.
+    values["usage"] = {name: row[name] for name in _QUANTITIES if row[name]}
+    return Request.model_validate(values)
 
 
 def _failure(row: Mapping[str, object]) -> Failure:
-    values = {name: row[name] for name in Failure.model_fields}
-    return Failure.model_validate({**values, "at": _time(float(str(row["at"])))})
+    return Failure.model_validate({name: row[name] for name in Failure.model_fields})
 
 
 def _turn(turn: TurnRow, requests: Sequence[Request]) -> Turn:
