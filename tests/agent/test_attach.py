@@ -22,6 +22,7 @@ from livekit.agents.metrics import LLMMetrics, STTMetrics
 from livekit.agents.voice.events import MetricsCollectedEvent
 
 from livekit_exporter import Call, attach
+from tests.agent.logs import raising_handler
 from tests.agent.speech import ScriptedLLM, SilentSTT
 
 if TYPE_CHECKING:
@@ -328,6 +329,23 @@ async def test_attach_never_raises(tmp_path: Path, caplog: pytest.LogCaptureFixt
     assert "not metered" in caplog.text
     assert call.turns == 0
     assert call.flush()
+
+
+async def test_a_log_handler_that_raises_does_not_reach_the_call(tmp_path: Path) -> None:
+    """A complaint is the one thing that happens when something went wrong already."""
+    with raising_handler():
+        attach(object(), data_dir=tmp_path)  # type: ignore[arg-type]
+        session = session_of()
+        call = attach(session, data_dir=tmp_path)
+        await session.start(Agent(instructions="Be brief."))
+
+        emit(session, "error", Hostile())
+        answered = await ask(session, "Still there?")
+
+    assert answered
+    (report,) = of_kind(lines(tmp_path, call), "collector")
+    assert report["rejected"] == {"internal_error": 1}
+    await session.aclose()
 
 
 async def test_a_data_directory_that_cannot_be_used_does_not_reach_the_call(

@@ -15,6 +15,7 @@ import pytest
 
 from livekit_exporter.agent.journal import Journal
 from livekit_exporter.record import MessageAdded, Record, SessionStarted
+from tests.agent.logs import raising_handler
 
 
 def message(number: int) -> MessageAdded:
@@ -121,6 +122,20 @@ def test_a_directory_that_cannot_be_made_neither_waits_nor_raises(tmp_path: Path
 
     (tmp_path / "data").unlink()
     assert journal.close(20)
+    assert [record["kind"] for record in written(tmp_path / "data" / "journal")] == ["message"]
+
+
+def test_a_log_handler_that_raises_does_not_end_the_writer(tmp_path: Path) -> None:
+    """It is asked to say that the directory cannot be made."""
+    (tmp_path / "data").write_text("not a directory")
+    with raising_handler():
+        journal = Journal(tmp_path / "data" / "journal", "s1")
+        journal.put(message(1))
+        assert not journal.flush(0.2)
+
+        (tmp_path / "data").unlink()
+        assert journal.close(20)
+
     assert [record["kind"] for record in written(tmp_path / "data" / "journal")] == ["message"]
 
 

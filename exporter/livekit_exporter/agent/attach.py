@@ -7,7 +7,6 @@ returns.
 """
 
 import asyncio
-import logging
 import platform
 import secrets
 import sys
@@ -29,6 +28,7 @@ from opentelemetry import trace
 
 from livekit_exporter import data_directory
 from livekit_exporter.agent import normalize
+from livekit_exporter.agent.complaints import Complaints
 from livekit_exporter.agent.journal import Journal
 from livekit_exporter.agent.tally import Tally
 from livekit_exporter.record import (
@@ -48,16 +48,12 @@ if TYPE_CHECKING:
     _Session: TypeAlias = AgentSession[Any]
     _Emitter: TypeAlias = rtc.EventEmitter[Any]
 
-_log = logging.getLogger("livekit_exporter")
-
 _Handler: TypeAlias = Callable[[object], None]
 
 _RECENT: Final = 512
 _TAIL_SECONDS: Final = 1.0
 """How long a journal stays open after `close`: a speech-to-text stream reports its last
 audio while it shuts down, to listeners on the component only."""
-
-_COMPLAIN_EVERY_SECONDS: Final = 60.0
 
 
 class _Recent:
@@ -193,8 +189,8 @@ def attach(
             return known
         call = _begin(session, ctx or _job_context(), agent, user, labels or {}, data_dir)
         _calls[session] = call
-    except Exception:  # noqa: BLE001  # never raising is the promise of this function
-        _log.exception("livekit-exporter: this call is not metered")
+    except Exception as error:  # noqa: BLE001  # never raising is the promise of this function
+        Complaints().say("this call is not metered", error=error)
         return Call(secrets.token_hex(8), agent or "", None)
     return call
 
@@ -273,7 +269,7 @@ class _Subscription:
         self._persona: str | None = None
         self._speeches: OrderedDict[str, None] = OrderedDict()
         self._listened: list[tuple[_Emitter, str, _Handler]] = []
-        self._complained_at = float("-inf")
+        self._complaints = Complaints()
         self.trace: str | None = _trace()
         # Whether others listened in this process when the last one came: asked on every event.
         self.in_company = False
@@ -309,17 +305,11 @@ class _Subscription:
                 read(event)
             except normalize.UnreadableError as error:
                 self._journal.unread(error.reason)
-            except Exception:  # noqa: BLE001  # a handler's TypeError would end the call
+            except Exception as error:  # noqa: BLE001  # a handler's TypeError would end the call
                 self._journal.unread("internal_error")
-                self._complain()
+                self._complaints.say("an event could not be read, the call goes on", error=error)
 
         return handler
-
-    def _complain(self) -> None:
-        now = time.monotonic()
-        if now - self._complained_at >= _COMPLAIN_EVERY_SECONDS:
-            self._complained_at = now
-            _log.exception("livekit-exporter: an event could not be read, the call goes on")
 
     def _moment(self) -> normalize.Moment:
         speech = getattr(self._session, "current_speech", None)

@@ -11,7 +11,6 @@ tells the sidecar that more may come.  `docs/journal.md` describes the format.
 
 import atexit
 import fcntl
-import logging
 import os
 import secrets
 import threading
@@ -22,6 +21,7 @@ from queue import Empty, SimpleQueue
 from typing import Final
 
 from livekit_exporter import data_directory
+from livekit_exporter.agent.complaints import Complaints
 from livekit_exporter.agent.normalize import Heard, UnreadableError
 from livekit_exporter.record import MAX_LINE_BYTES, CollectorReport, Record, to_line
 
@@ -39,9 +39,7 @@ _PENDING_LIMIT_BYTES: Final = 4 * 1024 * 1024
 _MEASURE_EVERY_SECONDS: Final = 10.0
 _FIRST_PAUSE_SECONDS: Final = 0.05
 _LONGEST_PAUSE_SECONDS: Final = 5.0
-_COMPLAIN_EVERY_SECONDS: Final = 60.0
 
-_log = logging.getLogger("livekit_exporter")
 _open_journals: "weakref.WeakSet[Journal]" = weakref.WeakSet()
 
 
@@ -92,7 +90,7 @@ class Journal:
         self._torn = False
         self._measured_at = float("-inf")
         self._directory_full = False
-        self._complained_at = float("-inf")
+        self._complaints = Complaints()
         self._thread = threading.Thread(
             target=self._run, name="livekit-exporter-journal", daemon=True
         )
@@ -282,10 +280,7 @@ class Journal:
         return self._file
 
     def _complain(self, what: str) -> None:
-        now = time.monotonic()
-        if now - self._complained_at >= _COMPLAIN_EVERY_SECONDS:
-            self._complained_at = now
-            _log.warning("livekit-exporter: %s (data directory %s)", what, self._directory.parent)
+        self._complaints.say(f"{what} (data directory {self._directory.parent})")
 
 
 class _File:
