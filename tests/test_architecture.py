@@ -37,6 +37,7 @@ ALLOWED = {
     "livekit_exporter.record": (),
     "livekit_exporter.contract": (),
     "livekit_exporter.data_directory": (),
+    "livekit_exporter.turns": ("livekit_exporter.record",),
     "livekit_exporter.agent": (
         "livekit_exporter.agent",
         "livekit_exporter.record",

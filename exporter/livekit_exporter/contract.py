@@ -52,9 +52,6 @@ TURN_COST_BUCKETS: Final = (
 TOKEN_RATE_BUCKETS: Final = (5.0, 10.0, 20.0, 35.0, 50.0, 75.0, 100.0, 150.0, 250.0, 500.0, 1000.0)
 COMMIT_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
-LONGEST_LATENCY_SECONDS: Final = 60.0
-"""A longer latency is a clock error: callers have hung up by then.  Rejected and counted."""
-
 HIGHEST_TOKEN_RATE: Final = 1e6
 """More tokens per second is no rate: an answer out of a cache, timed by a coarse clock."""
 

@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final, Literal, NamedTuple, TypeAlias
 
+from livekit_exporter.turns import Reply
+
 _DAY_SECONDS: Final = 86400
 
 Source: TypeAlias = Literal["reported", "estimated"]
@@ -68,32 +70,10 @@ class SessionRow:
 
 
 @dataclass(kw_only=True)
-class TurnRow:
-    """One reply of the agent; a turn when it answers the user.
-
-    Args:
-        committed: It belongs to an utterance that was decided to be over.
-        spoken: A message of it entered the conversation.
-        answered: That message answered the user.
-    """
+class TurnRow(Reply):
+    """One reply of the agent, with what it cost."""
 
     session: str
-    speech: str
-    at: float
-    persona: str | None = None
-    eou_delay_seconds: float | None = None
-    transcription_delay_seconds: float | None = None
-    callback_seconds: float | None = None
-    first_token_seconds: float | None = None
-    first_byte_seconds: float | None = None
-    latency_seconds: float | None = None
-    derived: bool = False
-    committed: bool = False
-    spoken: bool = False
-    answered: bool = False
-    interrupted: bool = False
-    tool_calls: int = 0
-    characters: int = 0
     cost_usd: float = 0.0
     wasted_usd: float = 0.0
 

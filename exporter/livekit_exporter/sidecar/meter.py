@@ -35,7 +35,7 @@ from livekit_exporter.sidecar import waste
 from livekit_exporter.sidecar.billing import Billing
 from livekit_exporter.sidecar.labels import CallLabels, LabelValues, project
 from livekit_exporter.sidecar.registry import Labels, Staged, exemplar
-from livekit_exporter.turns import Conversation
+from livekit_exporter.turns import Conversation, plausible, speech_of
 
 _TURNS_AT_HAND: Final = 8
 """Turns of a call that are kept in memory; older ones are read back when a record names them."""
@@ -301,26 +301,19 @@ class Meter:
             return
         turn = self._turn(row, record.speech, record.at, batch)
         turn.cost_usd += cost
-        turn.persona = record.persona or turn.persona
-        if record.stage in ("llm", "realtime") and turn.first_token_seconds is None:
-            turn.first_token_seconds = record.first_seconds
-        elif record.stage == "tts" and turn.first_byte_seconds is None:
-            turn.first_byte_seconds = record.first_seconds
+        turn.use(record)
 
     def _message(self, row: SessionRow, record: MessageAdded, batch: Batch, staged: Staged) -> None:
         self._count_rejected(record.rejected, staged)
         labels = self._labels.agent(row, staged)
         before = row.answered
-        speech = record.speech or f"turn-{row.turns + 1}"
+        speech = speech_of(record, row.turns)
         conversation = Conversation(row.waiting, row.answered)
         answers = conversation.hear(record)
         if record.role == "user":
             row.waiting = conversation.waiting
             return
         turn = self._turn(row, speech, record.at, batch)
-        turn.persona = record.persona or turn.persona
-        turn.characters += record.characters
-        turn.spoken = True
         if answers:
             if before is not None:
                 self._settle(row, batch, staged)
@@ -328,34 +321,15 @@ class Meter:
             row.turns += 1
             if not turn.answered:
                 batch.add_user(user_key(row, turn.at), UserSums(turns=1))
-            turn.answered = True
             turn.cost_usd += row.unassigned_usd
             row.unassigned_usd = 0.0
             batch.answer(row.session, speech)
             staged.inc(contract.TURNS, labels)
-            self._turn_latency(row, turn, record, labels, staged)
-        if record.interrupted and turn.answered and not turn.interrupted:
-            turn.interrupted = True
+            seconds = turn.answer(record)
+            self._wait(row, contract.TURN_LATENCY, labels, seconds, record.at, staged)
+        if turn.say(record):
             row.interrupted += 1
             staged.inc(contract.TURNS_INTERRUPTED, labels)
-
-    def _turn_latency(
-        self,
-        row: SessionRow,
-        turn: TurnRow,
-        record: MessageAdded,
-        labels: Labels,
-        staged: Staged,
-    ) -> None:
-        seconds = record.latency_seconds
-        if seconds is None and not record.measured:
-            parts = (turn.eou_delay_seconds, turn.first_token_seconds, turn.first_byte_seconds)
-            known = [part for part in parts if part is not None]
-            seconds = sum(known) if len(known) == len(parts) else None
-            turn.derived = seconds is not None
-        turn.latency_seconds = self._wait(
-            row, contract.TURN_LATENCY, labels, seconds, record.at, staged
-        )
 
     def _committed(
         self, row: SessionRow, record: TurnCommitted, batch: Batch, staged: Staged
@@ -368,7 +342,7 @@ class Meter:
             self._labels.values.admit("model", record.model, staged),
         )
         transcriber = (row.stt_provider or contract.UNKNOWN, row.stt_model or contract.UNKNOWN)
-        eou = self._wait(
+        self._wait(
             row,
             contract.EOU_DELAY,
             (agent[0], *detector, *extra),
@@ -376,7 +350,7 @@ class Meter:
             record.at,
             staged,
         )
-        transcription = self._wait(
+        self._wait(
             row,
             contract.TRANSCRIPTION_DELAY,
             (agent[0], *transcriber, *extra),
@@ -384,16 +358,9 @@ class Meter:
             record.at,
             staged,
         )
-        callback = self._wait(
-            row, contract.TURN_CALLBACK, agent, record.callback_seconds, record.at, staged
-        )
+        self._wait(row, contract.TURN_CALLBACK, agent, record.callback_seconds, record.at, staged)
         if record.speech is not None:
-            turn = self._turn(row, record.speech, record.at, batch)
-            turn.persona = record.persona or turn.persona
-            turn.committed = True
-            turn.eou_delay_seconds = eou
-            turn.transcription_delay_seconds = transcription
-            turn.callback_seconds = callback
+            self._turn(row, record.speech, record.at, batch).commit(record)
 
     def _failed(self, row: SessionRow, record: RequestFailed, batch: Batch, staged: Staged) -> None:
         labels = self._labels.request(row, record, staged)
@@ -501,7 +468,7 @@ class Meter:
         """Observe a latency and return it; what is none is counted instead."""
         if seconds is None:
             return None
-        if not 0 <= seconds <= contract.LONGEST_LATENCY_SECONDS:
+        if plausible(seconds) is None:
             reason = "negative" if seconds < 0 else "too_long"
             staged.inc(contract.SAMPLES_REJECTED, (reason,))
             return None
