@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from livekit_exporter import data_directory
+from livekit_exporter.agent.prices import Prices
 from livekit_exporter.agent.tally import Tally
 from livekit_exporter.record import Usage
 from tests.conftest import Serve
@@ -50,7 +51,7 @@ def test_own_prices_hold_in_the_sidecar_and_in_the_running_call(
 
     wait_until(lambda: total(sidecar.samples(), "livekit_agent_cost_usd_total") > 0)
     assert abs(total(sidecar.samples(), "livekit_agent_cost_usd_total") - 0.002) < 1e-9
-    tally = Tally(data_dir)
+    tally = Tally(Prices(data_dir))
     tally.take(asked)
     assert float(tally.cost) == 0.002
 
@@ -158,6 +159,6 @@ def test_prices_are_read_again_on_sighup(tmp_path: Path, data_dir: Path, serve: 
     )
     write_journal(data_dir, second, "s2")
     wait_until(lambda: cost() == 0.006, "the second call costs 0.004")
-    tally = Tally(data_dir)
+    tally = Tally(Prices(data_dir))
     tally.take(second[1])
     assert float(tally.cost) == 0.004

@@ -30,6 +30,7 @@ from livekit_exporter import data_directory
 from livekit_exporter.agent import normalize
 from livekit_exporter.agent.complaints import Complaints
 from livekit_exporter.agent.journal import Journal
+from livekit_exporter.agent.prices import Prices
 from livekit_exporter.agent.tally import Tally
 from livekit_exporter.record import (
     Model,
@@ -92,12 +93,12 @@ class Call:
         session_id: str,
         agent: str,
         journal: Journal | None,
-        data_dir: Path | None = None,
+        prices: Prices,
     ) -> None:
         self.session_id = session_id
         self.agent = agent
         self._journal = journal
-        self._tally = Tally(data_dir)
+        self._tally = Tally(prices)
 
     @property
     def usage(self) -> dict[Model, Usage]:
@@ -191,7 +192,7 @@ def attach(
         _calls[session] = call
     except Exception as error:  # noqa: BLE001  # never raising is the promise of this function
         Complaints().say("this call is not metered", error=error)
-        return Call(secrets.token_hex(8), agent or "", None)
+        return Call(secrets.token_hex(8), agent or "", None, Prices())
     return call
 
 
@@ -209,7 +210,7 @@ def _begin(
     root = data_directory.resolve(data_dir)
     journal = Journal(data_directory.journals(root), session_id)
     name = agent or getattr(job, "agent_name", None) or _program()
-    call = Call(session_id, name, journal, root)
+    call = Call(session_id, name, journal, Prices(root))
     subscription = _Subscription(session, call, journal)
     call.put(
         SessionStarted(

@@ -1,23 +1,17 @@
 """The running usage and cost of one call, for the agent itself.
 
 The sidecar's figure is the one that counts; this one prices the same records with
-the same catalogue, so the two agree.  Prices are loaded when somebody asks for the
-cost, not before: a call that nobody asks pays nothing for them.
+the same catalogue, so the two agree.
 """
 
 from contextlib import suppress
 from dataclasses import fields
 from decimal import Decimal
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-from livekit_exporter import data_directory
 from livekit_exporter.agent.normalize import Heard, UnreadableError
+from livekit_exporter.agent.prices import Prices
 from livekit_exporter.record import MessageAdded, Model, Record, Usage, UsageReported
 from livekit_exporter.turns import Conversation
-
-if TYPE_CHECKING:
-    from livekit_exporter.prices.catalogue import Catalogue
 
 
 def add(left: Usage, right: Usage) -> Usage:
@@ -30,26 +24,15 @@ def add(left: Usage, right: Usage) -> Usage:
     )
 
 
-def _prices(data_dir: Path | None) -> "Catalogue":
-    """The sidecar's prices, or the shipped ones where it has no others."""
-    from livekit_exporter.prices import catalogue
-
-    if data_dir is not None:
-        with suppress(OSError, ValueError, KeyError):
-            return catalogue.read(data_directory.prices(data_dir))
-    return catalogue.load()
-
-
 class Tally:
     """Sums up the records of one session.  Used on the session's event loop only.
 
     Args:
-        data_dir: The data directory, for prices that its sidecar left there.
+        prices: Prices in force.
     """
 
-    def __init__(self, data_dir: Path | None = None) -> None:
-        self._prices: Catalogue | None = None
-        self._data_dir = data_dir
+    def __init__(self, prices: Prices) -> None:
+        self._prices = prices
         self._conversation = Conversation()
         self._turns = 0
         self._heard: list[Heard] = []
@@ -98,14 +81,8 @@ class Tally:
     @property
     def cost(self) -> Decimal:
         """Priced cost so far in US dollars; usage without a price is not in it."""
-        # Here and not above: loading prices is for those who ask.
-        from livekit_exporter.prices import pricing
-
-        if self._prices is None:
-            self._prices = _prices(self._data_dir)
-        prices = self._prices
         self._read()
         for record in self._reported[self._priced :]:
-            self._cost += pricing.price_record(prices, record).cost
+            self._cost += self._prices.quote(record).cost
         self._priced = len(self._reported)
         return self._cost

@@ -1,0 +1,54 @@
+"""What a running call costs: the sidecar's prices, in the process that carries the call.
+
+Prices are read when somebody asks for a cost, not before: a call that nobody asks
+pays nothing for them.
+"""
+
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from livekit_exporter import data_directory
+from livekit_exporter.record import UsageReported
+
+if TYPE_CHECKING:
+    from livekit_exporter.prices.catalogue import Catalogue
+    from livekit_exporter.prices.pricing import Quote
+
+
+class Prices:
+    """The prices that the sidecar left in a data directory, or the shipped ones.
+
+    May be shared between threads; at worst both read them.
+
+    Args:
+        data_dir: The data directory; without one, the shipped prices hold.
+    """
+
+    def __init__(self, data_dir: Path | None = None) -> None:
+        self._data_dir = data_dir
+        self._catalogue: Catalogue | None = None
+
+    def quote(self, record: UsageReported) -> "Quote":
+        """What usage costs, by the same rules as in the sidecar."""
+        from livekit_exporter.prices import pricing
+
+        return pricing.price_record(self._in_force(), record)
+
+    def provider(self, record: UsageReported) -> str:
+        """Who is billed for usage, by the name that metrics have for them."""
+        return self._in_force().provider(record.provider, record.label)
+
+    def _in_force(self) -> "Catalogue":
+        if self._catalogue is None:
+            self._catalogue = _read(self._data_dir)
+        return self._catalogue
+
+
+def _read(data_dir: Path | None) -> "Catalogue":
+    from livekit_exporter.prices import catalogue
+
+    if data_dir is not None:
+        with suppress(OSError, ValueError, KeyError):
+            return catalogue.read(data_directory.prices(data_dir))
+    return catalogue.load()
