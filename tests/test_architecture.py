@@ -165,10 +165,11 @@ def test_import_needs_no_livekit(module: str) -> None:
 
 
 def test_collector_loads_nothing_of_the_sidecar() -> None:
-    """What `attach` imports of ours is the collector; LiveKit brings aiohttp and pydantic."""
+    """What `attach` imports is the collector, no prices; LiveKit brings aiohttp and pydantic."""
     code = (
         "import sys, livekit_exporter; livekit_exporter.attach; print(sorted(m for m in sys.modules"
-        " if m.startswith(('livekit_exporter.sidecar', 'livekit_exporter.ledger', 'sqlalchemy'))))"
+        " if m.startswith(('livekit_exporter.sidecar', 'livekit_exporter.ledger',"
+        " 'livekit_exporter.prices', 'sqlalchemy'))))"
     )
 
     result = run(code)

@@ -125,6 +125,51 @@ def test_a_directory_that_cannot_be_made_neither_waits_nor_raises(tmp_path: Path
     assert [record["kind"] for record in written(tmp_path / "data" / "journal")] == ["message"]
 
 
+class Follower:
+    """Notes what it is told, and how much was on file then."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self.told: list[Record] = []
+        self.on_file: list[int] = []
+        self.ends = 0
+
+    def take(self, record: Record) -> None:
+        self.told.append(record)
+        self.on_file.append(len(written(self._directory)))
+
+    def end(self) -> None:
+        self.ends += 1
+
+
+def test_a_follower_is_told_every_record_in_order_once_it_is_on_file(tmp_path: Path) -> None:
+    """What it does with them keeps no record waiting."""
+    follower = Follower(tmp_path / "journal")
+    journal = Journal(tmp_path / "journal", "s1", follower=follower)
+    records = [message(number) for number in range(200)]
+    for record in records:
+        journal.put(record)
+    assert journal.close(10)
+
+    assert follower.told == records
+    assert all(count > number for number, count in enumerate(follower.on_file))
+    assert follower.ends == 1
+
+
+def test_a_follower_is_told_while_nothing_can_be_written(tmp_path: Path) -> None:
+    """Once: not again when the disk is back."""
+    (tmp_path / "data").write_text("not a directory")
+    follower = Follower(tmp_path / "data" / "journal")
+    journal = Journal(tmp_path / "data" / "journal", "s1", follower=follower)
+    journal.put(message(1))
+    assert not journal.close(0.5)
+    assert (follower.told, follower.ends) == ([message(1)], 1)
+
+    (tmp_path / "data").unlink()
+    assert journal.close(20)
+    assert (follower.told, follower.ends) == ([message(1)], 1)
+
+
 def test_a_log_handler_that_raises_does_not_end_the_writer(tmp_path: Path) -> None:
     """It is asked to say that the directory cannot be made."""
     (tmp_path / "data").write_text("not a directory")

@@ -4,7 +4,6 @@ import asyncio
 import json
 import random
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +16,7 @@ from livekit_exporter.demo.line import Line
 from livekit_exporter.demo.script import CallScript, Turn, call_script
 from livekit_exporter.demo.truth import Truth, bills
 from livekit_exporter.demo.tts import ElevenTurbo
-
-SPEED = 6.0
-LONG = "Let me explain that to you in detail, because there is more than one way to do it. " * 8
-
-EVENTFUL = replace(
-    call_script(1, 0),
-    turns=(
-        Turn(says=("where is my order",), reply="On its way.", failures=2),
-        Turn(says=("tell me more",), reply=LONG, interrupted_after=0.3),
-        Turn(says=("stop", "look it up instead"), reply="It comes tomorrow.", tool="answers"),
-        Turn(says=("let me speak to somebody",), reply="I am somebody.", tool="transfers"),
-    ),
-)
-"""A call in which everything happens; the transfer takes it to a third language model."""
+from tests.demo.eventful import EVENTFUL, SPEED
 
 
 class Witness(Truth):

@@ -31,6 +31,7 @@ from livekit_exporter.agent import normalize
 from livekit_exporter.agent.complaints import Complaints
 from livekit_exporter.agent.journal import Journal
 from livekit_exporter.agent.prices import Prices
+from livekit_exporter.agent.summary import SLOW_TURN_SECONDS, Summary
 from livekit_exporter.agent.tally import Tally
 from livekit_exporter.record import (
     Model,
@@ -168,6 +169,8 @@ def attach(
     user: str | None = None,
     labels: Mapping[str, str] | None = None,
     data_dir: str | PathLike[str] | None = None,
+    log: bool = True,
+    slow_turn_seconds: float | None = SLOW_TURN_SECONDS,
 ) -> Call:
     """Meter a session.  Call it before `session.start`; a second call changes nothing.
 
@@ -183,12 +186,25 @@ def attach(
             configuration says which become metric labels.
         data_dir: The data directory; by default `LIVEKIT_EXPORTER_DATA_DIR` or the
             platform's state directory.
+        log: Whether the logger `livekit_exporter` gets a line per turn and a block at the end
+            (INFO), and slow turns (WARNING).  What it does not take when the call begins is
+            not added up.
+        slow_turn_seconds: Turn latency above which a turn is slow; `None` for no warnings.
     """
     try:
         known = _calls.get(session)
         if known is not None:
             return known
-        call = _begin(session, ctx or _job_context(), agent, user, labels or {}, data_dir)
+        call = _begin(
+            session,
+            ctx or _job_context(),
+            agent,
+            user,
+            labels or {},
+            data_dir,
+            log=log,
+            slow_turn_seconds=slow_turn_seconds,
+        )
         _calls[session] = call
     except Exception as error:  # noqa: BLE001  # never raising is the promise of this function
         Complaints().say("this call is not metered", error=error)
@@ -203,14 +219,19 @@ def _begin(
     user: str | None,
     labels: Mapping[str, str],
     data_dir: str | PathLike[str] | None,
+    *,
+    log: bool,
+    slow_turn_seconds: float | None,
 ) -> Call:
     session_id = secrets.token_hex(8)
     job = getattr(ctx, "job", None)
     room = getattr(getattr(ctx, "room", None), "name", None)
     root = data_directory.resolve(data_dir)
-    journal = Journal(data_directory.journals(root), session_id)
+    prices = Prices(root)
+    summary = Summary.wanted(session_id, prices, slow_turn_seconds) if log else None
+    journal = Journal(data_directory.journals(root), session_id, follower=summary)
     name = agent or getattr(job, "agent_name", None) or _program()
-    call = Call(session_id, name, journal, Prices(root))
+    call = Call(session_id, name, journal, prices)
     subscription = _Subscription(session, call, journal)
     call.put(
         SessionStarted(

@@ -16,9 +16,11 @@ import secrets
 import threading
 import time
 import weakref
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Final
+from typing import Final, Protocol
 
 from livekit_exporter import data_directory
 from livekit_exporter.agent.complaints import Complaints
@@ -43,6 +45,22 @@ _LONGEST_PAUSE_SECONDS: Final = 5.0
 _open_journals: "weakref.WeakSet[Journal]" = weakref.WeakSet()
 
 
+class Follower(Protocol):
+    """Is told every record, in order, on the writer's thread.
+
+    A record comes here once it is written, or once writing it was tried: a disk that is
+    away does not silence a follower.  What it raises is counted and ends nothing.
+    """
+
+    def take(self, record: Record) -> None:
+        """A record of the session."""
+        ...
+
+    def end(self) -> None:
+        """That was the last one."""
+        ...
+
+
 class _Flush:
     """Asks the writer to say when everything put before it is on file."""
 
@@ -59,6 +77,7 @@ class Journal:
         session: Session id, the first part of the file's name.
         queue_limit: Records that may wait; more are dropped and counted.
         directory_limit: Bytes of all journals from which records are dropped and counted.
+        follower: Who else is to know the records.
     """
 
     def __init__(
@@ -68,12 +87,14 @@ class Journal:
         *,
         queue_limit: int = QUEUE_LIMIT,
         directory_limit: int = DIRECTORY_LIMIT_BYTES,
+        follower: Follower | None = None,
     ) -> None:
         self._directory = directory
         self._session = session
         self._queue: SimpleQueue[Record | Heard | _Flush | None] = SimpleQueue()
         self._queue_limit = queue_limit
         self._directory_limit = directory_limit
+        self._follower = follower
         self._last = _Flush(last=True)
         self._closing = False
         # Written by the threads that put, read by the writer, never reset: no lock is
@@ -146,8 +167,10 @@ class Journal:
             taken = self._take(pause if pending else None, len(pending))
             waiting += [item for item in taken if isinstance(item, _Flush)]
             last = any(flush.last for flush in waiting)
-            self._encode(taken, pending)
+            records = [record for item in taken for record in self._records(item)]
+            self._encode(records, pending)
             written = self._write(pending)
+            self._tell(records, last=last)
             if written and (last or not self._directory_full):
                 pending += self._report()
                 written = self._write(pending)
@@ -177,8 +200,7 @@ class Journal:
             pass
         return taken
 
-    def _encode(self, taken: list[Record | Heard | _Flush | None], pending: bytearray) -> None:
-        records = [record for item in taken for record in self._records(item)]
+    def _encode(self, records: list[Record], pending: bytearray) -> None:
         full = bool(records) and self._is_directory_full()
         for record in records:
             if full:
@@ -208,6 +230,25 @@ class Journal:
             self._misread["internal_error"] = self._misread.get("internal_error", 0) + 1
             self._complain(f"an event could not be read, the call goes on: {error!r}")
         return ()
+
+    def _tell(self, records: list[Record], *, last: bool) -> None:
+        follower = self._follower
+        if follower is None:
+            return
+        for record in records:
+            self._attempt(partial(follower.take, record))
+        if last:
+            self._follower = None
+            self._attempt(follower.end)
+
+    def _attempt(self, told: Callable[[], None]) -> None:
+        try:
+            told()
+        except Exception as error:  # noqa: BLE001 - a follower must not end the writer
+            self._misread["summary_failed"] = self._misread.get("summary_failed", 0) + 1
+            self._complain(
+                f"a line about the call is missing from this log, the call goes on: {error!r}"
+            )
 
     def _lose(self, reason: str) -> None:
         self._losses[reason] = self._losses.get(reason, 0) + 1

@@ -33,6 +33,7 @@ async def run_call(
     ctx: JobContext | None = None,
     speed: float = 1.0,
     llm_delay: float = 0.0,
+    log: bool = False,
 ) -> None:
     """Make the call and return when it is over.
 
@@ -43,6 +44,7 @@ async def run_call(
         ctx: The job, if this is one.
         speed: How many simulated seconds pass in a second.
         llm_delay: Simulated seconds that language models take longer to their first token.
+        log: Whether the call logs its turns.
     """
     line = Line(script.greeting, random.Random(f"{script.seed}/{script.number}/line"), speed)
     line.llm_delay = llm_delay
@@ -55,6 +57,7 @@ async def run_call(
         user=script.user,
         labels={"tenant": script.tenant},
         data_dir=data_dir,
+        log=log,
     )
     truth.listen(session, session.stt, call.session_id)
 
