@@ -474,6 +474,7 @@ RECORDS_REJECTED: Final = Family(
         "malformed_tools",
         "malformed_line",
         "internal_error",
+        "summary_failed",
         "not_json",
         "version",
         "kind",
