@@ -171,6 +171,7 @@ def demo(  # noqa: PLR0913, PLR0917 - options, given by name
             show_default=False,
         ),
     ] = None,
+    log: Annotated[bool, typer.Option("--log", help="Show what calls log of their turns.")] = False,
     data_dir: Annotated[
         str | None,
         typer.Option(
@@ -210,6 +211,7 @@ def demo(  # noqa: PLR0913, PLR0917 - options, given by name
         llm_delay=llm_delay,
         sidecar=sidecar,
         worker_metrics=worker_metrics,
+        log=log,
     )
     raise typer.Exit(run(options))
 

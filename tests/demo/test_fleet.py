@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -59,6 +60,22 @@ def test_demo_ends_with_agreement(tmp_path: Path) -> None:
     assert "The metrics agree with what the providers billed." in result.stdout
     assert result.stderr == ""
     assert len(set(pids(tmp_path))) == 5
+
+
+def test_demo_shows_what_calls_log_when_asked(tmp_path: Path) -> None:
+    """Lines come out of the job processes with the room of their call, the block among them."""
+    result = subprocess.run(
+        (*DEMO, "--calls", "1", "--speed", "6", "--data-dir", tmp_path, "--log"),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert re.search(r"^demo-\w+-0 turn 1: \d\.\d\d s, \$0\.", result.stdout, re.MULTILINE)
+    assert re.search(r"^demo-\w+-0 call \w+: \d turns", result.stdout, re.MULTILINE)
+    assert result.stderr == ""
 
 
 def test_interrupted_demo_hangs_up_and_agrees(tmp_path: Path) -> None:

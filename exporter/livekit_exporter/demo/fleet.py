@@ -66,6 +66,7 @@ class Fleet:
         llm_delay: Simulated seconds that language models take longer to their first token.
         worker_metrics: Host and port of the page with LiveKit's own worker metrics, if there
             is to be one.
+        log: Whether calls log their turns.
     """
 
     def __init__(
@@ -76,11 +77,13 @@ class Fleet:
         speed: float = 1.0,
         llm_delay: float = 0.0,
         worker_metrics: tuple[str, int] | None = None,
+        log: bool = False,
     ) -> None:
         self._data_dir = data_dir
         self._seed = seed
         self._speed = speed
         self._llm_delay = llm_delay
+        self._log = log
         # LiveKit has one host for all of its pages.
         host, metrics_port = worker_metrics or ("127.0.0.1", None)
         # Files of an earlier run in the same directory stay, as its metrics do.
@@ -149,6 +152,7 @@ class Fleet:
             number=number,
             speed=self._speed,
             llm_delay=self._llm_delay,
+            log=self._log,
             data_dir=str(self._data_dir),
             truth=str(truth),
         )

@@ -25,6 +25,8 @@ class CallOrder:
     speed: float
     llm_delay: float
     """Simulated seconds that language models keep the call waiting longer than usual."""
+    log: bool
+    """Whether the call logs its turns."""
     data_dir: str
     truth: str
     """Path of the truth file."""
@@ -65,6 +67,7 @@ async def _call(ctx: JobContext, order: CallOrder) -> None:
                 ctx=ctx,
                 speed=order.speed,
                 llm_delay=order.llm_delay,
+                log=order.log,
             )
     except Exception:
         _log.exception("call %d ended with a mistake of the demo", order.number)

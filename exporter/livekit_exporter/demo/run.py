@@ -53,6 +53,8 @@ class Options:
     """Whether to run a sidecar too; without, the data directory is another's or the default."""
     worker_metrics: tuple[str, int] | None = None
     """Host and port of LiveKit's own worker metrics, if they are to be served."""
+    log: bool = False
+    """Whether to show what calls log of their turns."""
 
 
 @dataclass(slots=True)
@@ -118,7 +120,7 @@ def _data_dir(options: Options) -> Iterator[Path]:
 
 
 async def _demo(options: Options, data_dir: Path, stopped: threading.Event) -> int:
-    console = Console()
+    console = _console(options)
     async with running_sidecar(data_dir, options.listen_address) as sidecar:
         console.print(
             f"Metrics: {sidecar.url}/metrics   Data: {data_dir}", highlight=False, soft_wrap=True
@@ -141,7 +143,7 @@ async def _demo(options: Options, data_dir: Path, stopped: threading.Event) -> i
 
 async def _calls_only(options: Options, data_dir: Path, stopped: threading.Event) -> int:
     """Be the agents of a sidecar that somebody else runs."""
-    console = Console()
+    console = _console(options)
     console.print(f"Data: {data_dir}", highlight=False, soft_wrap=True)
     data_directory.make(data_dir)
     progress = _Progress(options.calls)
@@ -151,6 +153,30 @@ async def _calls_only(options: Options, data_dir: Path, stopped: threading.Event
     return 0
 
 
+class _CallLog(logging.Handler):
+    """Prints what calls log, above the figures."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+        # LiveKit names the room on what a job process logs.
+        self.setFormatter(logging.Formatter("%(room)s %(message)s", defaults={"room": ""}))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a record."""
+        self._console.print(self.format(record), soft_wrap=True, highlight=False, markup=False)
+
+
+def _console(options: Options) -> Console:
+    console = Console()
+    if options.log:
+        exporter = logging.getLogger("livekit_exporter")
+        exporter.addHandler(_CallLog(console))
+        # Job processes take over the levels that are set when they start.
+        exporter.setLevel(logging.INFO)
+    return console
+
+
 def _fleet(options: Options, data_dir: Path) -> Fleet:
     return Fleet(
         data_dir,
@@ -158,6 +184,7 @@ def _fleet(options: Options, data_dir: Path) -> Fleet:
         speed=options.speed,
         llm_delay=options.llm_delay,
         worker_metrics=options.worker_metrics,
+        log=options.log,
     )
 
 
