@@ -5,19 +5,25 @@ python docs/generate.py --check   write nothing, fail when something is stale
 """
 
 import json
+import logging
 import sys
 from collections.abc import Mapping, Sequence
+from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter
 
 from livekit_exporter import call_export, contract
+from livekit_exporter.agent.prices import Prices
+from livekit_exporter.agent.summary import SLOW_TURN_SECONDS, Summary
 from livekit_exporter.prices import compile as prices
 from livekit_exporter.record import SCHEMA_VERSION, Record
 from livekit_exporter.sidecar import config
+from livekit_exporter.sidecar.decode import decode
 
 ROOT = Path(__file__).resolve().parent.parent
+EXAMPLE = ROOT / "docs" / "journal.example.jsonl"
 
 
 def between_markers(text: str, name: str, body: str) -> str:
@@ -77,11 +83,28 @@ def call_schema() -> dict[str, object]:
     return {"$schema": schema.pop("$schema"), "title": title, **schema}
 
 
+def log_sample() -> str:
+    """What the call of the example journal logs."""
+    printed, log = StringIO(), logging.getLogger("livekit_exporter")
+    handler = logging.StreamHandler(printed)
+    handler.setFormatter(logging.Formatter("%(levelname)-7s %(message)s"))
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    records = [decode(line) for line in EXAMPLE.read_bytes().splitlines()]
+    summary = Summary(records[0].session, Prices(), SLOW_TURN_SECONDS)
+    for record in records:
+        summary.take(record)
+    summary.end()
+    log.removeHandler(handler)
+    return f"```\n{printed.getvalue()}```\n"
+
+
 def generated() -> Mapping[Path, str]:
     """Every generated file with the text that it should have."""
     readme, settings = ROOT / "README.md", ROOT / "docs" / "configuration.md"
+    front = between_markers(readme.read_text("utf-8"), "metrics", contract.markdown_table())
     return {
-        readme: between_markers(readme.read_text("utf-8"), "metrics", contract.markdown_table()),
+        readme: between_markers(front, "log", log_sample()),
         settings: between_markers(settings.read_text("utf-8"), "settings", config.markdown_table()),
         ROOT / "docs" / "journal.schema.json": json.dumps(journal_schema(), indent=2) + "\n",
         ROOT / "docs" / "call.schema.json": json.dumps(call_schema(), indent=2) + "\n",

@@ -11,7 +11,11 @@ import jsonschema
 import pytest
 
 from livekit_exporter import record
+from livekit_exporter.agent.prices import Prices
+from livekit_exporter.agent.summary import Summary
 from livekit_exporter.sidecar import config
+from livekit_exporter.sidecar.decode import decode
+from tests.agent.logs import EXPORTER, Lines, logged
 
 ROOT = Path(__file__).resolve().parent.parent
 SCHEMA = json.loads((ROOT / "docs" / "journal.schema.json").read_text("utf-8"))
@@ -92,7 +96,54 @@ def test_every_kind_is_described() -> None:
     assert {kind for kind in kinds if f"| `{kind}` |" not in text} == set()
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/configuration.md", "docs/journal.md"])
+def example_call() -> Lines:
+    """What the call of the example journal logs."""
+    lines = (ROOT / "docs" / "journal.example.jsonl").read_bytes().splitlines()
+    for line in lines:
+        jsonschema.validate(json.loads(line), SCHEMA)
+    with logged() as told:
+        summary = Summary("s", Prices(), 3.5)
+        for line in lines:
+            summary.take(decode(line))
+        summary.end()
+    return told
+
+
+def described_fields(kind: str) -> set[str]:
+    """Fields that the document says a kind of log record has."""
+    text = (ROOT / "docs" / "logs.md").read_text("utf-8")
+    rows = re.findall(r"^\| (`.+?`) \| ([\w, ]+) \| .+ \|$", text, re.MULTILINE)
+    return {
+        field
+        for names, kinds in rows
+        if {"all", kind} & set(kinds.split(", "))
+        for field in re.findall(r"`(\w+)`", names)
+    }
+
+
+@pytest.mark.parametrize("kind", ["turn", "slow_turn", "call"])
+def test_every_field_in_the_log_is_described(kind: str) -> None:
+    """No field without a word about it, and none that never comes."""
+    for fields in example_call().fields(kind):
+        assert fields.keys() == described_fields(kind)
+
+
+def test_log_filter_example_leaves_the_text() -> None:
+    """The filter that people copy takes the attribute away and nothing else."""
+    before = list(EXPORTER.filters)
+    try:
+        exec(compile(example("logs.md", "python"), "logs.md", "exec"), {})  # noqa: S102 - our own
+        told = example_call()
+    finally:
+        EXPORTER.filters[:] = before
+
+    assert len(told.texts()) == 4
+    assert not any(hasattr(line, "livekit_exporter") for line in told.records)
+
+
+@pytest.mark.parametrize(
+    "document", ["README.md", "docs/configuration.md", "docs/journal.md", "docs/logs.md"]
+)
 def test_links_lead_somewhere(document: str) -> None:
     """Every relative link is a file of the repository."""
     path = ROOT / document
