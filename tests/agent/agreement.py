@@ -23,8 +23,7 @@ def assert_agrees(lines: Lines, intake: Intake, session: str) -> None:
                  "tool_calls")  # fmt: skip
         said = tuple(number(turn[name]) for name in named)
         assert said == pytest.approx(ledger[speech], abs=1e-9, nan_ok=True), speech
-        parts = [stage["cost_usd"] or 0.0 for stage in turn["stages"].values()]
-        assert sum(parts) == pytest.approx(turn["cost_usd"], abs=1e-9)
+    assert_stages_agree(told, intake, session)
 
     (whole,) = lines.fields("call", session)
     ((*figures, reason),) = intake.ask(
@@ -39,6 +38,24 @@ def assert_agrees(lines: Lines, intake: Intake, session: str) -> None:
     latencies = [figures[1] for figures in ledger.values() if not math.isnan(figures[1])]
     assert whole["latency_seconds"]["count"] == len(latencies)
     assert_models_agree(whole, intake, session)
+
+
+def assert_stages_agree(told: dict[str, Any], intake: Intake, session: str) -> None:
+    """What each turn used, stage by stage."""
+    rows = intake.ask(
+        "SELECT turn, stage, sum(requests), sum(cost_usd), sum(status = 'unpriced') FROM usage"  # noqa: S608 - the same
+        f" WHERE session = '{session}' AND NOT connection GROUP BY turn, stage"
+    )
+    ledger = {
+        (speech, stage): (requests, known(number(cost or 0), number(unpriced)))
+        for speech, stage, requests, cost, unpriced in rows
+        if speech in told
+    }
+    assert ledger == {
+        (speech, stage): (spent["requests"], spent["cost_usd"])
+        for speech, turn in told.items()
+        for stage, spent in turn["stages"].items()
+    }
 
 
 def assert_models_agree(whole: dict[str, Any], intake: Intake, session: str) -> None:

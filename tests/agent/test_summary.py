@@ -5,6 +5,7 @@ import random
 import tracemalloc
 from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from livekit_exporter.record import (
     Usage,
     UsageReported,
 )
+from livekit_exporter.sidecar import config, prices_in_force
 from tests.agent.agreement import assert_agrees
 from tests.agent.logs import Lines, logged
 from tests.intake import Intake
@@ -36,10 +38,15 @@ from tests.records import (
 )
 
 
-def follow(records: Iterable[Record], slow: float | None = SLOW_TURN_SECONDS) -> Lines:
+def follow(
+    records: Iterable[Record],
+    slow: float | None = SLOW_TURN_SECONDS,
+    *,
+    prices: Prices | None = None,
+) -> Lines:
     """What a call with these records logs."""
     with logged() as lines:
-        summary = Summary("s1", Prices(), slow)
+        summary = Summary("s1", prices or Prices(), slow)
         for record in records:
             summary.take(record)
         summary.end()
@@ -236,6 +243,57 @@ def test_a_realtime_reply_shows_its_tokens_by_modality() -> None:
     assert (
         "realtime 800 text + 1,200 audio in (1,024 cached), 80 text + 220 audio out, ttft 0.40 s"
     ) in lines.texts()[0]
+
+
+OWN = """\
+schema: 1
+currency: USD
+providers:
+  acme: {names: [Acme]}
+entries:
+  - id: acme/gpu
+    stage: llm
+    basis: request_time
+    prices:
+      - {per_hour: 3.60, source: our own machine, checked: 2026-11-01}
+  - id: acme/ears
+    stage: stt
+    free: self-hosted
+"""
+
+
+@pytest.mark.parametrize("seconds", [60.0, 60.5])
+def test_prices_and_legs_of_the_operator_hold_in_the_log(
+    tmp_path: Path, data_dir: Path, intake: Intake, seconds: float
+) -> None:
+    """They are beside the journals, where the sidecar left them; a leg is rounded up once."""
+    (tmp_path / "own.yaml").write_text(OWN)
+    legs = {"livekit/agent-session": "all", "twilio/us-inbound-local": "channel=phone"}
+    settings = config.Config(
+        data_dir=data_dir,
+        prices=config.Prices(file=tmp_path / "own.yaml"),
+        platform=config.Platform(legs=legs),
+    )
+    intake.ingest.configure(settings, *prices_in_force.load(settings))
+    own = replace(thought(provider="Acme", model="gpu"), request_seconds=1.25)
+    records: list[Record] = [
+        replace(started(), labels={"channel": "phone"}),
+        replace(heard(), provider="Acme", model="ears"),
+        asked(),
+        own,
+        replace(own, request_seconds=90.0),
+        answered(),
+        replace(closed(), at=AT + seconds),
+    ]
+    intake.take(*records)
+    lines = follow(records, prices=Prices(data_dir))
+
+    assert_agrees(lines, intake, "s1")
+    (turn,), (whole,) = lines.fields("turn"), lines.fields("call")
+    assert turn["stages"]["stt"]["cost_usd"] == 0
+    minutes = 1 if seconds == 60.0 else 2
+    assert whole["stages"]["platform"] == pytest.approx(minutes * 0.0185, abs=1e-12)
+    assert whole["outside_turns_usd"] == whole["stages"]["platform"]
 
 
 def test_a_platform_leg_has_a_line_in_the_block() -> None:

@@ -19,6 +19,7 @@ from livekit_exporter.record import (
     Model,
     Record,
     SessionClosed,
+    SessionStarted,
     Stage,
     ToolCalled,
     TurnCommitted,
@@ -111,12 +112,11 @@ class Account:
         self.interrupted = 0
         self.spent: dict[Model, Spent] = {}
         """By model; providers have the names that metrics have for them."""
-        self.seconds = 0.0
-        """Length of the call so far."""
         self.reason: str | None = None
         """LiveKit's close reason, once the session said goodbye."""
         self._prices = prices
-        self._began: float | None = None
+        self._started: SessionStarted | None = None
+        self._ended_at = 0.0
         self._conversation = Conversation()
         self._replies: OrderedDict[str, Turn] = OrderedDict()
         self._unassigned: dict[Stage, Spent] = {}
@@ -125,11 +125,11 @@ class Account:
 
     def take(self, record: Record) -> None:
         """Take in the next record."""
-        if self._began is None:
-            self._began = record.at
         if self.reason is None:
-            self.seconds = max(self.seconds, record.at - self._began)
+            self._ended_at = max(self._ended_at, record.at)
         match record:
+            case SessionStarted():
+                self._started = record
             case UsageReported():
                 self._usage(record)
             case TurnCommitted(speech=str(speech)):
@@ -139,8 +139,18 @@ class Account:
             case MessageAdded():
                 self._message(record)
             case SessionClosed():
-                self.seconds = max(0.0, record.at - self._began)
-                self.reason = record.reason
+                self.reason, self._ended_at = record.reason, record.at
+
+    def end(self) -> None:
+        """No more records come: add what the call costs by its length."""
+        if self._prices is not None and self._started is not None:
+            for leg in self._prices.legs(self._started, self._ended_at):
+                self._usage(leg)
+
+    @property
+    def seconds(self) -> float:
+        """Length of the call so far."""
+        return 0.0 if self._started is None else max(self._ended_at - self._started.at, 0.0)
 
     @property
     def outside_turns(self) -> Decimal:

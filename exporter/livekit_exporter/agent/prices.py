@@ -5,11 +5,13 @@ pays nothing for them.
 """
 
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from livekit_exporter import data_directory
-from livekit_exporter.record import UsageReported
+from livekit_exporter.record import SessionStarted, UsageReported
+from livekit_exporter.turns import plausible
 
 if TYPE_CHECKING:
     from livekit_exporter.prices.catalogue import Catalogue
@@ -33,7 +35,24 @@ class Prices:
         """What usage costs, by the same rules as in the sidecar."""
         from livekit_exporter.prices import pricing
 
+        seconds = plausible(record.request_seconds)
+        if seconds != record.request_seconds:
+            # The ledger keeps no length that is none, so it bills none.
+            record = replace(record, request_seconds=seconds)
         return pricing.price_record(self._in_force(), record)
+
+    def legs(self, started: SessionStarted, ended_at: float) -> list[UsageReported]:
+        """What a call that is over costs by its length, as the sidecar's configuration says."""
+        from livekit_exporter.prices import legs
+
+        call = legs.Call(
+            session=started.session,
+            agent=started.agent,
+            labels=started.labels,
+            started_at=started.at,
+            ended_at=ended_at,
+        )
+        return legs.usage(self._in_force(), call)
 
     def provider(self, record: UsageReported) -> str:
         """Who is billed for usage, by the name that metrics have for them."""

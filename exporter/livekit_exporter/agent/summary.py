@@ -73,6 +73,7 @@ class Summary:
             self._over(self._account.answer)
         finally:
             if self._has_lines:
+                self._account.end()
                 text, fields = lines.of_call(self._session, self._account)
                 self._say(logging.INFO, "call", text, fields)
 
