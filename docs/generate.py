@@ -18,6 +18,7 @@ from livekit_exporter import call_export, contract
 from livekit_exporter.agent.prices import Prices
 from livekit_exporter.agent.summary import SLOW_TURN_SECONDS, Summary
 from livekit_exporter.prices import compile as prices
+from livekit_exporter.prices import json_schema
 from livekit_exporter.record import SCHEMA_VERSION, Record
 from livekit_exporter.sidecar import config
 from livekit_exporter.sidecar.decode import decode
@@ -108,6 +109,7 @@ def generated() -> Mapping[Path, str]:
         settings: between_markers(settings.read_text("utf-8"), "settings", config.markdown_table()),
         ROOT / "docs" / "journal.schema.json": json.dumps(journal_schema(), indent=2) + "\n",
         ROOT / "docs" / "call.schema.json": json.dumps(call_schema(), indent=2) + "\n",
+        json_schema.FILE: json_schema.rendered(),
         prices.COMPILED: prices.rendered(prices.compiled(prices.shipped())),
     }
 
