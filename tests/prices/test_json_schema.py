@@ -103,6 +103,16 @@ def test_shipped_file_has_no_fault(path: Path) -> None:
     assert faults(path.read_text("utf-8")) == []
 
 
+@pytest.mark.parametrize("path", sorted(SOURCES.glob("*.yaml")), ids=lambda path: path.name)
+def test_shipped_file_names_the_schema(path: Path) -> None:
+    """The first line leads an editor to it."""
+    first = path.read_text("utf-8").partition("\n")[0]
+    named = first.removeprefix("# yaml-language-server: $schema=")
+
+    assert named != first
+    assert (path.parent / named).resolve() == FILE
+
+
 @pytest.mark.parametrize("text", [GOOD, OWN, EVERYTHING], ids=["new", "over the shipped", "all"])
 def test_good_file_has_no_fault(text: str) -> None:
     """New entries, entries over the shipped ones, and every key there is."""
