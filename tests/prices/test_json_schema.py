@@ -69,6 +69,9 @@ entries:
   - {id: acme/own-2, stage: stt, match: [1.5, "own-<date>", "own-*"], free: 2 of our hosts}
 """
 
+PAGE = (Path(__file__).parents[2] / "docs" / "prices.md").read_text("utf-8")
+DOCUMENTED = PAGE.partition("```yaml\n")[2].partition("```")[0]
+
 
 def as_read(node: Located) -> object:
     """What an editor makes of YAML: numbers of the core schema are numbers."""
@@ -113,7 +116,11 @@ def test_shipped_file_names_the_schema(path: Path) -> None:
     assert (path.parent / named).resolve() == FILE
 
 
-@pytest.mark.parametrize("text", [GOOD, OWN, EVERYTHING], ids=["new", "over the shipped", "all"])
+@pytest.mark.parametrize(
+    "text",
+    [GOOD, OWN, EVERYTHING, DOCUMENTED],
+    ids=["new", "over the shipped", "all", "documented"],
+)
 def test_good_file_has_no_fault(text: str) -> None:
     """New entries, entries over the shipped ones, and every key there is."""
     assert faults(text) == []

@@ -30,7 +30,7 @@ _BILLED: Final[Mapping[Basis, str]] = {
     "characters": "characters",
     "session_time": "seconds of an open session",
     "call_time": "seconds of a call leg",
-    "request_time": "seconds of a request",
+    "request_time": "seconds of a whole request",
 }
 _SECONDS: Final = {1: "second", 60: "minute", 3600: "hour"}
 _PLAUSIBLE: Final[Mapping[Basis, tuple[str, Usage, float | None]]] = {
