@@ -478,10 +478,7 @@ def diff_prices(
         str,
         typer.Argument(help="'genai-prices', or a copy of LiteLLM's price map, JSON."),
     ],
-    prices: Annotated[
-        Path | None,
-        typer.Option(help="Your own prices, over the shipped ones.", show_default=False),
-    ] = None,
+    prices: _Prices = None,
     day: Annotated[
         datetime | None,
         typer.Option(
@@ -494,7 +491,7 @@ def diff_prices(
             help="New price file for what the source says instead, to review.", show_default=False
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+    as_json: _AsJson = False,
 ) -> None:
     """Hold prices against a public price list and print where they differ."""
     from livekit_exporter.prices import compile as price_files
