@@ -14,13 +14,14 @@ from datetime import UTC, datetime
 from importlib import metadata
 from typing import Final
 
-from bench import handlers, intake, quote, scrapes
+from bench import handlers, intake, prices, quote, scrapes
 from bench.figures import Answer, table
 
 _QUESTIONS: Final[Sequence[Callable[[bool], list[Answer]]]] = (
     lambda quick: [intake.measure(quick=quick)],
     lambda quick: [intake.measure_replay(quick=quick)],
     lambda quick: [scrapes.measure(quick=quick)],
+    lambda quick: prices.measure(quick=quick),
     # Last: it loads LiveKit, and what comes after would carry that.
     lambda quick: handlers.measure(quick=quick),
 )
@@ -53,7 +54,7 @@ def main(arguments: Sequence[str]) -> int:
 def _circumstances(*, quick: bool) -> str:
     versions = ", ".join(
         f"{name} {metadata.version(name)}"
-        for name in ("livekit-agents", "prometheus-client", "opentelemetry-sdk")
+        for name in ("livekit-agents", "prometheus-client", "opentelemetry-sdk", "genai-prices")
     )
     size = "a quick run, too small to quote" if quick else "one run"
     return (

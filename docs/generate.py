@@ -7,17 +7,23 @@ python docs/generate.py --check   write nothing, fail when something is stale
 import json
 import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any
 
+import yaml
 from pydantic import Field, TypeAdapter
 
 from livekit_exporter import call_export, contract
 from livekit_exporter.agent.prices import Prices
 from livekit_exporter.agent.summary import SLOW_TURN_SECONDS, Summary
 from livekit_exporter.prices import compile as prices
+from livekit_exporter.prices import json_schema
+from livekit_exporter.prices.catalogue import Catalogue, from_compiled
+from livekit_exporter.prices.located import PriceFileError
+from livekit_exporter.prices.units import CONFIDENCES
 from livekit_exporter.record import SCHEMA_VERSION, Record
 from livekit_exporter.sidecar import config
 from livekit_exporter.sidecar.decode import decode
@@ -99,24 +105,74 @@ def log_sample() -> str:
     return f"```\n{printed.getvalue()}```\n"
 
 
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def price_tables(text: str, catalogue: Catalogue) -> str:
+    """The page about prices with the tables of what it covers, doubts and lacks."""
+    text = between_markers(text, "covered", table(("provider", "entries"), covered(catalogue)))
+    doubtful = table(("confidence", "entries", "source", "checked"), in_doubt(catalogue))
+    text = between_markers(text, "doubtful", doubtful)
+    rows = yaml.safe_load((ROOT / "docs" / "unpriced.yaml").read_text("utf-8"))
+    unpriced = (
+        (row["stage"], f"`{row['provider']}`", f"`{row['model']}`", row["why"]) for row in rows
+    )
+    heads = ("stage", "provider", "model", "why")
+    return between_markers(text, "unpriced", table(heads, unpriced))
+
+
+def covered(catalogue: Catalogue) -> Iterator[tuple[str, str]]:
+    """Entries of every provider that has any, counted by stage."""
+    counts: dict[str, Counter[str]] = {}
+    for entry in catalogue.entries.values():
+        counts.setdefault(entry.provider, Counter())[entry.stage] += 1
+    for provider, stages in sorted(counts.items()):
+        yield provider, ", ".join(f"{stage} {number}" for stage, number in sorted(stages.items()))
+
+
+def in_doubt(catalogue: Catalogue) -> Iterator[tuple[str, str, str, str]]:
+    """Entries by confidence, source and day of the check, the least certain first."""
+    found: dict[tuple[int, str, str], set[str]] = {}
+    for entry in catalogue.entries.values():
+        for tariff in entry.tariffs:
+            for block in tariff.blocks:
+                doubt = CONFIDENCES.index(block.confidence)
+                key = (-doubt, block.source, str(block.checked))
+                found.setdefault(key, set()).add(f"`{entry.id}`")
+    for (doubt, source, checked), ids in sorted(found.items()):
+        if doubt:
+            yield CONFIDENCES[-doubt], ", ".join(sorted(ids)), source, checked
+
+
 def generated() -> Mapping[Path, str]:
     """Every generated file with the text that it should have."""
     readme, settings = ROOT / "README.md", ROOT / "docs" / "configuration.md"
     front = between_markers(readme.read_text("utf-8"), "metrics", contract.markdown_table())
+    page, catalogue = ROOT / "docs" / "prices.md", prices.compiled(prices.shipped())
     return {
         readme: between_markers(front, "log", log_sample()),
         settings: between_markers(settings.read_text("utf-8"), "settings", config.markdown_table()),
         ROOT / "docs" / "journal.schema.json": json.dumps(journal_schema(), indent=2) + "\n",
         ROOT / "docs" / "call.schema.json": json.dumps(call_schema(), indent=2) + "\n",
-        prices.COMPILED: prices.rendered(prices.compiled(prices.shipped())),
+        json_schema.FILE: json_schema.rendered(),
+        page: price_tables(page.read_text("utf-8"), from_compiled(catalogue)),
+        prices.COMPILED: prices.rendered(catalogue),
     }
 
 
 def main(arguments: Sequence[str]) -> int:
     """Write the generated files, or with `--check` name the stale ones."""
+    try:
+        files = generated()
+    except PriceFileError as error:
+        print(error, file=sys.stderr)
+        return 1
     stale = [
         (path, text)
-        for path, text in generated().items()
+        for path, text in files.items()
         if not path.exists() or path.read_text("utf-8") != text
     ]
     for path, text in stale:

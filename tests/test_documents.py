@@ -3,8 +3,10 @@
 import json
 import os
 import re
+import runpy
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import jsonschema
@@ -13,6 +15,8 @@ import pytest
 from livekit_exporter import record
 from livekit_exporter.agent.prices import Prices
 from livekit_exporter.agent.summary import Summary
+from livekit_exporter.prices.catalogue import from_compiled
+from livekit_exporter.prices.compile import compiled, parse
 from livekit_exporter.sidecar import config
 from livekit_exporter.sidecar.decode import decode
 from tests.agent.logs import EXPORTER, Lines, logged
@@ -48,6 +52,58 @@ def test_configuration_example_is_accepted(tmp_path: Path) -> None:
     file.write_text(example("configuration.md", "yaml"))
 
     assert config.load(file, {}, {}).metrics.cap("tenant") == 1000
+
+
+def test_recipe_corrects_a_price(tmp_path: Path) -> None:
+    """Step by step as it stands there: the file is good, and the answer is the documented one."""
+    text = (ROOT / "docs" / "prices.md").read_text("utf-8")
+    recipe = text.partition("## How to correct a price in a minute\n")[2].partition("\n## ")[0]
+    steps: dict[str, list[str]] = {"sh": [], "yaml": [], "json": []}
+    for language, body in re.findall(
+        r"^ +```(\w+)\n(.*?)^ +```$", recipe, re.MULTILINE | re.DOTALL
+    ):
+        steps[language].append(textwrap.dedent(body))
+    (own,), (answer,), (_, check, quote) = steps["yaml"], steps["json"], steps["sh"]
+    (tmp_path / "prices.yaml").write_text(own)
+
+    def said(command: str) -> str:
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        return subprocess.run(
+            ["sh", "-ec", command],
+            cwd=tmp_path,
+            env={**os.environ, "PATH": path},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+
+    assert said(check) == "prices.yaml: ok\n"
+    assert json.loads(said(quote)) == json.loads(answer)
+    shown = said(f"{steps['sh'][0].strip()} --prices prices.yaml")
+    assert "input 0.30, cached 0.075, output 1.20 per 1M tokens" in shown
+    assert "our contract, November 2026" in shown
+    assert json.loads(said(quote.replace("--prices prices.yaml", "")))["cost_usd"] == "0.00072000"
+
+
+def test_prices_in_doubt_are_listed_the_least_certain_first() -> None:
+    """An entry is named with the confidence, source and day of each block in doubt."""
+    head = "schema: 1\ncurrency: USD\nproviders: {acme:}\nentries:\n"
+    blocks = [
+        f"{{per_1m_chars: 1, source: {source}, checked: 2026-10-2{day}, confidence: {confidence}}}"
+        for source, day, confidence in (("a", 1, "high"), ("b", 2, "medium"), ("c", 3, "low"))
+    ]
+    blocks[1] = blocks[1].replace("{", "{valid_from: 2026-01-01, ")
+    text = "".join(
+        f"  - {{id: acme/{name}, stage: tts, basis: characters, prices: [{', '.join(said)}]}}\n"
+        for name, said in (("one", blocks[:2]), ("two", blocks[2:]), ("three", blocks[2:]))
+    )
+    catalogue = from_compiled(compiled([parse(head + text, "a.yaml")]))
+
+    listed = runpy.run_path(str(ROOT / "docs" / "generate.py"))["in_doubt"]
+    assert list(listed(catalogue)) == [
+        ("low", "`acme/three`, `acme/two`", "c", "2026-10-23"),
+        ("medium", "`acme/one`", "b", "2026-10-22"),
+    ]
 
 
 def test_journal_example_writes_valid_lines(tmp_path: Path) -> None:
@@ -142,7 +198,8 @@ def test_log_filter_example_leaves_the_text() -> None:
 
 
 @pytest.mark.parametrize(
-    "document", ["README.md", "docs/configuration.md", "docs/journal.md", "docs/logs.md"]
+    "document",
+    ["README.md", "docs/configuration.md", "docs/journal.md", "docs/logs.md", "docs/prices.md"],
 )
 def test_links_lead_somewhere(document: str) -> None:
     """Every relative link is a file of the repository."""

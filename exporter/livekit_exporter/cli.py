@@ -14,11 +14,15 @@ from datetime import UTC, datetime
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Final, NoReturn
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 
 from livekit_exporter import __version__, data_directory
+
+if TYPE_CHECKING:
+    from livekit_exporter.prices.catalogue import Catalogue
+    from livekit_exporter.prices.listing import Wanted
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -40,6 +44,14 @@ _DataDir = Annotated[
         show_default=False,
     ),
 ]
+_Prices = Annotated[
+    Path | None, typer.Option(help="Your own prices, over the shipped ones.", show_default=False)
+]
+_At = Annotated[
+    str | None,
+    typer.Option(help="Day or time at which, in ISO 8601 and UTC; else now.", show_default=False),
+]
+_AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, with everything.")]
 _ListenAddress = Annotated[
     str | None,
     typer.Option(help="host:port of the HTTP server, port 0 for any free one.", show_default=False),
@@ -249,26 +261,166 @@ def check(file: Annotated[Path, typer.Argument(help="Configuration file, YAML.")
     typer.echo(f"{file}: ok")
 
 
-@prices_app.command("quote")
-def quote(
-    prices: Annotated[
-        Path | None,
-        typer.Option(help="Your own prices, over the shipped ones.", show_default=False),
-    ] = None,
-) -> None:
-    """Price metrics from standard input: one object a line in, one JSON line out."""
+def _prices_in_force(own: Path | None, root: Path | None = None) -> "Catalogue":
+    """The shipped prices, with a file over them, or as a sidecar has left them."""
     from livekit_exporter.prices import catalogue
-    from livekit_exporter.quoting import QuoteError
-    from livekit_exporter.quoting import quote as priced
 
-    if prices is None:
-        in_force = catalogue.load()
-    else:
+    if own is not None:
         from livekit_exporter.prices import overlay
         from livekit_exporter.prices.located import PriceFileError
 
         with _one_line_for(OSError, PriceFileError):
-            in_force = catalogue.from_compiled(overlay.load(prices))
+            return catalogue.from_compiled(overlay.load(own))
+    if root is not None and data_directory.prices(root).exists():
+        path = data_directory.prices(root)
+        try:
+            return catalogue.read(path)
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            _fail(f"cannot read the sidecar's prices '{path}': {error}; name a file with --prices")
+    return catalogue.load()
+
+
+def _moment(at: str | None) -> float:
+    """Unix time that an option names, now without it."""
+    try:
+        moment = datetime.fromisoformat(at) if at else datetime.now(UTC)
+    except ValueError:
+        _fail(f"--at: '{at}' is no time; write it as 2026-10-21 or 2026-10-21T12:00Z")
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+@prices_app.command("list")
+def list_prices(
+    provider: Annotated[
+        str | None,
+        typer.Option(help="Only of this provider, by id, name or host.", show_default=False),
+    ] = None,
+    stage: Annotated[
+        str | None, typer.Option(help="Only of this stage: stt, llm, tts, ...", show_default=False)
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Only with this in the id or in a model's name.", show_default=False),
+    ] = None,
+    unpriced: Annotated[
+        bool,
+        typer.Option(
+            "--unpriced", help="What the ledger has seen without a price, and a file to fill in."
+        ),
+    ] = False,
+    data_dir: _DataDir = None,
+    prices: _Prices = None,
+    at: _At = None,
+    as_json: _AsJson = False,
+) -> None:
+    """List prices, or with --unpriced the usage that has none."""
+    from livekit_exporter.prices import listing
+    from livekit_exporter.prices.page import STAGES, remedy
+
+    if stage is not None and stage not in STAGES:
+        _fail(f"--stage: '{stage}' is not known; {remedy(stage, STAGES)}")
+    root = data_directory.resolve(data_dir) if unpriced or data_dir else None
+    in_force = _prices_in_force(prices, root)
+    owner = None if provider is None else in_force.provider(provider)
+    wanted = listing.Wanted(owner, stage, model)
+    if root is not None and unpriced:
+        if at is not None:
+            _fail("--at: usage is priced by its own time; leave it out with --unpriced")
+        _list_unpriced(data_directory.ledger(root), in_force, wanted, as_json=as_json)
+        return
+    if owner is not None and owner not in in_force.providers:
+        _fail(f"--provider: '{provider}' is not known; {remedy(owner, in_force.providers)}")
+    moment = _moment(at)
+    entries = listing.chosen(in_force, wanted)
+    if as_json:
+        typer.echo(json.dumps([listing.described(entry, moment) for entry in entries]))
+        return
+
+    from rich.console import Console
+
+    from livekit_exporter.cli_prices import print_entries
+
+    print_entries(entries, moment, Console(highlight=False))
+
+
+def _list_unpriced(ledger: Path, in_force: "Catalogue", wanted: "Wanted", *, as_json: bool) -> None:
+    from livekit_exporter.ledger.database import LedgerError
+    from livekit_exporter.prices.json_schema import FILE
+    from livekit_exporter.prices.stub import overlay
+    from livekit_exporter.survey import survey
+
+    with _one_line_for(LedgerError):
+        found = survey(ledger, in_force, wanted)
+    stub = overlay(found.unpriced, in_force, today=datetime.now(UTC).date(), schema=str(FILE))
+    if as_json:
+        answer = {
+            "unpriced": [group.as_json() for group in found.unpriced],
+            "priced_by_now": found.settled,
+            "overlay": stub,
+        }
+        typer.echo(json.dumps(answer))
+        return
+
+    from rich.console import Console
+
+    from livekit_exporter.cli_prices import print_unpriced
+
+    print_unpriced(found, stub, Console(highlight=False))
+
+
+@prices_app.command("show")
+def show_price(
+    name: Annotated[
+        str, typer.Argument(metavar="ID_OR_MODEL", help="Id of an entry, or a model it prices.")
+    ],
+    prices: _Prices = None,
+    at: _At = None,
+    as_json: _AsJson = False,
+) -> None:
+    """Explain a price: what it is for, its dates, its rule in words, and an example."""
+    from livekit_exporter.prices import listing
+    from livekit_exporter.prices.explain import printable
+
+    in_force, moment = _prices_in_force(prices), _moment(at)
+    entries = listing.named(in_force, name)
+    if not entries:
+        meant = listing.meant(name, in_force)
+        known = f"did you mean {meant}?" if meant else "'livekit-exporter prices list' shows all"
+        _fail(f"no entry and no model is called '{printable(name[:200])}'; {known}")
+    if as_json:
+        explained = [listing.explained(entry, in_force, moment) for entry in entries]
+        typer.echo(json.dumps(explained))
+        return
+
+    from rich.console import Console
+
+    from livekit_exporter.cli_prices import print_entries, print_explained
+
+    console = Console(highlight=False)
+    if len(entries) == 1:
+        print_explained(entries[0], in_force, moment, console)
+        return
+    print_entries(entries, moment, console)
+    typer.echo(f"{len(entries)} entries price '{name}'; show one by its id", err=True)
+
+
+@prices_app.command("schema")
+def print_schema(
+    path: Annotated[bool, typer.Option("--path", help="Where its file is, instead.")] = False,
+) -> None:
+    """Print the JSON Schema of price files, for an editor."""
+    from livekit_exporter.prices.json_schema import FILE
+
+    typer.echo(FILE if path else FILE.read_text("utf-8"), nl=path)
+
+
+@prices_app.command("quote")
+def quote(prices: _Prices = None) -> None:
+    """Price metrics from standard input: one object a line in, one JSON line out."""
+    from livekit_exporter.quoting import QuoteError
+    from livekit_exporter.quoting import quote as priced
+
+    in_force = _prices_in_force(prices)
     failed = False
     for number, line in enumerate(sys.stdin.buffer, start=1):
         if not line.strip():
@@ -326,10 +478,7 @@ def diff_prices(
         str,
         typer.Argument(help="'genai-prices', or a copy of LiteLLM's price map, JSON."),
     ],
-    prices: Annotated[
-        Path | None,
-        typer.Option(help="Your own prices, over the shipped ones.", show_default=False),
-    ] = None,
+    prices: _Prices = None,
     day: Annotated[
         datetime | None,
         typer.Option(
@@ -342,7 +491,7 @@ def diff_prices(
             help="New price file for what the source says instead, to review.", show_default=False
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+    as_json: _AsJson = False,
 ) -> None:
     """Hold prices against a public price list and print where they differ."""
     from livekit_exporter.prices import compile as price_files

@@ -502,7 +502,7 @@ def test_documented_example_is_a_price_file(written: Callable[[str], Catalogue])
     text = (Path(__file__).parents[2] / "docs" / "prices.md").read_text(encoding="utf-8")
     example = text.partition("```yaml\n")[2].partition("```")[0]
 
-    assert set(written(example).entries) == {"acme/mind"}
+    assert set(written(example).entries) == {"acme/mind", "acme/on-our-gpu", "acme/on-our-cpu"}
 
 
 def test_only_the_compiler_imports_yaml() -> None:

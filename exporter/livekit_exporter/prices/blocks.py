@@ -18,10 +18,11 @@ from livekit_exporter.prices.located import Located, Table
 from livekit_exporter.prices.page import WHY_REQUIRED, Page, remedy
 from livekit_exporter.prices.units import BASES, EXACT, KINDS, Basis, Kind
 
-_BLOCK_KEYS: Final = ("valid_from", "source", "checked", "confidence", "time_of_day")
-_WINDOW_KEYS: Final = ("from", "until")
-_SECTION_KEYS: Final = ("per_1m", "audio_per_1m", "image_per_1m")
-_TOKEN_KEYS: Final = (*_SECTION_KEYS, "above_input_tokens")
+BLOCK_KEYS: Final = ("valid_from", "source", "checked", "confidence", "time_of_day")
+WINDOW_KEYS: Final = ("from", "until")
+SECTION_KEYS: Final = ("per_1m", "audio_per_1m", "image_per_1m")
+TIER_KEYS: Final = ("over", *SECTION_KEYS)
+_TOKEN_KEYS: Final = (*SECTION_KEYS, "above_input_tokens")
 
 _TIME_PER: Final = {"per_second": 1, "per_minute": 60, "per_hour": 3600}
 _PER: Final[Mapping[Basis, Mapping[str, int]]] = {
@@ -88,7 +89,7 @@ def _block(node: Located, basis: Basis, page: Page, price: Credits | None) -> Co
     table = page.table(node, "a block of prices")
     if table is None:
         return None
-    _keys(table, (*_BLOCK_KEYS, *price_keys(basis)), basis, page)
+    _keys(table, (*BLOCK_KEYS, *price_keys(basis)), basis, page)
     source = page.required(table, "source", page.text)
     checked = page.required(table, "checked", page.day)
     block: CompiledBlock = {"source": source or "", "checked": checked or ""}
@@ -132,7 +133,7 @@ def _windows(
         hours = page.table(node, "hours of a day")
         if hours is None:
             continue
-        _keys(hours, (*_WINDOW_KEYS, *price_keys(basis)), basis, page)
+        _keys(hours, (*WINDOW_KEYS, *price_keys(basis)), basis, page)
         start = page.required(hours, "from", page.time_of_day)
         end = page.required(hours, "until", page.time_of_day)
         charges = _charges(hours, basis, page, price)
@@ -218,7 +219,7 @@ def _tiers(table: Table, page: Page) -> list[CompiledTier]:
         above = page.table(node, "a tier")
         if above is None:
             continue
-        page.known_keys(above, ("over", *_SECTION_KEYS))
+        page.known_keys(above, TIER_KEYS)
         over = page.required(above, "over", page.count)
         tier = _tier(above, page)
         if over is None:

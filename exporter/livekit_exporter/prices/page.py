@@ -42,10 +42,10 @@ _MEANT: Final = {
 }
 
 # Few enough digits that a product of usage and price stays exact.
-_AMOUNT: Final = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,12})?")
-_COUNT: Final = re.compile(r"[1-9][0-9]{0,8}")
-_DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_TIME_OF_DAY: Final = re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]")
+AMOUNT: Final = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,12})?")
+COUNT: Final = re.compile(r"[1-9][0-9]{0,8}")
+DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+TIME_OF_DAY: Final = re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]")
 
 T = TypeVar("T")
 W = TypeVar("W", bound=str)
@@ -142,7 +142,7 @@ class Page:
     def amount(self, node: Located, what: str) -> str | None:
         """Read a price or a length; it stays text."""
         text = self.text(node, what)
-        if text is None or _AMOUNT.fullmatch(text):
+        if text is None or AMOUNT.fullmatch(text):
             return text
         if text.startswith("-"):
             self.wrong(node.line, f"{what} is '{text}'; it cannot be negative")
@@ -158,7 +158,7 @@ class Page:
         text = self.text(node, what)
         if text is None:
             return None
-        if _COUNT.fullmatch(text):
+        if COUNT.fullmatch(text):
             return int(text)
         self.wrong(node.line, f"{what} is '{text}'; write a whole number above zero")
         return None
@@ -169,7 +169,7 @@ class Page:
         if text is None:
             return None
         try:
-            if _DAY.fullmatch(text):
+            if DAY.fullmatch(text):
                 return date.fromisoformat(text).isoformat()
         except ValueError:
             pass
@@ -179,7 +179,7 @@ class Page:
     def time_of_day(self, node: Located, what: str) -> str | None:
         """Read a time of day, UTC; it stays text."""
         text = self.text(node, what)
-        if text is None or _TIME_OF_DAY.fullmatch(text):
+        if text is None or TIME_OF_DAY.fullmatch(text):
             return text
         self.wrong(node.line, f"{what} is '{text}', no time of day (UTC); write it as '16:30'")
         return None

@@ -20,17 +20,17 @@ from livekit_exporter.record import Stage
 
 SCHEMA_VERSION: Final = 1
 
-_FILE_KEYS: Final = ("schema", "currency", "providers", "entries")
-_PROVIDER_KEYS: Final = (
+FILE_KEYS: Final = ("schema", "currency", "providers", "entries")
+PROVIDER_KEYS: Final = (
     "hosts", "names", "labels", "defaults", "usd_per_1m_credits", "source", "checked",
 )  # fmt: skip
-_TARIFF_KEYS: Final = ("basis", "prices")
-_BILLED_KEYS: Final = (*_TARIFF_KEYS, "fallback", "min_seconds_per_request", "round_up_seconds")
-_ENTRY_KEYS: Final = ("id", "stage", "match", "free", *_BILLED_KEYS)
+TARIFF_KEYS: Final = ("basis", "prices")
+BILLED_KEYS: Final = (*TARIFF_KEYS, "fallback", "min_seconds_per_request", "round_up_seconds")
+ENTRY_KEYS: Final = ("id", "stage", "match", "free", *BILLED_KEYS)
 
-_PROVIDER_ID: Final = re.compile(r"[a-z0-9][a-z0-9_.-]*")
-_ENTRY_ID: Final = re.compile(r"[a-z0-9][a-z0-9_.-]*(?:/[A-Za-z0-9][A-Za-z0-9_.:-]*)+")
-_HOST: Final = re.compile(r"(?:\*\.)?[a-z0-9][a-z0-9.-]*")
+PROVIDER_ID: Final = re.compile(r"[a-z0-9][a-z0-9_.-]*")
+ENTRY_ID: Final = re.compile(r"[a-z0-9][a-z0-9_.-]*(?:/[A-Za-z0-9][A-Za-z0-9_.:-]*)+")
+HOST: Final = re.compile(r"(?:\*\.)?[a-z0-9][a-z0-9.-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ def check(files: Sequence[PriceFile]) -> Checked:
 
 
 def _head(root: Table, page: Page) -> None:
-    page.known_keys(root, _FILE_KEYS)
+    page.known_keys(root, FILE_KEYS)
     for key, expected in (("schema", str(SCHEMA_VERSION)), ("currency", "USD")):
         node = root.values.get(key)
         if node is None:
@@ -134,7 +134,7 @@ def _head(root: Table, page: Page) -> None:
 
 def _provider(name: str, line: int, node: Located, page: Page, draft: _Draft) -> None:
     page = page.about(f"provider '{name}'")
-    if not _PROVIDER_ID.fullmatch(name):
+    if not PROVIDER_ID.fullmatch(name):
         page.wrong(line, "the id becomes a metric label; use lower-case letters, digits, . _ -")
         return
     if name in draft.providers:
@@ -146,7 +146,7 @@ def _provider(name: str, line: int, node: Located, page: Page, draft: _Draft) ->
     table = page.table(node, "a provider")
     if table is None:
         return
-    page.known_keys(table, _PROVIDER_KEYS)
+    page.known_keys(table, PROVIDER_KEYS)
     other = draft.names.setdefault(("names", name), name)
     if other != name:
         page.wrong(line, f"provider '{other}' already has this name; a name has one owner")
@@ -190,7 +190,7 @@ def _aliases(table: Table, key: str, provider: str, page: Page, draft: _Draft) -
     found = []
     for text, line in page.texts(table, key):
         alias = text if key == "labels" else text.lower()
-        if key == "hosts" and not _HOST.fullmatch(text):
+        if key == "hosts" and not HOST.fullmatch(text):
             page.wrong(
                 line, f"host '{text}' is none; write it in lower case without scheme, port or path"
             )
@@ -233,14 +233,14 @@ def _entry(node: Located, page: Page, draft: _Draft) -> None:
         return
     line = table.lines["id"]
     page = page.about(f"entry '{entry_id}'")
-    if not _ENTRY_ID.fullmatch(entry_id):
+    if not ENTRY_ID.fullmatch(entry_id):
         page.wrong(line, "the id must read 'provider/model', without blanks")
         return
     if entry_id in draft.ids:
         page.wrong(line, "declared twice; an id names one price")
         return
     draft.ids.add(entry_id)
-    page.known_keys(table, _ENTRY_KEYS)
+    page.known_keys(table, ENTRY_KEYS)
     provider = entry_id.partition("/")[0]
     if provider not in draft.providers:
         page.wrong(
@@ -270,7 +270,7 @@ def _entry(node: Located, page: Page, draft: _Draft) -> None:
 def _free(table: Table, page: Page) -> list[CompiledTariff]:
     """An entry that nobody bills has a reason and no price."""
     page.text(table.values["free"], "'free', the reason why nobody bills it,")
-    for key in _BILLED_KEYS:
+    for key in BILLED_KEYS:
         if key in table.values:
             page.wrong(
                 table.lines[key],
@@ -339,7 +339,7 @@ def _fallback(
     node = page.table(table.values["fallback"], "'fallback'")
     if node is None:
         return None
-    page.known_keys(node, _TARIFF_KEYS)
+    page.known_keys(node, TARIFF_KEYS)
     second = tariff(node, page, price)
     if second is not None and second["basis"] == first["basis"]:
         page.wrong(
