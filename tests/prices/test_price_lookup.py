@@ -142,7 +142,7 @@ def test_default_is_for_models_that_are_not_named(
         ("api.openai.com", "my-gpt-4.1-mini"),
         ("api.openai.com", "gpt-4.1-mini-2025-04-14-ft"),
         ("api.openai.com", "openai/gpt-4.1-mini"),
-        ("api.openai.com", "gpt-4"),
+        ("api.openai.com", "gpt"),
         ("api.openai.com", "ft:gpt-4.1-mini:acme"),
         ("api.cerebras.ai", "openai/gpt-oss-120b"),
         ("api.groq.com", "gpt-oss-120b"),
