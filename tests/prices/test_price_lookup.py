@@ -47,6 +47,8 @@ def found(catalogue: Catalogue, stage: str, provider: str, model: str, label: st
         ("OpenAI", "openai"),
         ("my-resource.openai.azure.com", "azure"),
         ("my-resource.openai.azure.com:8443", "azure"),
+        ("my-gateway.azure-api.net", "azure"),
+        ("my-resource.openai.azure.us", "azure-gov"),
         ("Azure STT", "azure"),
         ("  azure   stt ", "azure"),
         ("Gemini", "google"),

@@ -362,7 +362,7 @@ def test_call_legs_round_up_to_the_minute(shipped: Catalogue, seconds: float, us
         ),
         pytest.param("tts Cartesia sonic-3", Usage(audio_seconds=3.0), id="time without text"),
         pytest.param(
-            "realtime my.openai.azure.com gpt-realtime",
+            "realtime Amazon amazon.nova-2-sonic-v1:0",
             Usage(input_tokens=900, input_image_tokens=800, output_tokens=50),
             id="images where only text and audio are listed",
         ),
