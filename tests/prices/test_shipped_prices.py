@@ -13,7 +13,7 @@ ENTRIES = sorted(load().entries.values(), key=lambda entry: entry.id)
 
 # USD per unit that no vendor has left so far; per minute as sold per thousand is outside.
 BANDS = {
-    "token": (Decimal("0.000000005"), Decimal("0.0002")),
+    "token": (Decimal("0.000000002"), Decimal("0.0002")),
     "character": (Decimal("0.000001"), Decimal("0.0002")),
     "audio_second": (Decimal("0.000005"), Decimal("0.0005")),
     "connection_second": (Decimal("0.000005"), Decimal("0.002")),
