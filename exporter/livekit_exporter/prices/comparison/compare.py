@@ -113,9 +113,9 @@ def compare(catalogue: Catalogue, price_list: PriceList, at: float) -> Compariso
             row = _in_terms_of(ours[price_id], listed.prices)
             rows.setdefault(price_id, []).append((name, row))
         for unit, _ in listed.prices:
-            without = tuple(id_ for id_ in entries if not _has(ours[id_], unit))
-            if without or not entries:
-                not_ours[NotOurs(listed.provider, name, unit, without)] = None
+            # One name may stand in two stages, which bill in different units.
+            if not any(_has(ours[id_], unit) for id_ in entries):
+                not_ours[NotOurs(listed.provider, name, unit, tuple(entries))] = None
 
     said = {
         Place(price_id, *key): figures
