@@ -26,7 +26,7 @@ LINE = (
 @pytest.mark.parametrize(
     ("product", "quantities", "dollars"),
     [
-        (NOVA_3, Quantities(audio_seconds=60.0), "0.0077"),
+        (NOVA_3, Quantities(audio_seconds=60.0), "0.0048"),
         (WHISPER, Quantities(audio_seconds=36.0), "0.0004"),
         (LLAMA, Quantities(input_tokens=1_000_000, output_tokens=1_000_000), "1.38"),
         (
@@ -35,7 +35,7 @@ LINE = (
             "0.00046",
         ),
         (SONIC, Quantities(characters=200), "0.01"),
-        (ELEVEN_TURBO, Quantities(characters=200), "0.008"),
+        (ELEVEN_TURBO, Quantities(characters=200), "0.01"),
         (
             GPT_REALTIME,
             Quantities(

@@ -118,8 +118,8 @@ Amazon | amazon.nova-sonic-v1:0 | 0.06 - 0.24 | 3.40 - 13.60 |
 
 # stage | provider | model | USD | for how many seconds
 SECONDS = """
-stt | Deepgram | nova-3 | 0.0077 | 60
-stt | Deepgram | nova-3-multilingual | 0.0092 | 60
+stt | Deepgram | nova-3 | 0.0048 | 60
+stt | Deepgram | nova-3-multilingual | 0.0058 | 60
 stt | Deepgram | flux-general-en | 0.0065 | 60
 stt | Deepgram | flux-general-multi | 0.0078 | 60
 stt | AssemblyAI | universal-streaming-english | 0.15 | 3600
@@ -150,8 +150,8 @@ Deepgram | aura-2-andromeda-en | 30
 Deepgram | aura-2-thalia-es | 30
 Deepgram | aura-asteria-en | 15
 Cartesia | sonic-3 | 50
-ElevenLabs | eleven_turbo_v2_5 | 40
-ElevenLabs | eleven_multilingual_v2 | 80
+ElevenLabs | eleven_turbo_v2_5 | 50
+ElevenLabs | eleven_multilingual_v2 | 100
 Amazon Polly | standard | 4
 Amazon Polly | neural | 16
 Amazon Polly | generative | 30
@@ -160,7 +160,7 @@ Google Cloud Platform | Chirp3 | 30
 Groq | canopylabs/orpheus-v1-english | 22
 api.openai.com | tts-1-hd | 30
 my-resource.openai.azure.com | tts-1-hd | 33
-xAI | unknown | 15
+xAI | unknown | 4.20
 livekit | cartesia/sonic-3 | 50
 livekit | inworld/inworld-tts-2 | 25
 """
@@ -176,7 +176,7 @@ STEPS = """
 twilio | us-inbound-local | 60 | 0.0085
 twilio | us-inbound-toll-free | 60 | 0.0220
 twilio | us-outbound | 60 | 0.0140
-livekit | agent-session | 1 | 0.01
+livekit | agent-session | 60 | 0.01
 livekit | webrtc-participant | 60 | 0.0005
 livekit | third-party-sip | 60 | 0.004
 livekit | us-inbound-local | 60 | 0.01
@@ -203,10 +203,6 @@ llm | api.x.ai | grok-4.20-multi-agent | 2026-04-30 | 2 0.20 - 6 | 1.25 0.20 - 2
 llm | api.x.ai | grok-4-1-fast-reasoning | 2026-05-16 | 0.20 0.05 - 0.50 | 1.25 0.20 - 2.50
 llm | api.x.ai | grok-4-0709 | 2026-05-16 | 3 0.75 - 15 | 1.25 0.20 - 2.50
 realtime | api.x.ai | grok-voice-latest | 2026-08-05 | 0.05 | 0.08
-stt | Deepgram | nova-3 | 2026-11-05 | 0.0048 | 0.0077
-stt | Deepgram | nova-3-multilingual | 2026-11-05 | 0.0058 | 0.0092
-tts | ElevenLabs | eleven_flash_v2_5 | 2026-10-06 | 50 | 40
-tts | ElevenLabs | eleven_multilingual_v2 | 2026-10-06 | 100 | 80
 """
 
 # DeepSeek's dear hours, UTC.

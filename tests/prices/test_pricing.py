@@ -104,7 +104,7 @@ RULES = [
     pytest.param(
         "tts ElevenLabs eleven_turbo_v2_5",
         Usage(characters=1000, audio_seconds=60.0),
-        "0.04",
+        "0.05",
         id="characters only, although seconds are reported too",
     ),
     pytest.param(

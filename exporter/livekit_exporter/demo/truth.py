@@ -70,12 +70,12 @@ class _Price:
 
 
 _PRICES: Final[Mapping[Product, _Price]] = {
-    NOVA_3: _Price(minute="0.0077"),
+    NOVA_3: _Price(minute="0.0048"),
     WHISPER: _Price(hour="0.04", least_seconds=10),
     GPT_MINI: _Price(text_input="0.40", cached_text_input="0.10", text_output="1.60"),
     LLAMA: _Price(text_input="0.59", text_output="0.79"),
     SONIC: _Price(characters="50"),
-    ELEVEN_TURBO: _Price(characters="40"),
+    ELEVEN_TURBO: _Price(characters="50"),
     GPT_REALTIME: _Price(
         text_input="4",
         cached_text_input="0.40",
