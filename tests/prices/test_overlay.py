@@ -249,3 +249,21 @@ def test_check_of_a_directory_without_prices_says_so(tmp_path: Path) -> None:
 
     assert result.returncode == 1
     assert "no price files in it" in result.stderr
+
+
+def test_every_kind_of_mistake_is_told_apart_in_a_directory(tmp_path: Path) -> None:
+    """File, line, what is wrong and what to do, for each of more than twenty kinds."""
+    cases = [tuple(case.values) for case in MISTAKES]
+    for number, (wrong, right, _) in enumerate(cases):
+        text = GOOD.replace(str(wrong), str(right))
+        (tmp_path / f"{number:02}.yaml").write_text(text)
+
+    result = program("check", str(tmp_path))
+
+    assert (result.returncode, result.stdout) == (1, "")
+    said = result.stderr.splitlines()
+    assert len(cases) > 20
+    for number, (_, _, messages) in enumerate(cases):
+        assert isinstance(messages, list)
+        for message in messages:
+            assert f"{tmp_path}/{number:02}.yaml:{message}" in said
