@@ -1,0 +1,460 @@
+"""What the ledger is asked: sums and rows of a period, all of one moment.
+
+Everything here only reads.  Sums are made in the database, by the columns that the
+question names; days of any time zone are put together from quarters of an hour, which
+every zone's midnight falls on.
+"""
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Float,
+    Integer,
+    Row,
+    Select,
+    Table,
+    and_,
+    case,
+    cast,
+    create_engine,
+    func,
+    inspect,
+    literal_column,
+    select,
+)
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import StaticPool
+
+from livekit_exporter.ledger import schema
+from livekit_exporter.ledger.database import LedgerError
+from livekit_exporter.ledger.rows import SessionRow, TurnRow
+
+QUARTER_SECONDS: Final = 900
+
+Key: TypeAlias = Mapping[str, str | int | None]
+Equal: TypeAlias = Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Which rows: of a time, and with given values.
+
+    Args:
+        since: First moment, Unix seconds.
+        until: First moment after it.
+        equal: Values that a column may have, by its name; any where it is not named.
+    """
+
+    since: float
+    until: float
+    equal: Equal = field(default_factory=dict)
+
+
+class Sums(NamedTuple):
+    """Sums of the rows that are alike in some columns.
+
+    Args:
+        key: Values of these columns.
+        sums: Sums by name.
+    """
+
+    key: Key
+    sums: Mapping[str, float]
+
+
+class Call(NamedTuple):
+    """A call with what belongs to its turns only by way of it."""
+
+    session: str
+    agent: str
+    user: str | None
+    labels: str
+    started_at: float
+    closed_at: float | None
+    reason: str | None
+    ended: bool
+    turns: int
+    interrupted: int
+    unpriced_requests: int
+    cost_usd: float
+    wasted_usd: float
+
+
+class Turn(NamedTuple):
+    """An answered turn: who it was for, how long they waited, what it cost."""
+
+    session: str
+    agent: str
+    user: str | None
+    labels: str
+    persona: str | None
+    at: float
+    interrupted: bool
+    derived: bool
+    latency_seconds: float | None
+    eou_delay_seconds: float | None
+    transcription_delay_seconds: float | None
+    callback_seconds: float | None
+    cost_usd: float
+
+
+class Wait(NamedTuple):
+    """The wait for the first token or byte of one request."""
+
+    session: str
+    agent: str
+    user: str | None
+    labels: str
+    persona: str | None
+    at: float
+    stage: str
+    provider: str
+    model: str
+    first_seconds: float
+
+
+class Kept(NamedTuple):
+    """How far back the ledger goes.
+
+    Args:
+        rows_since: Time of the oldest usage row, Unix seconds.
+        days_since: Oldest day of the rollups, `YYYY-MM-DD`.
+    """
+
+    rows_since: float | None
+    days_since: str | None
+
+
+_USAGE: Final = schema.usage.c
+# A report may stand for no request, as a stream's does; what it lacks still counts as one.
+_AT_LEAST_ONE: Final = case((_USAGE.requests > 0, _USAGE.requests), else_=1)
+_USAGE_SUMS: Final[Mapping[str, ColumnElement[float]]] = {
+    "requests": func.sum(_USAGE.requests),
+    "cancelled_requests": func.sum(cast(_USAGE.cancelled, Integer)),
+    "unpriced_requests": func.sum(case((_USAGE.status == "unpriced", _AT_LEAST_ONE), else_=0)),
+    "without_usage_requests": func.sum(
+        case((_USAGE.status == "nothing_to_bill", _USAGE.requests), else_=0)
+    ),
+    **{name: func.sum(_USAGE[name]) for name, _ in schema.QUANTITIES},
+    "cost_usd": func.coalesce(func.sum(_USAGE.cost_usd), 0.0),
+    "wasted_usd": func.sum(_USAGE.wasted_usd),
+}
+
+
+class Snapshot:
+    """The ledger as it is at one moment, whatever is written meanwhile.
+
+    Args:
+        connection: In a transaction that sees one state.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def usage(
+        self, span: Span, by: Sequence[str], names: Sequence[str] | None = None
+    ) -> list[Sums]:
+        """Sums of usage rows.
+
+        Args:
+            span: Which.
+            by: Columns by which to divide; `quarter` is the time in quarters of an hour
+                since 1970.
+            names: Which sums; all when not given.
+        """
+        chosen = {
+            name: expression
+            for name, expression in _USAGE_SUMS.items()
+            if names is None or name in names
+        }
+        keys = [
+            (self._quarter(schema.usage) if name == "quarter" else _USAGE[name]).label(name)
+            for name in by
+        ]
+        query = select(*keys, *(each.label(name) for name, each in chosen.items())).where(
+            _within(schema.usage, span)
+        )
+        return self._sums(query, by, tuple(chosen))
+
+    def daily(self, days: tuple[str, str], equal: Equal, by: Sequence[str]) -> list[Sums]:
+        """Sums of the rollup by UTC day and model.
+
+        Args:
+            days: First day, and the first after the last.
+            equal: As of a span.
+            by: Columns by which to divide.
+        """
+        return self._rolled_up(schema.daily, days, equal, by)
+
+    def daily_users(self, days: tuple[str, str], equal: Equal, by: Sequence[str]) -> list[Sums]:
+        """Sums of the rollup by UTC day, agent, user and labels; otherwise as `daily`."""
+        return self._rolled_up(schema.daily_users, days, equal, by)
+
+    def calls(self, span: Span) -> list[Call]:
+        """Calls that began within a span, the oldest first."""
+        columns = schema.sessions.c
+        query = (
+            select(*(columns[name] for name in Call._fields))
+            .where(_within(schema.sessions, span, at="started_at"))
+            .order_by(columns.started_at, columns.session)
+        )
+        return [Call(*row) for row in self._connection.execute(query)]
+
+    def turns(self, span: Span) -> Iterator[Turn]:
+        """Answered turns within a span, in no order; read bit by bit."""
+        turns, calls = schema.turns.c, schema.sessions.c
+        query = (
+            select(
+                *(
+                    turns[name] if name in turns and name != "session" else calls[name]
+                    for name in Turn._fields
+                )
+            )
+            .join_from(schema.turns, schema.sessions, _same_call(schema.turns))
+            .where(_within(schema.turns, span, elsewhere=schema.sessions), turns.answered.is_(True))
+        )
+        return map(Turn._make, self._stream(query))
+
+    def waits(self, span: Span) -> Iterator[Wait]:
+        """Measured waits for a first token or byte within a span, in no order; bit by bit."""
+        query = select(*(_USAGE[name] for name in Wait._fields)).where(
+            _within(schema.usage, span), _USAGE.first_seconds.is_not(None)
+        )
+        return map(Wait._make, self._stream(query))
+
+    def failures(self, span: Span, by: Sequence[str]) -> list[Sums]:
+        """Failed attempts at a provider, as `errors`."""
+        columns, calls = schema.failures.c, schema.sessions.c
+        keys = [
+            (
+                self._quarter(schema.failures)
+                if name == "quarter"
+                else columns[name]
+                if name in columns
+                else calls[name]
+            ).label(name)
+            for name in by
+        ]
+        query = (
+            select(*keys, func.count().label("errors"))
+            .join_from(schema.failures, schema.sessions, _same_call(schema.failures))
+            .where(_within(schema.failures, span, elsewhere=schema.sessions))
+        )
+        return self._sums(query, by, ("errors",))
+
+    def call(self, prefix: str) -> list[SessionRow]:
+        """Calls whose id begins so, up to nine; the one of exactly this id alone."""
+        column = schema.sessions.c.session
+        shown = [each for each in schema.sessions.c if each.name != "instance"]
+        query = select(*shown).where(column.startswith(prefix, autoescape=True))
+        rows = self._connection.execute(query.order_by(column).limit(9)).mappings().all()
+        found = [SessionRow(**row) for row in rows]
+        return [row for row in found if row.session == prefix] or found
+
+    def turns_of(self, session: str) -> list[TurnRow]:
+        """All replies of a call, in their order."""
+        columns = schema.turns.c
+        shown = [each for each in columns if each.name != "instance"]
+        query = select(*shown).where(columns.session == session).order_by(columns.at)
+        return [TurnRow(**row) for row in self._connection.execute(query).mappings()]
+
+    def usage_of(self, session: str, by: Sequence[str]) -> list[Sums]:
+        """Sums of one call's usage rows."""
+        keys = [_USAGE[name].label(name) for name in by]
+        query = select(*keys, *(each.label(name) for name, each in _USAGE_SUMS.items())).where(
+            _USAGE.session == session
+        )
+        return self._sums(query, by, tuple(_USAGE_SUMS))
+
+    def labels(self, since: float, until: float) -> list[str]:
+        """Labels of the calls that began within a span, as JSON objects, each once."""
+        columns = schema.sessions.c
+        query = select(columns.labels).distinct()
+        within = and_(columns.started_at >= since, columns.started_at < until)
+        return list(self._connection.execute(query.where(within)).scalars())
+
+    def kept(self) -> Kept:
+        """How far back rows and rollups go."""
+        query = select(
+            select(func.min(_USAGE.at)).scalar_subquery(),
+            select(func.min(schema.daily.c.day)).scalar_subquery(),
+        )
+        return Kept(*self._connection.execute(query).one())
+
+    def answers(self, span: Span, by: Sequence[str]) -> list[Sums]:
+        """Answered turns, as `turns` and of those `interrupted`."""
+        columns, calls = schema.turns.c, schema.sessions.c
+        keys = [
+            (
+                self._quarter(schema.turns)
+                if name == "quarter"
+                else columns[name]
+                if name in columns
+                else calls[name]
+            ).label(name)
+            for name in by
+        ]
+        query = (
+            select(
+                *keys,
+                func.count().label("turns"),
+                func.sum(cast(columns.interrupted, Integer)).label("interrupted"),
+            )
+            .join_from(schema.turns, schema.sessions, _same_call(schema.turns))
+            .where(
+                _within(schema.turns, span, elsewhere=schema.sessions), columns.answered.is_(True)
+            )
+        )
+        return self._sums(query, by, ("turns", "interrupted"))
+
+    def endings(self, span: Span) -> list[Sums]:
+        """Calls that began within a span by `ended` and `reason`, as `calls`."""
+        columns = schema.sessions.c
+        by = ("ended", "reason")
+        query = select(columns.ended, columns.reason, func.count().label("calls")).where(
+            _within(schema.sessions, span, at="started_at")
+        )
+        return self._sums(query, by, ("calls",))
+
+    def counted(self, family: str) -> float:
+        """Sum of all series of a counter, since the ledger began."""
+        columns = schema.series.c
+        query = select(func.sum(columns.value)).where(columns.family == family)
+        return self._connection.execute(query).scalar() or 0.0
+
+    def _quarter(self, table: Table) -> ColumnElement[int]:
+        # A literal: PostgreSQL takes two parameters, here and in GROUP BY, for different ones.
+        quarters = table.c["at"] / literal_column(f"{QUARTER_SECONDS}.0", Float)
+        # SQLite may be built without FLOOR and cuts off; PostgreSQL rounds where it casts.
+        cut = self._connection.dialect.name == "sqlite"
+        return cast(quarters if cut else func.floor(quarters), Integer)
+
+    def _rolled_up(
+        self, table: Table, days: tuple[str, str], equal: Equal, by: Sequence[str]
+    ) -> list[Sums]:
+        columns = table.c
+        names = tuple(
+            column.name
+            for column in columns
+            if not column.primary_key and column.name not in ("agent", "user", "labels", "source")
+        )
+        query = select(
+            *(columns[name].label(name) for name in by),
+            *(func.sum(columns[name]).label(name) for name in names),
+        ).where(columns.day >= days[0], columns.day < days[1], _equal(table, equal))
+        return self._sums(query, by, names)
+
+    def _sums(self, query: Select[Any], by: Sequence[str], names: Sequence[str]) -> list[Sums]:
+        """Group a query by its first columns and read the rest as sums."""
+        grouped = query.group_by(*query.selected_columns[: len(by)]) if by else query
+        found = []
+        for row in self._connection.execute(grouped):
+            values = [0 if value is None else value for value in row[len(by) :]]
+            found.append(
+                Sums(
+                    dict(zip(by, row, strict=False)),
+                    # PostgreSQL adds 64-bit numbers up to a decimal one.
+                    {
+                        name: value if isinstance(value, float) else int(value)
+                        for name, value in zip(names, values, strict=True)
+                    },
+                )
+            )
+        return found
+
+    def _stream(self, query: Select[Any]) -> Iterator[Row[Any]]:
+        yield from self._connection.execution_options(yield_per=5000).execute(query)
+
+
+@contextmanager
+def snapshot(where: Path | str) -> Iterator[Snapshot]:
+    """Open a ledger to read one state of it.
+
+    Args:
+        where: The embedded ledger's file, or the URL of a database.
+
+    Raises:
+        LedgerError: There is none, it is of another version, or it cannot be read.
+    """
+    name = str(where)
+    if isinstance(where, Path) and not where.exists():
+        raise LedgerError(
+            f"cannot open ledger '{name}': there is none; choose the directory that the sidecar"
+            " serves with --data-dir"
+        )
+    engine = _engine(where)
+    try:
+        with engine.connect() as connection, connection.begin():
+            _check_version(connection, name)
+            yield Snapshot(connection)
+    except SQLAlchemyError as error:
+        cause = getattr(error, "orig", None) or error
+        raise LedgerError(f"cannot read ledger '{name}': {cause}") from error
+    finally:
+        engine.dispose()
+
+
+def _engine(where: Path | str) -> Engine:
+    if isinstance(where, str):
+        return create_engine(
+            where,
+            hide_parameters=True,
+            isolation_level="REPEATABLE READ",
+            execution_options={"postgresql_readonly": True},
+        )
+
+    def connect() -> sqlite3.Connection:
+        # Closed by the driver's transaction handling no sooner than the connection: one state.
+        connection = sqlite3.connect(
+            f"{where.absolute().as_uri()}?mode=ro", uri=True, timeout=5.0, isolation_level=None
+        )
+        connection.execute("BEGIN")
+        return connection
+
+    return create_engine("sqlite://", creator=connect, poolclass=StaticPool, hide_parameters=True)
+
+
+def _check_version(connection: Connection, name: str) -> None:
+    tables = inspect(connection).get_table_names()
+    found = None
+    if schema.version.name in tables:
+        found = connection.execute(select(schema.version.c.version_num)).scalar()
+    if found == schema.VERSION:
+        return
+    if found is None and schema.usage.name not in tables:
+        raise LedgerError(f"cannot read ledger '{name}': it is another program's database")
+    raise LedgerError(
+        f"cannot read ledger '{name}': it has version {found or '1'}, this program reads version"
+        f" {schema.VERSION}; let 'livekit-exporter serve' of this version open it once"
+    )
+
+
+def _same_call(table: Table) -> ColumnElement[bool]:
+    calls = schema.sessions.c
+    return and_(table.c["session"] == calls.session, table.c["instance"] == calls.instance)
+
+
+def _within(
+    table: Table, span: Span, *, at: str = "at", elsewhere: Table | None = None
+) -> ColumnElement[bool]:
+    """Rows of a span; a column that the table does not have is one of the joined table."""
+    return and_(
+        table.c[at] >= span.since,
+        table.c[at] < span.until,
+        _equal(table, span.equal, elsewhere),
+    )
+
+
+def _equal(table: Table, equal: Equal, elsewhere: Table | None = None) -> ColumnElement[bool]:
+    def column(name: str) -> ColumnElement[str]:
+        return table.c[name] if elsewhere is None or name in table.c else elsewhere.c[name]
+
+    return and_(True, *(column(name).in_(values) for name, values in equal.items()))  # noqa: FBT003
