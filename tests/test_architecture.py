@@ -28,8 +28,12 @@ ROOMS = {
         "livekit_exporter.cli",
         "livekit_exporter.demo",
         "livekit_exporter.prices.comparison.output",
+        "livekit_exporter.reports",
     ),
     "genai_prices": ("livekit_exporter.prices.comparison.genai",),
+    "plotext": ("livekit_exporter.reports",),
+    "pyarrow": ("livekit_exporter.reports",),
+    "scipy": ("livekit_exporter.reports",),
 }
 
 # What a room may import of ours. A leaf imports nothing.

@@ -1,6 +1,6 @@
 """The shape of every answer: columns, rows, and what has to be said beside them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Literal, TypeAlias
@@ -22,11 +22,13 @@ class Column:
         name: Key in JSON, CSV and Parquet; ends in its unit, as `cost_usd`.
         title: Head of the column for people.
         kind: What it holds.
+        sparse: Left out for people where no line has anything in it; files always have it.
     """
 
     name: str
     title: str
     kind: Kind = "text"
+    sparse: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,7 @@ class Report:
         notes: What a reader must know to believe the figures, a sentence each: usage
             without a price, estimates, too little data.
         charts: Pictures of the same figures.
+        empty: What is said instead of a table without lines.
     """
 
     title: str
@@ -68,3 +71,22 @@ class Report:
     totals: tuple[Value, ...] | None = None
     notes: tuple[str, ...] = ()
     charts: tuple[Chart, ...] = ()
+    empty: str = "nothing was found"
+
+    def for_people(self) -> "Report":
+        """The same without sparse columns that have nothing in them."""
+        shown = [
+            position
+            for position, column in enumerate(self.columns)
+            if not column.sparse or any(row[position] for row in self.rows)
+        ]
+
+        def only(values: tuple[Value, ...]) -> tuple[Value, ...]:
+            return tuple(values[position] for position in shown)
+
+        return replace(
+            self,
+            columns=tuple(self.columns[position] for position in shown),
+            rows=tuple(map(only, self.rows)),
+            totals=None if self.totals is None else only(self.totals),
+        )
