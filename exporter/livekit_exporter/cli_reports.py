@@ -1,0 +1,19 @@
+"""Commands that ask the ledger."""
+
+import typer
+
+from livekit_exporter.cli_options import Options, with_options
+
+report_app = typer.Typer(no_args_is_help=True, help="Ask the ledger.")
+
+
+@report_app.command("cost")
+@with_options
+def cost(options: Options) -> None:
+    """What was spent, and what it comes to per minute and per turn."""
+    from livekit_exporter.reports import cost as asked
+
+    question = options.question("day")
+    with options.snapshot() as ledger:
+        report = asked.report(ledger, question)
+    options.show(report)
