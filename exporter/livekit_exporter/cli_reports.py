@@ -17,3 +17,15 @@ def cost(options: Options) -> None:
     with options.snapshot() as ledger:
         report = asked.report(ledger, question)
     options.show(report)
+
+
+@report_app.command("latency")
+@with_options
+def latency(options: Options) -> None:
+    """How long callers wait, and for what: percentiles of all measured values."""
+    from livekit_exporter.reports import latency as asked
+
+    question = options.question()
+    with options.snapshot() as ledger:
+        report = asked.report(ledger, question)
+    options.show(report)

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from sqlalchemy import (
+    Column,
     ColumnElement,
     Connection,
     Engine,
     Float,
     Integer,
+    Label,
     Row,
     Select,
     Table,
@@ -29,6 +31,7 @@ from sqlalchemy import (
     inspect,
     literal_column,
     select,
+    true,
 )
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import StaticPool
@@ -88,15 +91,15 @@ class Call(NamedTuple):
     wasted_usd: float
 
 
-class Turn(NamedTuple):
-    """An answered turn: who it was for, how long they waited, what it cost."""
+class TurnTimes(NamedTuple):
+    """One reply: how long the caller waited for it and its parts, and what it cost.
 
-    session: str
-    agent: str
-    user: str | None
-    labels: str
-    persona: str | None
-    at: float
+    Args:
+        answered: It answers the user, so it counts as a turn.
+        derived: Its latency is the sum of its parts; LiveKit measured none.
+    """
+
+    answered: bool
     interrupted: bool
     derived: bool
     latency_seconds: float | None
@@ -106,19 +109,11 @@ class Turn(NamedTuple):
     cost_usd: float
 
 
-class Wait(NamedTuple):
+class FirstWait(NamedTuple):
     """The wait for the first token or byte of one request."""
 
-    session: str
-    agent: str
-    user: str | None
-    labels: str
-    persona: str | None
-    at: float
     stage: str
-    provider: str
-    model: str
-    first_seconds: float
+    seconds: float
 
 
 class Kept(NamedTuple):
@@ -175,13 +170,9 @@ class Snapshot:
             for name, expression in _USAGE_SUMS.items()
             if names is None or name in names
         }
-        keys = [
-            (self._quarter(schema.usage) if name == "quarter" else _USAGE[name]).label(name)
-            for name in by
-        ]
-        query = select(*keys, *(each.label(name) for name, each in chosen.items())).where(
-            _within(schema.usage, span)
-        )
+        query = select(
+            *self._keys(schema.usage, by), *(each.label(name) for name, each in chosen.items())
+        ).where(_within(schema.usage, span))
         return self._sums(query, by, tuple(chosen))
 
     def daily(self, days: tuple[str, str], equal: Equal, by: Sequence[str]) -> list[Sums]:
@@ -208,43 +199,41 @@ class Snapshot:
         )
         return [Call(*row) for row in self._connection.execute(query)]
 
-    def turns(self, span: Span) -> Iterator[Turn]:
-        """Answered turns within a span, in no order; read bit by bit."""
-        turns, calls = schema.turns.c, schema.sessions.c
+    def turns(
+        self, span: Span, by: Sequence[str]
+    ) -> Iterator[tuple[tuple[str | int | None, ...], TurnTimes]]:
+        """Replies within a span in no order, read bit by bit.
+
+        Args:
+            span: Which.
+            by: Columns of the reply or its call that come first, as for `usage`.
+        """
+        columns = schema.turns.c
         query = (
             select(
-                *(
-                    turns[name] if name in turns and name != "session" else calls[name]
-                    for name in Turn._fields
-                )
+                *self._keys(schema.turns, by, schema.sessions),
+                *(columns[name] for name in TurnTimes._fields),
             )
             .join_from(schema.turns, schema.sessions, _same_call(schema.turns))
-            .where(_within(schema.turns, span, elsewhere=schema.sessions), turns.answered.is_(True))
+            .where(_within(schema.turns, span, elsewhere=schema.sessions))
         )
-        return map(Turn._make, self._stream(query))
+        for row in self._stream(query):
+            yield row[: len(by)], TurnTimes._make(row[len(by) :])
 
-    def waits(self, span: Span) -> Iterator[Wait]:
-        """Measured waits for a first token or byte within a span, in no order; bit by bit."""
-        query = select(*(_USAGE[name] for name in Wait._fields)).where(
+    def waits(
+        self, span: Span, by: Sequence[str]
+    ) -> Iterator[tuple[tuple[str | int | None, ...], FirstWait]]:
+        """Measured waits for a first token or byte in no order, bit by bit; as `turns`."""
+        query = select(*self._keys(schema.usage, by), _USAGE.stage, _USAGE.first_seconds).where(
             _within(schema.usage, span), _USAGE.first_seconds.is_not(None)
         )
-        return map(Wait._make, self._stream(query))
+        for row in self._stream(query):
+            yield row[: len(by)], FirstWait._make(row[len(by) :])
 
     def failures(self, span: Span, by: Sequence[str]) -> list[Sums]:
         """Failed attempts at a provider, as `errors`."""
-        columns, calls = schema.failures.c, schema.sessions.c
-        keys = [
-            (
-                self._quarter(schema.failures)
-                if name == "quarter"
-                else columns[name]
-                if name in columns
-                else calls[name]
-            ).label(name)
-            for name in by
-        ]
         query = (
-            select(*keys, func.count().label("errors"))
+            select(*self._keys(schema.failures, by, schema.sessions), func.count().label("errors"))
             .join_from(schema.failures, schema.sessions, _same_call(schema.failures))
             .where(_within(schema.failures, span, elsewhere=schema.sessions))
         )
@@ -268,10 +257,10 @@ class Snapshot:
 
     def usage_of(self, session: str, by: Sequence[str]) -> list[Sums]:
         """Sums of one call's usage rows."""
-        keys = [_USAGE[name].label(name) for name in by]
-        query = select(*keys, *(each.label(name) for name, each in _USAGE_SUMS.items())).where(
-            _USAGE.session == session
-        )
+        query = select(
+            *self._keys(schema.usage, by),
+            *(each.label(name) for name, each in _USAGE_SUMS.items()),
+        ).where(_USAGE.session == session)
         return self._sums(query, by, tuple(_USAGE_SUMS))
 
     def labels(self, since: float, until: float) -> list[str]:
@@ -291,20 +280,10 @@ class Snapshot:
 
     def answers(self, span: Span, by: Sequence[str]) -> list[Sums]:
         """Answered turns, as `turns` and of those `interrupted`."""
-        columns, calls = schema.turns.c, schema.sessions.c
-        keys = [
-            (
-                self._quarter(schema.turns)
-                if name == "quarter"
-                else columns[name]
-                if name in columns
-                else calls[name]
-            ).label(name)
-            for name in by
-        ]
+        columns = schema.turns.c
         query = (
             select(
-                *keys,
+                *self._keys(schema.turns, by, schema.sessions),
                 func.count().label("turns"),
                 func.sum(cast(columns.interrupted, Integer)).label("interrupted"),
             )
@@ -329,6 +308,17 @@ class Snapshot:
         columns = schema.series.c
         query = select(func.sum(columns.value)).where(columns.family == family)
         return self._connection.execute(query).scalar() or 0.0
+
+    def _keys(
+        self, table: Table, by: Sequence[str], elsewhere: Table | None = None
+    ) -> list[Label[Any]]:
+        """Columns by name; those that the table does not have are of the joined table."""
+        return [
+            (self._quarter(table) if name == "quarter" else _column(table, name, elsewhere)).label(
+                name
+            )
+            for name in by
+        ]
 
     def _quarter(self, table: Table) -> ColumnElement[int]:
         # A literal: PostgreSQL takes two parameters, here and in GROUP BY, for different ones.
@@ -454,7 +444,9 @@ def _within(
 
 
 def _equal(table: Table, equal: Equal, elsewhere: Table | None = None) -> ColumnElement[bool]:
-    def column(name: str) -> ColumnElement[str]:
-        return table.c[name] if elsewhere is None or name in table.c else elsewhere.c[name]
+    named = (_column(table, name, elsewhere).in_(values) for name, values in equal.items())
+    return and_(true(), *named)
 
-    return and_(True, *(column(name).in_(values) for name, values in equal.items()))  # noqa: FBT003
+
+def _column(table: Table, name: str, elsewhere: Table | None) -> Column[Any]:
+    return table.c[name] if elsewhere is None or name in table.c else elsewhere.c[name]

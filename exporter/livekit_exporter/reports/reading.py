@@ -68,7 +68,7 @@ def usage(ledger: Snapshot, question: Question, names: Sequence[str]) -> Answer:
         question: Period, filters and groups.
         names: Which sums, by the names of `Snapshot.usage`.
     """
-    columns = _columns(question)
+    columns = key_columns(question)
     needed = {*columns, *question.only, *(("labels",) if question.labels else ())} - {"quarter"}
     by = tuple(dict.fromkeys((*columns, "source")))
     answer = Answer()
@@ -99,7 +99,7 @@ def calls(ledger: Snapshot, question: Question) -> dict[Group, Numbers]:
     not have, such as `model`, are left out of the groups; see `of_a_call`.
     """
     question = of_a_call(question)
-    columns = _columns(question)
+    columns = key_columns(question)
     needed = {*columns, *question.only, *(("labels",) if question.labels else ())} - {"quarter"}
     days = _whole_days(question)
     found: dict[Group, Numbers] = {}
@@ -177,6 +177,12 @@ def notes(ledger: Snapshot, question: Question) -> list[str]:
             f"{counted(total, 'request')} without a price, so the cost is too low: {models}{more};"
             " add a price with 'prices.file'"
         )
+    return said + notes_on_calls(ledger, question)
+
+
+def notes_on_calls(ledger: Snapshot, question: Question) -> list[str]:
+    """What every reader of an answer about calls must know."""
+    said = []
     about_calls = of_a_call(question)
     if not about_calls.labels:
         span = Span(question.period.since, question.period.until, about_calls.only)
@@ -220,7 +226,7 @@ def _gone(ledger: Snapshot, question: Question) -> Iterable[str]:
         )
 
 
-def _columns(question: Question) -> tuple[str, ...]:
+def key_columns(question: Question) -> tuple[str, ...]:
     """Columns of the ledger that a question's groups are made of."""
     named: dict[str, None] = {}
     for name in question.by:

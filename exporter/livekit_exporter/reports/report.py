@@ -23,12 +23,14 @@ class Column:
         title: Head of the column for people.
         kind: What it holds.
         sparse: Left out for people where no line has anything in it; files always have it.
+        detail: Left out for people; only files have it.
     """
 
     name: str
     title: str
     kind: Kind = "text"
     sparse: bool = False
+    detail: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +76,12 @@ class Report:
     empty: str = "nothing was found"
 
     def for_people(self) -> "Report":
-        """The same without sparse columns that have nothing in them."""
+        """The same without details, and without sparse columns that have nothing in them."""
         shown = [
             position
             for position, column in enumerate(self.columns)
-            if not column.sparse or any(row[position] for row in self.rows)
+            if not column.detail
+            and (not column.sparse or any(row[position] for row in self.rows))
         ]
 
         def only(values: tuple[Value, ...]) -> tuple[Value, ...]:

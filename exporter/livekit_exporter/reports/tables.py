@@ -4,6 +4,7 @@ import sys
 from typing import Final, TextIO
 
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
@@ -14,6 +15,9 @@ from livekit_exporter.reports.report import Report
 
 _UNBOUNDED: Final = 10_000
 """Columns of a pipe: what reads it breaks no lines and wants none broken."""
+
+_FOLDED: Final = 16
+"""Letters of a name that stand on one line even where there is little room."""
 
 
 def write(report: Report, stream: TextIO | None = None) -> None:
@@ -51,7 +55,7 @@ def table(report: Report) -> Table:
     made = Table(
         box=SIMPLE_HEAD,
         pad_edge=False,
-        padding=(0, 1),
+        padding=(0, 1, 0, 0),
         show_edge=False,
         show_footer=report.totals is not None,
         header_style="bold",
@@ -63,12 +67,13 @@ def table(report: Report) -> Table:
         cells = written.column(column.kind, [row[position] for row in values])
         footer = cells.pop() if report.totals is not None else ""
         text = column.kind == "text"
+        widest = max(map(cell_len, [footer, *cells]), default=1)
         made.add_column(
             Text(written.head(column)),
             footer=Text("" if text and footer == written.UNKNOWN else footer),
             justify="left" if text else "right",
             overflow="fold",
-            min_width=None if text else max(map(len, [footer, *cells]), default=1),
+            min_width=min(widest, _FOLDED) if text else widest,
             vertical="bottom",
         )
         columns.append(cells)
