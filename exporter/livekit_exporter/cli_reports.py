@@ -29,3 +29,27 @@ def latency(options: Options) -> None:
     with options.snapshot() as ledger:
         report = asked.report(ledger, question)
     options.show(report)
+
+
+@report_app.command("usage")
+@with_options
+def usage(options: Options) -> None:
+    """What was used: requests, tokens, characters, seconds."""
+    from livekit_exporter.reports import usage as asked
+
+    question = options.question("stage", "provider", "model")
+    with options.snapshot() as ledger:
+        report = asked.report(ledger, question)
+    options.show(report)
+
+
+@report_app.command("waste")
+@with_options
+def waste(options: Options) -> None:
+    """What was paid for and heard by nobody, and why."""
+    from livekit_exporter.reports import waste as asked
+
+    question = options.question()
+    with options.snapshot() as ledger:
+        report = asked.report(ledger, question)
+    options.show(report)

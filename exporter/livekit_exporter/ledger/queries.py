@@ -36,6 +36,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
+from livekit_exporter import contract
 from livekit_exporter.ledger import schema
 from livekit_exporter.ledger.database import LedgerError
 from livekit_exporter.ledger.rows import SessionRow, TurnRow
@@ -129,19 +130,57 @@ class Kept(NamedTuple):
 
 
 _USAGE: Final = schema.usage.c
+
+
+def _larger(first: ColumnElement[Any], second: ColumnElement[Any]) -> ColumnElement[Any]:
+    return case((first > second, first), else_=second)
+
+
+# Tokens in kinds that exclude one another, as `prices.rules.token_buckets` takes them apart.
+_CACHED: Final = _larger(
+    _USAGE.cached_input_tokens, _USAGE.cached_audio_tokens + _USAGE.cached_image_tokens
+)
+_ASKED: Final = _larger(
+    _larger(_USAGE.input_tokens, _CACHED + _USAGE.cache_write_tokens),
+    _larger(_USAGE.input_audio_tokens, _USAGE.cached_audio_tokens)
+    + _larger(_USAGE.input_image_tokens, _USAGE.cached_image_tokens),
+)
+_ANSWERED: Final = _larger(
+    _larger(_USAGE.output_tokens, _USAGE.total_tokens - _ASKED),
+    _USAGE.output_audio_tokens + _USAGE.output_image_tokens,
+)
 # A report may stand for no request, as a stream's does; what it lacks still counts as one.
 _AT_LEAST_ONE: Final = case((_USAGE.requests > 0, _USAGE.requests), else_=1)
-_USAGE_SUMS: Final[Mapping[str, ColumnElement[float]]] = {
+
+
+def _counted(condition: ColumnElement[bool], count: ColumnElement[Any]) -> ColumnElement[Any]:
+    return func.sum(case((condition, count), else_=0))
+
+
+_USAGE_SUMS: Final[Mapping[str, ColumnElement[Any]]] = {
+    "reports": func.count(),
     "requests": func.sum(_USAGE.requests),
     "cancelled_requests": func.sum(cast(_USAGE.cancelled, Integer)),
-    "unpriced_requests": func.sum(case((_USAGE.status == "unpriced", _AT_LEAST_ONE), else_=0)),
-    "without_usage_requests": func.sum(
-        case((_USAGE.status == "nothing_to_bill", _USAGE.requests), else_=0)
+    "unpriced_requests": _counted(_USAGE.status == "unpriced", _AT_LEAST_ONE),
+    "without_usage_requests": _counted(
+        and_(
+            _USAGE.status == "nothing_to_bill",
+            _USAGE.stage.in_(contract.REQUESTS_WITHOUT_USAGE.born),
+        ),
+        _USAGE.requests,
+    ),
+    "free_requests": _counted(
+        and_(_USAGE.status == "priced", _USAGE.cost_usd == 0.0), _AT_LEAST_ONE
     ),
     **{name: func.sum(_USAGE[name]) for name, _ in schema.QUANTITIES},
+    "tokens_input": func.sum(_ASKED - _CACHED - _USAGE.cache_write_tokens),
+    "tokens_cached_input": func.sum(_CACHED),
+    "tokens_cache_write": func.sum(_USAGE.cache_write_tokens),
+    "tokens_output": func.sum(_ANSWERED),
     "cost_usd": func.coalesce(func.sum(_USAGE.cost_usd), 0.0),
     "wasted_usd": func.sum(_USAGE.wasted_usd),
 }
+"""What usage is added up to, by name."""
 
 
 class Snapshot:

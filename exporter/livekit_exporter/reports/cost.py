@@ -1,12 +1,11 @@
 """What was spent, and what it comes to per minute and per turn."""
 
-from collections.abc import Mapping
 from typing import Final
 
 from livekit_exporter.ledger.queries import Snapshot
 from livekit_exporter.reports import lines, reading
 from livekit_exporter.reports.question import Question
-from livekit_exporter.reports.reading import Group, Numbers
+from livekit_exporter.reports.reading import Numbers
 from livekit_exporter.reports.report import Column, Report, Value
 
 _NAMES: Final = ("cost_usd", "wasted_usd", "unpriced_requests")
@@ -67,7 +66,9 @@ def report(ledger: Snapshot, question: Question) -> Report:
         for group in ordered
     )
     measures = (*_MONEY, *(_CALLS if whole_calls else ()), *_RATES)
-    totals = line(_sum(answer.reported), _sum(answer.estimated), _sum(calls))
+    totals = line(
+        reading.total(answer.reported), reading.total(answer.estimated), reading.total(calls)
+    )
     return Report(
         title=question.title("Cost"),
         columns=(*lines.columns(question, [each.name for each in measures]), *measures),
@@ -108,14 +109,6 @@ def _rates(usage: Numbers, held: Numbers) -> tuple[Value, ...]:
         cost / minutes if known and minutes else None,
         cost / turns if known and turns else None,
     )
-
-
-def _sum(groups: Mapping[Group, Numbers]) -> Numbers:
-    total: Numbers = {}
-    for sums in groups.values():
-        for name, amount in sums.items():
-            total[name] = total.get(name, 0) + amount
-    return total
 
 
 def _notes(answer: reading.Answer, *, whole_calls: bool) -> list[str]:

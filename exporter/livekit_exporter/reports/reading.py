@@ -207,6 +207,15 @@ def notes_on_calls(ledger: Snapshot, question: Question) -> list[str]:
     return said
 
 
+def total(groups: Mapping[Group, Numbers]) -> Numbers:
+    """Sums over all groups."""
+    summed: Numbers = {}
+    for sums in groups.values():
+        for name, amount in sums.items():
+            summed[name] = summed.get(name, 0) + amount
+    return summed
+
+
 def counted(count: float, noun: str) -> str:
     """A count with its noun, for a sentence."""
     return f"{written.value('count', int(count))} {noun}{'' if count == 1 else 's'}"

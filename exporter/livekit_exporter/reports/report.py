@@ -80,8 +80,7 @@ class Report:
         shown = [
             position
             for position, column in enumerate(self.columns)
-            if not column.detail
-            and (not column.sparse or any(row[position] for row in self.rows))
+            if not column.detail and (not column.sparse or any(row[position] for row in self.rows))
         ]
 
         def only(values: tuple[Value, ...]) -> tuple[Value, ...]:

@@ -1,12 +1,14 @@
 """A report as a table in a terminal or a pipe."""
 
+import os
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final, TextIO
 
 from rich.box import SIMPLE_HEAD
 from rich.cells import cell_len
 from rich.console import Console
-from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -18,6 +20,30 @@ _UNBOUNDED: Final = 10_000
 
 _FOLDED: Final = 16
 """Letters of a name that stand on one line even where there is little room."""
+
+_GAP: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """A column as it is written: head, cells, and the total's cell."""
+
+    head: str
+    cells: tuple[str, ...]
+    total: str
+    text: bool
+
+    @property
+    def least(self) -> int:
+        """Letters that it takes at least; figures are never broken, names and heads are."""
+        widest = max(map(cell_len, (self.total, *self.cells)), default=1)
+        word = max(map(cell_len, self.head.split()), default=1)
+        return max(min(widest, _FOLDED) if self.text else widest, word)
+
+    @property
+    def most(self) -> int:
+        """Letters that it takes where nothing is broken."""
+        return max(map(cell_len, (self.head, self.total, *self.cells)))
 
 
 def write(report: Report, stream: TextIO | None = None) -> None:
@@ -32,51 +58,83 @@ def write(report: Report, stream: TextIO | None = None) -> None:
     if not report.rows:
         console.print(Text(f"{written.printable(report.empty)}."))
     else:
-        shown = table(report.for_people())
-        # Broken lines can be read, figures that are cut off cannot.
-        least = Measurement.get(console, console.options, shown).minimum
-        console.print(
-            shown, width=max(least, 0) if least > console.width else None, soft_wrap=False
-        )
+        columns = _written(report.for_people())
+        for number, part in enumerate(_parts(columns, console.width)):
+            if number:
+                console.print()
+            widths = _widths(part, console.width)
+            # A terminal that is narrower still breaks the lines; nothing is ever cut off.
+            wide = terminal(
+                stream or sys.stdout, max(console.width, sum(widths) + _GAP * len(part))
+            )
+            wide.print(_table(part, widths, totals=report.totals is not None))
     for note in report.notes:
         console.print(Text(f"note: {written.printable(note)}"), style="dim")
 
 
-def terminal(stream: TextIO) -> Console:
+def terminal(stream: TextIO, width: int | None = None) -> Console:
     """Rich's idea of a stream: its width, and whether it shows colours."""
-    console = Console(file=stream, highlight=False, markup=False, emoji=False)
-    if not console.is_terminal and "COLUMNS" not in console._environ:  # noqa: SLF001
-        console = Console(file=stream, highlight=False, markup=False, emoji=False, width=_UNBOUNDED)
-    return console
+    if width is None and not stream.isatty() and not os.environ.get("COLUMNS"):
+        width = _UNBOUNDED
+    return Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
 
 
-def table(report: Report) -> Table:
-    """The lines of a report, numbers to the right and with equal digits."""
+def _written(report: Report) -> list[_Written]:
+    lines = [*report.rows, *([report.totals] if report.totals is not None else [])]
+    columns = []
+    for position, column in enumerate(report.columns):
+        cells = written.column(column.kind, [line[position] for line in lines])
+        text = column.kind == "text"
+        total = cells.pop() if report.totals is not None else ""
+        if text and total == written.UNKNOWN:
+            total = "" if position else "total"
+        columns.append(_Written(written.head(column), tuple(cells), total, text))
+    return columns
+
+
+def _parts(columns: list[_Written], width: int) -> Iterator[list[_Written]]:
+    """Columns side by side as far as there is room, then the others, each part with the names."""
+    names = next((at for at, column in enumerate(columns) if not column.text), len(columns))
+    part = columns[:names]
+    for column in columns[names:]:
+        if len(part) > names and sum(each.least + _GAP for each in (*part, column)) - _GAP > width:
+            yield part
+            part = columns[:names]
+        part.append(column)
+    yield part
+
+
+def _widths(columns: list[_Written], width: int) -> list[int]:
+    """Letters for each column: what it needs at least, names then heads unbroken if they fit."""
+    widths = [column.least for column in columns]
+    room = width - sum(widths) - _GAP * (len(columns) - 1)
+    for at in sorted(range(len(columns)), key=lambda at: not columns[at].text):
+        more = max(0, min(columns[at].most - widths[at], room))
+        widths[at] += more
+        room -= more
+    return widths
+
+
+def _table(columns: list[_Written], widths: list[int], *, totals: bool) -> Table:
+    """Names to the left, figures to the right."""
     made = Table(
         box=SIMPLE_HEAD,
         pad_edge=False,
         padding=(0, 1, 0, 0),
         show_edge=False,
-        show_footer=report.totals is not None,
+        show_footer=totals,
         header_style="bold",
         footer_style="bold",
     )
-    values = [*report.rows, *([report.totals] if report.totals is not None else [])]
-    columns = []
-    for position, column in enumerate(report.columns):
-        cells = written.column(column.kind, [row[position] for row in values])
-        footer = cells.pop() if report.totals is not None else ""
-        text = column.kind == "text"
-        widest = max(map(cell_len, [footer, *cells]), default=1)
+    for column, width in zip(columns, widths, strict=True):
         made.add_column(
-            Text(written.head(column)),
-            footer=Text("" if text and footer == written.UNKNOWN else footer),
-            justify="left" if text else "right",
+            Text(column.head),
+            footer=Text(column.total),
+            justify="left" if column.text else "right",
             overflow="fold",
-            min_width=min(widest, _FOLDED) if text else widest,
+            width=width,
             vertical="bottom",
         )
-        columns.append(cells)
-    for line in zip(*columns, strict=True):
+    for line in zip(*(column.cells for column in columns), strict=True):
         made.add_row(*map(Text, line))
     return made
