@@ -155,10 +155,10 @@ class Options:
 
     def show(self, report: "Report") -> None:
         """Write an answer the way it is wanted; exits with one line when that fails."""
-        from livekit_exporter.reports.files import FileError
+        from livekit_exporter.reports.extra import ExtraError
 
         form = self._form()
-        with one_line_for(FileError, OSError):
+        with one_line_for(ExtraError, OSError):
             if self.html is not None:
                 from livekit_exporter.reports import page
 

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from livekit_exporter.reports import written
-from livekit_exporter.reports.files import FileError
+from livekit_exporter.reports.extra import ExtraError
 from livekit_exporter.reports.report import Chart
 
 _HEIGHT: Final = 16
@@ -22,7 +22,7 @@ def write(charts: Iterable[Chart], console: Console) -> None:
     """Draw charts below one another.
 
     Raises:
-        FileError: `plotext` is not installed, and a line is among them.
+        ExtraError: `plotext` is not installed, and a line is among them.
     """
     for chart in charts:
         console.print()
@@ -70,10 +70,7 @@ def _line(chart: Chart, width: int, *, colourless: bool) -> str:
     try:
         import plotext  # noqa: PLC0415 - in an extra
     except ImportError as error:
-        raise FileError(
-            "a chart over time needs plotext; install it with:"
-            " pip install 'livekit-exporter[reports]'"
-        ) from error
+        raise ExtraError("a chart over time", "plotext") from error
     figure = plotext.figure
     figure.clear()
     figure.theme("simple")

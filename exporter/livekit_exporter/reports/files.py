@@ -13,7 +13,8 @@ from decimal import Decimal
 from math import isfinite
 from typing import Final
 
-from livekit_exporter.reports.report import Column, Kind, Report, Value
+from livekit_exporter.reports.extra import ExtraError
+from livekit_exporter.reports.report import Column, Kind, Quantity, Report, Value
 
 # A spreadsheet takes a cell that begins so for a formula, quoted or not.
 _FORMULA: Final = re.compile(r"[=+\-@\t\r]")
@@ -28,10 +29,6 @@ _UNITS: Final[dict[Kind, str]] = {
     "ratio": "1",
     "count": "1",
 }
-
-
-class FileError(Exception):
-    """A file cannot be written as asked; the message says what to do."""
 
 
 def as_csv(report: Report) -> str:
@@ -71,15 +68,13 @@ def as_parquet(report: Report) -> bytes:
     """One table; the file's metadata carries the title and the notes, a column's its unit.
 
     Raises:
-        FileError: `pyarrow` is not installed.
+        ExtraError: `pyarrow` is not installed.
     """
     try:
         import pyarrow as pa  # noqa: PLC0415 - large, and in an extra
         from pyarrow import parquet  # noqa: PLC0415
     except ImportError as error:
-        raise FileError(
-            "Parquet needs pyarrow; install it with: pip install 'livekit-exporter[reports]'"
-        ) from error
+        raise ExtraError("Parquet", "pyarrow") from error
     kinds = {"text": pa.string(), "count": pa.int64(), "time": pa.timestamp("us", tz="UTC")}
     schema = pa.schema(
         [
@@ -120,6 +115,8 @@ def _cell(value: Value) -> str:
 
 
 def _plain(value: Value) -> str | float | bool | None:
+    if isinstance(value, Quantity):
+        value = value.amount
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, (float, Decimal)):

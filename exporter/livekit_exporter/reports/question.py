@@ -93,8 +93,15 @@ def pairs(texts: Iterable[str]) -> dict[str, tuple[str, ...]]:
     return read
 
 
+def closest(name: str, known: Iterable[str]) -> str:
+    """End of a message that names what may have been meant, or nothing."""
+    close = get_close_matches(name, sorted(known), n=1)
+    return f"; did you mean '{close[0]}'?" if close else ""
+
+
 def _unknown(name: str, labels: set[str]) -> str:
     known = (*DIMENSIONS, *sorted(labels))
-    close = get_close_matches(name, known, n=1)
-    meant = f"did you mean '{close[0]}'?" if close else f"there are {', '.join(known)}"
-    return f"'{name}' is no dimension, and no call of the period has a label of this name; {meant}"
+    return (
+        f"'{name}' is no dimension, and no call of the period has a label of this name"
+        f"{closest(name, known) or '; there are ' + ', '.join(known)}"
+    )

@@ -6,11 +6,37 @@ from decimal import Decimal
 from typing import Literal, TypeAlias
 
 Kind: TypeAlias = Literal[
-    "text", "count", "usd", "usd_per_minute", "seconds", "minutes", "share", "ratio", "time"
+    "text",
+    "count",
+    "usd",
+    "usd_per_minute",
+    "seconds",
+    "minutes",
+    "share",
+    "ratio",
+    "time",
+    "quantity",
 ]
-"""What a column holds, which says how it is written and in which unit."""
+"""What a column holds, which says how it is written and in which unit.
 
-Value: TypeAlias = str | int | float | Decimal | bool | datetime | None
+In a column of quantities each cell says so for itself.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """A number in a column whose cells are of different kinds.
+
+    Args:
+        kind: What it is.
+        amount: How much; `None` is not known.
+    """
+
+    kind: Kind
+    amount: float | None
+
+
+Value: TypeAlias = str | int | float | Decimal | bool | datetime | Quantity | None
 """`None` is not known, which is never zero."""
 
 

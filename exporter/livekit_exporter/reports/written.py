@@ -9,7 +9,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
-from livekit_exporter.reports.report import Column, Kind, Value
+from livekit_exporter.reports.report import Column, Kind, Quantity, Value
 
 UNKNOWN: Final = "-"
 
@@ -49,17 +49,20 @@ def value(kind: Kind, given: Value, digits: int | None = None) -> str:
     """Write one value; what is not known is a dash, what is too small for the digits is `<`."""
     match given:
         case None:
-            return UNKNOWN
+            text = UNKNOWN
         case bool():
-            return "yes" if given else "no"
+            text = "yes" if given else "no"
         case str():
-            return printable(given)
+            text = printable(given)
+        case Quantity():
+            text = f"{value(given.kind, given.amount)} {UNITS.get(given.kind, '')}".rstrip()
         case datetime():
-            return given.isoformat(sep=" ", timespec="seconds")
+            text = given.isoformat(sep=" ", timespec="seconds")
         case int() if kind != "share":
-            return f"{given:,}"
+            text = f"{given:,}"
         case _:
-            return _number(kind, Decimal(given), digits)
+            text = _number(kind, Decimal(given), digits)
+    return text
 
 
 def money(usd: float | Decimal) -> str:
