@@ -18,6 +18,8 @@ from livekit_exporter import data_directory
 from livekit_exporter.cli_mistakes import fail, one_line_for
 
 if TYPE_CHECKING:
+    from datetime import tzinfo
+
     from livekit_exporter.ledger.queries import Snapshot
     from livekit_exporter.reports.question import Question
     from livekit_exporter.reports.report import Report
@@ -135,7 +137,7 @@ class Options:
         filters = {name: tuple(getattr(self, name) or ()) for name in question.FILTERS}
         with one_line_for(period.PeriodError, question.QuestionError):
             return question.Question(
-                period=period.read(self.since, self.until, time.time(), self._config().zone),
+                period=period.read(self.since, self.until, time.time(), self.zone),
                 by=question.dimensions(self.by) if self.by is not None else by,
                 only={name: values for name, values in filters.items() if values},
                 labels=question.pairs(self.label or ()),
@@ -152,6 +154,11 @@ class Options:
         where = self.ledger or data_directory.ledger(self._config().data_dir)
         with one_line_for(LedgerError, QuestionError), snapshot(where) as opened, _patience():
             yield opened
+
+    @property
+    def zone(self) -> "tzinfo":
+        """Whose days and hours are meant; exits with one line when there is no such zone."""
+        return self._config().zone
 
     def show(self, report: "Report") -> None:
         """Write an answer the way it is wanted; exits with one line when that fails."""
@@ -220,6 +227,26 @@ def with_options(
     command: Callable[Concatenate[Options, _P], None],
 ) -> Callable[..., None]:
     """Give a command all of these options beside its own, in one first argument."""
+    return _given(command, tuple(field.name for field in fields(Options)))
+
+
+def with_filters(
+    command: Callable[Concatenate[Options, _P], None],
+) -> Callable[..., None]:
+    """The same for a command whose answer is not divided by anything."""
+    return _given(command, tuple(field.name for field in fields(Options) if field.name != "by"))
+
+
+def with_place(
+    command: Callable[Concatenate[Options, _P], None],
+) -> Callable[..., None]:
+    """Give a command the options that say where the ledger is, and whose time is shown."""
+    return _given(command, ("timezone", "data_dir", "ledger", "config"))
+
+
+def _given(
+    command: Callable[Concatenate[Options, _P], None], names: tuple[str, ...]
+) -> Callable[..., None]:
     own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
     hints = get_type_hints(Options, include_extras=True)
     shared = [
@@ -230,11 +257,12 @@ def with_options(
             annotation=hints[field.name],
         )
         for field in fields(Options)
+        if field.name in names
     ]
 
     @wraps(command)
     def run(**given: object) -> None:
-        options = {field.name: given.pop(field.name) for field in fields(Options)}
+        options = {name: given.pop(name) for name in names}
         command(Options(**options), **given)  # type: ignore[arg-type, call-arg]
 
     parameters = [

@@ -1,14 +1,15 @@
 """Commands that ask the ledger."""
 
 import time
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from livekit_exporter.cli_mistakes import fail, one_line_for
-from livekit_exporter.cli_options import Options, with_options
+from livekit_exporter.cli_options import Options, with_filters, with_options, with_place
 
 report_app = typer.Typer(no_args_is_help=True, help="Ask the ledger.")
+calls_app = typer.Typer(no_args_is_help=True, help="Look at single calls.")
 
 
 @report_app.command("cost")
@@ -89,3 +90,40 @@ def compare(
     with options.snapshot() as ledger:
         report = asked.report(ledger, question, *sides)
     options.show(report)
+
+
+@calls_app.command("list")
+@with_filters
+def list_calls(
+    options: Options,
+    sort: Annotated[
+        Literal["latest", "cost", "duration", "latency", "turns"],
+        typer.Option(help="Which come first; latency is a call's longest wait."),
+    ] = "latest",
+) -> None:
+    """Which calls there were, twenty if not said otherwise."""
+    from livekit_exporter.reports import calls
+
+    question = options.question()
+    with options.snapshot() as ledger:
+        report = calls.listing(ledger, question, sort)
+    options.show(report)
+
+
+@calls_app.command("show")
+@with_place
+def show_call(
+    options: Options,
+    session: Annotated[
+        str, typer.Argument(help="Id of a call, or its begin.", metavar="ID", show_default=False)
+    ],
+) -> None:
+    """One call: its turns, what callers waited for, and what it cost."""
+    from livekit_exporter.reports import calls, tables
+
+    with options.snapshot() as ledger:
+        detail = calls.detail(ledger, session)
+    tables.write_facts(f"Call {detail.call.session}", calls.facts(detail, options.zone))
+    for part in (calls.turns(detail), calls.models(detail)):
+        typer.echo()
+        tables.write(part)

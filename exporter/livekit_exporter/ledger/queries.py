@@ -333,6 +333,19 @@ class Snapshot:
         )
         return self._sums(query, by, ("turns", "interrupted"))
 
+    def longest(self, span: Span) -> list[Sums]:
+        """Longest turn latency by call, of turns within a span, as `latency_seconds`."""
+        columns = schema.turns.c
+        query = (
+            select(columns.session, func.max(columns.latency_seconds).label("latency_seconds"))
+            .join_from(schema.turns, schema.sessions, _same_call(schema.turns))
+            .where(
+                _within(schema.turns, span, elsewhere=schema.sessions),
+                columns.latency_seconds.is_not(None),
+            )
+        )
+        return self._sums(query, ("session",), ("latency_seconds",))
+
     def endings(self, span: Span) -> list[Sums]:
         """Calls that began within a span by `ended` and `reason`, as `calls`."""
         columns = schema.sessions.c

@@ -140,7 +140,7 @@ def of_a_call(question: Question) -> Question:
 
 def group(question: Question, key: Key) -> Group | None:
     """Where a row of the ledger belongs in an answer; `None` where it is not asked for."""
-    own = _labels(str(key["labels"])) if "labels" in key else {}
+    own = labels(str(key["labels"])) if "labels" in key else {}
     for name, values in question.labels.items():
         if own.get(name) not in values:
             return None
@@ -156,7 +156,7 @@ def check_labels(ledger: Snapshot, question: Question) -> None:
     if question.own_labels or question.labels:
         texts = ledger.labels(question.period.since, question.period.until)
         if texts:
-            question.check_labels(name for text in texts for name in _labels(text))
+            question.check_labels(name for text in texts for name in labels(text))
 
 
 def notes(ledger: Snapshot, question: Question) -> list[str]:
@@ -301,7 +301,8 @@ def _value(question: Question, name: str, key: Key, own: Mapping[str, str]) -> s
 
 
 @lru_cache(maxsize=4096)
-def _labels(text: str) -> Mapping[str, str]:
+def labels(text: str) -> Mapping[str, str]:
+    """Read labels as the ledger keeps them, a JSON object."""
     read = json.loads(text)
     return read if isinstance(read, dict) else {}
 

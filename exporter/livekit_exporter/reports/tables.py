@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, TextIO
 
@@ -70,6 +70,16 @@ def write(report: Report, stream: TextIO | None = None) -> None:
             wide.print(_table(part, widths, totals=report.totals is not None))
     for note in report.notes:
         console.print(Text(f"note: {written.printable(note)}"), style="dim")
+
+
+def write_facts(title: str, facts: Sequence[tuple[str, str]], stream: TextIO | None = None) -> None:
+    """Write what there is to say of one thing, a line each."""
+    console = terminal(stream or sys.stdout)
+    console.print(Text(written.printable(title), style="bold"))
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    for name, value in facts:
+        grid.add_row(Text(name, style="dim"), Text(written.printable(value), overflow="fold"))
+    console.print(grid)
 
 
 def terminal(stream: TextIO, width: int | None = None) -> Console:
