@@ -49,6 +49,14 @@ ALLOWED = {
         "livekit_exporter.turns",
     ),
     "livekit_exporter.prices": ("livekit_exporter.prices", "livekit_exporter.record"),
+    "livekit_exporter.reports": (
+        "livekit_exporter.reports",
+        "livekit_exporter.contract",
+        "livekit_exporter.ledger",
+        "livekit_exporter.page",
+        "livekit_exporter.prices",
+        "livekit_exporter.record",
+    ),
 }
 ALLOWED_LAZILY = {"livekit_exporter.agent": ("livekit_exporter.prices",)}
 

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from html import escape
 
+from livekit_exporter.page import frame
 from livekit_exporter.reports import drawing, written
 from livekit_exporter.reports.report import Report
-from livekit_exporter.sidecar.page import frame
 
 
 def page(report: Report) -> str:

@@ -9,6 +9,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
+from livekit_exporter import page
 from livekit_exporter.reports.report import Column, Kind, Quantity, Value
 
 UNKNOWN: Final = "-"
@@ -67,7 +68,7 @@ def value(kind: Kind, given: Value, digits: int | None = None) -> str:
 
 def money(usd: float | Decimal) -> str:
     """An amount in a sentence."""
-    return f"${value('usd', usd)}" if usd >= 0 else f"-${value('usd', -usd)}"
+    return page.money(Decimal(usd))
 
 
 def printable(text: str) -> str:
