@@ -33,8 +33,9 @@ def svg(chart: Chart) -> str:
             height, parts = _HEIGHT, list(_line(chart))
         case "histogram":
             height, parts = _HEIGHT, list(_histogram(chart))
+    title = escape(written.printable(chart.title))
     return (
-        f'<svg viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{escape(chart.title)}">\n'
+        f'<svg viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{title}">\n'
         + "\n".join(parts)
         + "\n</svg>"
     )

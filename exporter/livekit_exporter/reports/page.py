@@ -30,22 +30,13 @@ def page(report: Report) -> str:
 
 
 def _table(report: Report) -> str:
-    values = [*report.rows, *([report.totals] if report.totals is not None else [])]
-    columns = [
-        written.column(column.kind, [row[position] for row in values])
-        for position, column in enumerate(report.columns)
-    ]
-    kinds = [column.kind == "text" for column in report.columns]
-    foot = ""
-    if report.totals is not None:
-        total = [
-            "" if kind and cells[-1] == written.UNKNOWN else cells[-1]
-            for kind, cells in zip(kinds, columns, strict=True)
-        ]
-        columns = [cells[:-1] for cells in columns]
-        foot = f"<tfoot>{_row('th', total, kinds)}</tfoot>"
-    head = _row("th", [written.head(column) for column in report.columns], kinds)
-    body = "\n".join(_row("td", line, kinds) for line in zip(*columns, strict=True))
+    columns = written.cells(report)
+    texts = [column.text for column in columns]
+    head = _row("th", [column.head for column in columns], texts)
+    lines = zip(*(column.cells for column in columns), strict=True)
+    body = "\n".join(_row("td", line, texts) for line in lines)
+    total = _row("th", [column.total for column in columns], texts)
+    foot = f"<tfoot>{total}</tfoot>" if report.totals is not None else ""
     return f"<table><thead>{head}</thead>\n<tbody>{body}</tbody>{foot}</table>"
 
 

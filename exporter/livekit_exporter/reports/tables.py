@@ -3,7 +3,6 @@
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final, TextIO
 
 from rich.box import SIMPLE_HEAD
@@ -14,6 +13,7 @@ from rich.text import Text
 
 from livekit_exporter.reports import written
 from livekit_exporter.reports.report import Report
+from livekit_exporter.reports.written import Cells
 
 _UNBOUNDED: Final = 10_000
 """Columns of a pipe: what reads it breaks no lines and wants none broken."""
@@ -22,28 +22,6 @@ _FOLDED: Final = 16
 """Letters of a name that stand on one line even where there is little room."""
 
 _GAP: Final = 2
-
-
-@dataclass(frozen=True, slots=True)
-class _Written:
-    """A column as it is written: head, cells, and the total's cell."""
-
-    head: str
-    cells: tuple[str, ...]
-    total: str
-    text: bool
-
-    @property
-    def least(self) -> int:
-        """Letters that it takes at least; figures are never broken, names and heads are."""
-        widest = max(map(cell_len, (self.total, *self.cells)), default=1)
-        word = max(map(cell_len, self.head.split()), default=1)
-        return max(min(widest, _FOLDED) if self.text else widest, word)
-
-    @property
-    def most(self) -> int:
-        """Letters that it takes where nothing is broken."""
-        return max(map(cell_len, (self.head, self.total, *self.cells)))
 
 
 def write(report: Report, stream: TextIO | None = None) -> None:
@@ -58,7 +36,7 @@ def write(report: Report, stream: TextIO | None = None) -> None:
     if not report.rows:
         console.print(Text(f"{written.printable(report.empty)}."))
     else:
-        columns = _written(report.for_people())
+        columns = written.cells(report.for_people())
         for number, part in enumerate(_parts(columns, console.width)):
             if number:
                 console.print()
@@ -89,43 +67,45 @@ def terminal(stream: TextIO, width: int | None = None) -> Console:
     return Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
 
 
-def _written(report: Report) -> list[_Written]:
-    lines = [*report.rows, *([report.totals] if report.totals is not None else [])]
-    columns = []
-    for position, column in enumerate(report.columns):
-        cells = written.column(column.kind, [line[position] for line in lines])
-        text = column.kind == "text"
-        total = cells.pop() if report.totals is not None else ""
-        if text and total == written.UNKNOWN:
-            total = "" if position else "total"
-        columns.append(_Written(written.head(column), tuple(cells), total, text))
-    return columns
+def _least(column: Cells) -> int:
+    """Letters that a column takes at least; figures are never broken, names and heads are."""
+    widest = max(map(cell_len, (column.total, *column.cells)), default=1)
+    word = max(map(cell_len, column.head.split()), default=1)
+    return max(min(widest, _FOLDED) if column.text else widest, word)
 
 
-def _parts(columns: list[_Written], width: int) -> Iterator[list[_Written]]:
+def _most(column: Cells) -> int:
+    """Letters that a column takes where nothing is broken."""
+    return max(map(cell_len, (column.head, column.total, *column.cells)))
+
+
+def _parts(columns: list[Cells], width: int) -> Iterator[list[Cells]]:
     """Columns side by side as far as there is room, then the others, each part with the names."""
     names = next((at for at, column in enumerate(columns) if not column.text), len(columns))
     part = columns[:names]
     for column in columns[names:]:
-        if len(part) > names and sum(each.least + _GAP for each in (*part, column)) - _GAP > width:
+        if (
+            len(part) > names
+            and sum(_least(each) + _GAP for each in (*part, column)) - _GAP > width
+        ):
             yield part
             part = columns[:names]
         part.append(column)
     yield part
 
 
-def _widths(columns: list[_Written], width: int) -> list[int]:
+def _widths(columns: list[Cells], width: int) -> list[int]:
     """Letters for each column: what it needs at least, names then heads unbroken if they fit."""
-    widths = [column.least for column in columns]
+    widths = [_least(column) for column in columns]
     room = width - sum(widths) - _GAP * (len(columns) - 1)
     for at in sorted(range(len(columns)), key=lambda at: not columns[at].text):
-        more = max(0, min(columns[at].most - widths[at], room))
+        more = max(0, min(_most(columns[at]) - widths[at], room))
         widths[at] += more
         room -= more
     return widths
 
 
-def _table(columns: list[_Written], widths: list[int], *, totals: bool) -> Table:
+def _table(columns: list[Cells], widths: list[int], *, totals: bool) -> Table:
     """Names to the left, figures to the right."""
     made = Table(
         box=SIMPLE_HEAD,

@@ -5,12 +5,13 @@ lines visibly add up to the total.  Files carry the exact values instead.
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
 from livekit_exporter import page
-from livekit_exporter.reports.report import Column, Kind, Quantity, Value
+from livekit_exporter.reports.report import Column, Kind, Quantity, Report, Value
 
 UNKNOWN: Final = "-"
 
@@ -31,6 +32,37 @@ _MOST_DIGITS: Final[dict[Kind, int]] = {
     "ratio": 3,
 }
 _SIGNIFICANT: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """A column as it is written.
+
+    Args:
+        head: Its title with the unit.
+        cells: Its lines.
+        total: Below them; empty where there is none.
+        text: Whether it holds names rather than figures.
+    """
+
+    head: str
+    cells: tuple[str, ...]
+    total: str
+    text: bool
+
+
+def cells(report: Report) -> list[Cells]:
+    """Write a whole report, column by column."""
+    lines = [*report.rows, *([report.totals] if report.totals is not None else [])]
+    columns = []
+    for position, each in enumerate(report.columns):
+        texts = column(each.kind, [line[position] for line in lines])
+        text = each.kind == "text"
+        total = texts.pop() if report.totals is not None else ""
+        if text and total == UNKNOWN:
+            total = "" if position else "total"
+        columns.append(Cells(head(each), tuple(texts), total, text))
+    return columns
 
 
 def head(column: Column) -> str:
@@ -59,7 +91,7 @@ def value(kind: Kind, given: Value, digits: int | None = None) -> str:
             text = f"{value(given.kind, given.amount)} {UNITS.get(given.kind, '')}".rstrip()
         case datetime():
             text = given.isoformat(sep=" ", timespec="seconds")
-        case int() if kind != "share":
+        case int() if kind in ("count", "text"):
             text = f"{given:,}"
         case _:
             text = _number(kind, Decimal(given), digits)
