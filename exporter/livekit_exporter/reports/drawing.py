@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from decimal import Decimal
 from html import escape
+from math import ceil
 from typing import Final
 
 from livekit_exporter.reports import written
@@ -15,13 +16,13 @@ _NAME_WIDTH: Final = 260
 _NAME_LETTERS: Final = 36
 _VALUE_WIDTH: Final = 110
 _LEFT: Final = 80
-_RIGHT: Final = 20
+_RIGHT: Final = 44
 _TOP: Final = 16
 _BOTTOM: Final = 34
 _COLOURS: Final = 6
 _MOST_LABELS: Final = 10
 _STEPS: Final = (1, 2, 5, 10)
-_TICKS: Final = 4
+_TICKS: Final = 5
 
 
 def svg(chart: Chart) -> str:
@@ -138,7 +139,7 @@ def _ticks(largest: float) -> list[float]:
     least = Decimal(largest) / _TICKS
     power = Decimal(1).scaleb(least.adjusted())
     step = next(power * each for each in _STEPS if power * each >= least)
-    return [float(step * count) for count in range(_TICKS + 1)]
+    return [float(step * count) for count in range(ceil(Decimal(largest) / step) + 1)]
 
 
 def _y(value: float, highest: float) -> float:

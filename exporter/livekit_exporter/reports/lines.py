@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from typing import Final
 
 from livekit_exporter.reports import written
-from livekit_exporter.reports.question import TIMES, Question
+from livekit_exporter.reports.question import DIMENSIONS, TIMES, Question
 from livekit_exporter.reports.reading import Group
 from livekit_exporter.reports.report import Chart, Column, Kind
 
@@ -20,7 +20,13 @@ def columns(question: Question, taken: Collection[str]) -> tuple[Column, ...]:
         question: What was asked.
         taken: Names of the other columns; a label of such a name gets a longer one.
     """
-    return tuple(Column(f"label.{name}" if name in taken else name, name) for name in question.by)
+    return tuple(
+        Column(
+            f"label.{name}" if name in taken else name,
+            name.capitalize() if name in DIMENSIONS else name,
+        )
+        for name in question.by
+    )
 
 
 def arranged(question: Question, sizes: Mapping[Group, float]) -> list[Group]:
