@@ -27,6 +27,7 @@ from sqlalchemy import (
     case,
     cast,
     create_engine,
+    event,
     func,
     inspect,
     literal_column,
@@ -34,7 +35,7 @@ from sqlalchemy import (
     true,
 )
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.pool import StaticPool
+from sqlalchemy.pool import NullPool
 
 from livekit_exporter import contract
 from livekit_exporter.ledger import schema
@@ -454,14 +455,18 @@ def _engine(where: Path | str) -> Engine:
         )
 
     def connect() -> sqlite3.Connection:
-        # Closed by the driver's transaction handling no sooner than the connection: one state.
-        connection = sqlite3.connect(
+        # The driver would begin a transaction for what writes only.
+        return sqlite3.connect(
             f"{where.absolute().as_uri()}?mode=ro", uri=True, timeout=5.0, isolation_level=None
         )
-        connection.execute("BEGIN")
-        return connection
 
-    return create_engine("sqlite://", creator=connect, poolclass=StaticPool, hide_parameters=True)
+    engine = create_engine("sqlite://", creator=connect, poolclass=NullPool, hide_parameters=True)
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN")
+
+    return engine
 
 
 def _check_version(connection: Connection, name: str) -> None:
