@@ -162,20 +162,21 @@ def check_labels(ledger: Snapshot, question: Question) -> None:
 def notes(ledger: Snapshot, question: Question) -> list[str]:
     """What every reader of a sum must know: what is missing in it, and why."""
     said = []
-    by_model = replace(question, by=("stage", "provider", "model"))
-    unpriced = {
-        key: int(sums["unpriced_requests"])
-        for key, sums in usage(ledger, by_model, ("unpriced_requests",)).reported.items()
-        if sums["unpriced_requests"]
-    }
-    if unpriced:
-        total = sum(unpriced.values())
+    missing = total(usage(ledger, replace(question, by=()), ("unpriced_requests",)).reported)
+    # Which models they are is asked where there are some: a user's rollup does not know.
+    if missing.get("unpriced_requests"):
+        by_model = replace(question, by=("stage", "provider", "model"))
+        unpriced = {
+            key: int(sums["unpriced_requests"])
+            for key, sums in usage(ledger, by_model, ("unpriced_requests",)).reported.items()
+            if sums["unpriced_requests"]
+        }
         worst = sorted(unpriced, key=lambda key: (-unpriced[key], key))
         models = ", ".join(f"{provider}/{model}" for _, provider, model in worst[:_NAMED])
         more = f" and {len(worst) - _NAMED} more" if len(worst) > _NAMED else ""
         said.append(
-            f"{counted(total, 'request')} without a price, so the cost is too low: {models}{more};"
-            " add a price with 'prices.file'"
+            f"{counted(missing['unpriced_requests'], 'request')} without a price, so the cost is"
+            f" too low: {models}{more}; add a price with 'prices.file'"
         )
     return said + notes_on_calls(ledger, question)
 
