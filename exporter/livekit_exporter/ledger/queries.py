@@ -193,6 +193,8 @@ class Snapshot:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        # One answer takes several looks at the same sums, and they cannot change meanwhile.
+        self._known: dict[str, list[Sums]] = {}
 
     def usage(
         self, span: Span, by: Sequence[str], names: Sequence[str] | None = None
@@ -282,11 +284,13 @@ class Snapshot:
     def call(self, prefix: str) -> list[SessionRow]:
         """Calls whose id begins so, up to nine; the one of exactly this id alone."""
         column = schema.sessions.c.session
-        shown = [each for each in schema.sessions.c if each.name != "instance"]
-        query = select(*shown).where(column.startswith(prefix, autoescape=True))
-        rows = self._connection.execute(query.order_by(column).limit(9)).mappings().all()
-        found = [SessionRow(**row) for row in rows]
-        return [row for row in found if row.session == prefix] or found
+        query = select(*(each for each in schema.sessions.c if each.name != "instance"))
+        for which in (column == prefix, column.startswith(prefix, autoescape=True)):
+            rows = self._connection.execute(query.where(which).order_by(column).limit(9))
+            found = [SessionRow(**row) for row in rows.mappings()]
+            if found:
+                return found
+        return []
 
     def turns_of(self, session: str) -> list[TurnRow]:
         """All replies of a call, in their order."""
@@ -393,7 +397,10 @@ class Snapshot:
             *(columns[name].label(name) for name in by),
             *(func.sum(columns[name]).label(name) for name in names),
         ).where(columns.day >= days[0], columns.day < days[1], _equal(table, equal))
-        return self._sums(query, by, names)
+        asked = repr((table.name, days, sorted(equal.items()), tuple(by)))
+        if asked not in self._known:
+            self._known[asked] = self._sums(query, by, names)
+        return self._known[asked]
 
     def _sums(self, query: Select[Any], by: Sequence[str], names: Sequence[str]) -> list[Sums]:
         """Group a query by its first columns and read the rest as sums."""

@@ -66,9 +66,8 @@ def report(ledger: Snapshot, question: Question) -> Report:
         for group in ordered
     )
     measures = (*_MONEY, *(_CALLS if whole_calls else ()), *_RATES)
-    totals = line(
-        reading.total(answer.reported), reading.total(answer.estimated), reading.total(calls)
-    )
+    all_used = reading.total(answer.reported)
+    totals = line(all_used, reading.total(answer.estimated), reading.total(calls))
     return Report(
         title=question.title("Cost"),
         columns=(*lines.columns(question, [each.name for each in measures]), *measures),
@@ -77,7 +76,7 @@ def report(ledger: Snapshot, question: Question) -> Report:
         notes=(
             *_notes(answer, whole_calls=whole_calls),
             *left_out,
-            *reading.notes(ledger, question),
+            *reading.notes(ledger, question, all_used.get("unpriced_requests", 0)),
         ),
         charts=(lines.chart(question, "Cost", "usd", spent),) if rows else (),
         empty=f"nothing was used and no call began: {question.period}",

@@ -106,7 +106,7 @@ def calls(ledger: Snapshot, question: Question) -> dict[Group, Numbers]:
     spans = [(question.period.since, question.period.until)]
     if days and _days_fit(question) and needed <= _BY_USER:
         spans = _ends(question, days)
-        rolled = tuple("day" if name == "quarter" else name for name in columns)
+        rolled = tuple("day" if name == "quarter" else name for name in (*columns, "source"))
         whole = (_utc_day(days[0]), _utc_day(days[1]))
         for of_user, sums in ledger.daily_users(whole, question.only, rolled):
             _add(found, question, of_user, _picked(sums, ("sessions", "session_seconds", "turns")))
@@ -159,12 +159,22 @@ def check_labels(ledger: Snapshot, question: Question) -> None:
             question.check_labels(name for text in texts for name in labels(text))
 
 
-def notes(ledger: Snapshot, question: Question) -> list[str]:
-    """What every reader of a sum must know: what is missing in it, and why."""
+def notes(
+    ledger: Snapshot, question: Question, unpriced_requests: float | None = None
+) -> list[str]:
+    """What every reader of a sum must know: what is missing in it, and why.
+
+    Args:
+        ledger: To read from.
+        question: What was asked.
+        unpriced_requests: How many of the requests in the sum have no price, where that is known.
+    """
     said = []
-    missing = total(usage(ledger, replace(question, by=()), ("unpriced_requests",)).reported)
-    # Which models they are is asked where there are some: a user's rollup does not know.
-    if missing.get("unpriced_requests"):
+    if unpriced_requests is None:
+        alone = usage(ledger, replace(question, by=()), ("unpriced_requests",))
+        unpriced_requests = total(alone.reported).get("unpriced_requests", 0)
+    # Which models they are is asked where there are some: a rollup by user does not know.
+    if unpriced_requests:
         by_model = replace(question, by=("stage", "provider", "model"))
         unpriced = {
             key: int(sums["unpriced_requests"])
@@ -175,7 +185,7 @@ def notes(ledger: Snapshot, question: Question) -> list[str]:
         models = ", ".join(f"{provider}/{model}" for _, provider, model in worst[:_NAMED])
         more = f" and {len(worst) - _NAMED} more" if len(worst) > _NAMED else ""
         said.append(
-            f"{counted(missing['unpriced_requests'], 'request')} without a price, so the cost is"
+            f"{counted(unpriced_requests, 'request')} without a price, so the cost is"
             f" too low: {models}{more}; add a price with 'prices.file'"
         )
     return said + notes_on_calls(ledger, question)

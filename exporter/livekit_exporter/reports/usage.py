@@ -69,7 +69,11 @@ def report(ledger: Snapshot, question: Question) -> Report:
         columns=(*lines.columns(question, [each.name for each in _COLUMNS]), *_COLUMNS),
         rows=tuple((*group, *_line(groups[group])) for group in shown),
         totals=(*(None for _ in question.by), *_line(total)) if question.by and groups else None,
-        notes=(*left_out, *notes, *reading.notes(ledger, question)),
+        notes=(
+            *left_out,
+            *notes,
+            *reading.notes(ledger, question, total.get("unpriced_requests", 0)),
+        ),
         charts=(lines.chart(question, "Requests", "count", sizes),) if groups else (),
         empty=f"nothing was used: {question.period}",
     )
