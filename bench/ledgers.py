@@ -192,6 +192,7 @@ def _use(random: Random, row: SessionRow, of: tuple[str, float], use: _Use, batc
             "user": row.user,
             "labels": row.labels,
             "speech": speech,
+            "turn": speech,
             "persona": "main",
             "stage": use.stage,
             "provider": use.provider,

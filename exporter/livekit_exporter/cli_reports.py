@@ -117,12 +117,22 @@ def show_call(
     session: Annotated[
         str, typer.Argument(help="Id of a call, or its begin.", metavar="ID", show_default=False)
     ],
+    *,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the export of the call, names included.")
+    ] = False,
 ) -> None:
     """One call: its turns, what callers waited for, and what it cost."""
+    from livekit_exporter.call_export import call_export
     from livekit_exporter.reports import calls, tables
 
     with options.snapshot() as ledger:
         detail = calls.detail(ledger, session)
+    if as_json:
+        rows = detail.rows
+        exported = call_export(detail.call, rows.turns, rows.usage, rows.failures)
+        typer.echo(exported.model_dump_json(indent=1))
+        return
     tables.write_facts(f"Call {detail.call.session}", calls.facts(detail, options.zone))
     for part in (calls.turns(detail), calls.models(detail)):
         typer.echo()

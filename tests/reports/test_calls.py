@@ -6,7 +6,7 @@ from datetime import UTC
 import pytest
 
 from livekit_exporter.record import ToolCalled
-from livekit_exporter.reports import calls
+from livekit_exporter.reports import calls, written
 from livekit_exporter.reports.question import QuestionError
 from tests.intake import Intake
 from tests.questions import question, reading, rows, totals
@@ -116,8 +116,8 @@ def test_call_is_shown_turn_by_turn(intake: Intake) -> None:
     first, second = rows(turns)
     assert (first["speech"], first["at"], first["happened"]) == ("speech-1", "0:01.0", None)
     assert first["cost_usd"] == pytest.approx(CALL_USD)
-    assert [first[f"{part}_usd"] for part in ("llm", "tts", "other")] == pytest.approx(
-        [LLM_USD, TTS_USD, STT_USD]
+    assert [first[f"{part}_usd"] for part in ("stt", "llm", "tts", "other")] == pytest.approx(
+        [STT_USD, LLM_USD, TTS_USD, 0.0]
     )
     assert (second["speech"], second["happened"], second["tool_calls"]) == ("b", "talked over", 1)
     assert second["other_usd"] == 0.0
@@ -126,7 +126,8 @@ def test_call_is_shown_turn_by_turn(intake: Intake) -> None:
     facts = dict(calls.facts(shown, UTC))
     assert facts["began"] == "2026-11-18 11:06:40+00:00"
     assert facts["turns"] == "2, 1 of them talked over"
-    assert facts["cost"].startswith("$0.007520, $0.007520 per minute, $0.0")
+    total = written.money(2 * LLM_USD + 3 * TTS_USD + STT_USD)
+    assert facts["cost"].startswith(f"{total}, {total} per minute, $0.0")
 
 
 def test_call_with_nothing_in_it_is_shown(intake: Intake) -> None:

@@ -12,6 +12,7 @@ from livekit_exporter.reports.report import Quantity, Report
 from tests.intake import Intake
 from tests.questions import DAY, question, reading, rows
 from tests.records import AT, answered, asked, closed, committed, spoken, started, thought
+from tests.reports.test_cost import LLM_USD, TTS_USD
 
 GROQ = ("groq", "llama-3.3-70b-versatile")
 
@@ -88,11 +89,10 @@ def test_two_models_by_hand(intake: Intake) -> None:
     report = compared(intake, "model=openai/gpt-4.1-mini", f"model={'/'.join(GROQ)}")
 
     found = figures(report)
-    mean = 100 + 9.5
-    llm = mean * (10 * 0.4e-6 + 1.6e-6)
+    llm = (100 + 9.5) / 100 * LLM_USD
     assert found["selected models, per minute"][0] == pytest.approx(llm)
-    assert found["cost per minute"][0] == pytest.approx(llm + 40 * 50e-6)
-    assert found["cost per turn"][0] == pytest.approx(llm + 40 * 50e-6)
+    assert found["cost per minute"][0] == pytest.approx(llm + TTS_USD)
+    assert found["cost per turn"][0] == pytest.approx(llm + TTS_USD)
     assert found["turn latency p50"] == pytest.approx((0.995, 1.995))
     assert found["interrupted turns"] == (0.0, 0.5)
     assert found["failed requests"] == (0.0, 0.0)

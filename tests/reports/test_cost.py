@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from sqlalchemy import create_engine, text
 
 from livekit_exporter import data_directory
+from livekit_exporter.prices import catalogue
+from livekit_exporter.prices.pricing import price_record
 from livekit_exporter.record import Record, SessionStarted
 from livekit_exporter.reports import cost, period
 from livekit_exporter.reports import reading as ledger_reading
@@ -17,11 +19,10 @@ from tests.intake import Intake
 from tests.questions import DAY, MIDNIGHT, question, reading, rows, totals
 from tests.records import AT, answered, asked, call, closed, heard, spoken, started, thought
 
-# By the shipped prices: 1000 tokens in and 100 out of gpt-4.1-mini, 40 characters of
-# sonic-3, 5 s of nova-3.
-LLM_USD = 1000 * 0.4e-6 + 100 * 1.6e-6
-TTS_USD = 40 * 50e-6
-STT_USD = 5 / 60 * 0.0048
+PRICES = catalogue.load()
+LLM_USD, TTS_USD, STT_USD = (
+    float(price_record(PRICES, record).cost) for record in (thought(), spoken(), heard())
+)
 CALL_USD = LLM_USD + TTS_USD + STT_USD
 
 
@@ -57,10 +58,11 @@ def test_cost_by_model_adds_up(intake: Intake) -> None:
     with reading(intake) as ledger:
         report = cost.report(ledger, question("stage", "model"))
 
-    assert [line["model"] for line in rows(report)] == ["sonic-3", "gpt-4.1-mini", "nova-3"]
-    assert [line["cost_usd"] for line in rows(report)] == pytest.approx(
-        [2 * TTS_USD, 2 * LLM_USD, 2 * STT_USD]
+    assert {line["model"]: line["cost_usd"] for line in rows(report)} == pytest.approx(
+        {"sonic-3": 2 * TTS_USD, "gpt-4.1-mini": 2 * LLM_USD, "nova-3": 2 * STT_USD}
     )
+    spent = [float(str(line["cost_usd"])) for line in rows(report)]
+    assert spent == sorted(spent, reverse=True)
     total = totals(report)
     for name in ("cost_usd", "cost_share", "cost_usd_per_minute", "cost_usd_per_turn"):
         assert sum(float(str(line[name])) for line in rows(report)) == pytest.approx(total[name])

@@ -40,7 +40,7 @@ from sqlalchemy.pool import NullPool
 from livekit_exporter import contract
 from livekit_exporter.ledger import schema
 from livekit_exporter.ledger.database import LedgerError
-from livekit_exporter.ledger.rows import SessionRow, TurnRow
+from livekit_exporter.ledger.rows import CallRows, SessionRow, TurnRow
 
 QUARTER_SECONDS: Final = 900
 
@@ -292,12 +292,19 @@ class Snapshot:
                 return found
         return []
 
-    def turns_of(self, session: str) -> list[TurnRow]:
-        """All replies of a call, in their order."""
-        columns = schema.turns.c
-        shown = [each for each in columns if each.name != "instance"]
-        query = select(*shown).where(columns.session == session).order_by(columns.at)
-        return [TurnRow(**row) for row in self._connection.execute(query).mappings()]
+    def rows_of(self, session: str) -> CallRows:
+        """Everything that belongs to a call, in its order."""
+        turns, used, failed = schema.turns, schema.usage, schema.failures
+        shown = [each for each in turns.c if each.name != "instance"]
+        queries = (
+            select(*shown).where(turns.c.session == session).order_by(turns.c.at),
+            select(used).where(used.c.session == session).order_by(used.c.id),
+            select(failed).where(failed.c.session == session).order_by(failed.c.id),
+        )
+        found = [
+            [dict(row) for row in self._connection.execute(query).mappings()] for query in queries
+        ]
+        return CallRows([TurnRow(**row) for row in found[0]], found[1], found[2])
 
     def usage_of(self, session: str, by: Sequence[str]) -> list[Sums]:
         """Sums of one call's usage rows."""

@@ -6,7 +6,7 @@ from datetime import datetime, tzinfo
 from typing import Final, Literal, TypeAlias, get_args
 
 from livekit_exporter.ledger.queries import Call, Snapshot, Span, Sums
-from livekit_exporter.ledger.rows import SessionRow, Source, TurnRow
+from livekit_exporter.ledger.rows import CallRows, SessionRow, Source, TurnRow
 from livekit_exporter.reports import reading, written
 from livekit_exporter.reports.question import Question, QuestionError
 from livekit_exporter.reports.reading import Group, Numbers
@@ -18,7 +18,7 @@ ORDERS: Final[tuple[Order, ...]] = get_args(Order)
 _OF_A_REQUEST: Final = ("stage", "provider", "model")
 _SHOWN: Final = 20
 _NOTHING: Final = 1e-9
-_STAGES: Final = ("llm", "tts", "realtime")
+_STAGES: Final = ("stt", "llm", "tts", "realtime")
 
 _LISTED: Final = (
     Column("session", "Call"),
@@ -49,10 +49,11 @@ _TURNS: Final = (
     Column("first_byte_seconds", "Byte", "seconds", sparse=True),
     Column("tool_calls", "Tools", "count", sparse=True),
     Column("cost_usd", "Cost", "usd"),
+    Column("stt_usd", "STT", "usd", sparse=True),
     Column("llm_usd", "LLM", "usd", sparse=True),
     Column("tts_usd", "TTS", "usd", sparse=True),
     Column("realtime_usd", "Realtime", "usd", sparse=True),
-    Column("other_usd", "STT and other", "usd", sparse=True),
+    Column("other_usd", "Other", "usd", sparse=True),
     Column("wasted_usd", "Wasted", "usd", sparse=True),
 )
 _MODELS: Final = (
@@ -74,13 +75,13 @@ class Detail:
 
     Args:
         call: The call itself.
-        turns: Its replies, in their order.
+        rows: Everything that belongs to it.
         models: Usage by stage, provider, model and source.
-        parts: Usage by reply and stage.
+        parts: Usage by reply that it is part of the cost of, and stage.
     """
 
     call: SessionRow
-    turns: Sequence[TurnRow]
+    rows: CallRows
     models: Sequence[Sums]
     parts: Sequence[Sums]
 
@@ -148,9 +149,9 @@ def detail(ledger: Snapshot, prefix: str) -> Detail:
     session = found[0].session
     return Detail(
         found[0],
-        ledger.turns_of(session),
+        ledger.rows_of(session),
         ledger.usage_of(session, ("stage", "provider", "model", "source")),
-        ledger.usage_of(session, ("speech", "stage", "source")),
+        ledger.usage_of(session, ("turn", "stage", "source")),
     )
 
 
@@ -178,17 +179,18 @@ def facts(shown: Detail, zone: tzinfo) -> list[tuple[str, str]]:
 def turns(shown: Detail) -> Report:
     """Every reply: when, how long the caller waited, and what it cost by stage."""
     spent: dict[tuple[object, object], float] = {
-        (key["speech"], key["stage"]): sums["cost_usd"]
+        (key["turn"], key["stage"]): sums["cost_usd"]
         for key, sums in shown.parts
         if key["source"] == "reported"
     }
     notes = []
-    if shown.call.unassigned_usd:
-        notes.append(f"{written.money(shown.call.unassigned_usd)} belongs to no reply")
+    outside = shown.call.cost_usd - sum(turn.cost_usd for turn in shown.rows.turns)
+    if outside > shown.call.cost_usd * _NOTHING:
+        notes.append(f"{written.money(outside)} belongs to no reply")
     return Report(
         title="Turns",
         columns=_TURNS,
-        rows=tuple(tuple(_turn(shown.call, turn, spent)) for turn in shown.turns),
+        rows=tuple(tuple(_turn(shown.call, turn, spent)) for turn in shown.rows.turns),
         notes=tuple(notes),
         empty="the agent said nothing",
     )

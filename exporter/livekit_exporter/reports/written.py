@@ -11,7 +11,10 @@ from decimal import Decimal
 from typing import Final
 
 from livekit_exporter import page
+from livekit_exporter.prices.explain import printable
 from livekit_exporter.reports.report import Column, Kind, Quantity, Report, Value
+
+__all__ = ["UNITS", "UNKNOWN", "Cells", "cells", "column", "head", "money", "printable", "value"]
 
 UNKNOWN: Final = "-"
 
@@ -101,18 +104,6 @@ def value(kind: Kind, given: Value, digits: int | None = None) -> str:
 def money(usd: float | Decimal) -> str:
     """An amount in a sentence."""
     return page.money(Decimal(usd))
-
-
-def printable(text: str) -> str:
-    """Text without characters that move the cursor or turn the line around.
-
-    Names come from agents and their callers, and a terminal obeys what is in them.
-    """
-    if text.isprintable():
-        return text
-    return "".join(
-        each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
-    )
 
 
 def _number(kind: Kind, given: Decimal, digits: int | None) -> str:
