@@ -37,8 +37,8 @@ _CALLS_PER_BATCH: Final = 500
 _SEED: Final = 1
 
 
-class _Use(NamedTuple):
-    """What one request of a model uses at most, and costs per unit."""
+class _Model(NamedTuple):
+    """A model, what one request of it uses at most, and what that costs per unit."""
 
     stage: str
     provider: str
@@ -46,21 +46,23 @@ class _Use(NamedTuple):
     quantity: str
     most: int
     usd: float
+    seconds: float = 0.2
+    """Median time to the first token or byte."""
 
 
 _AGENTS: Final = ("booking", "sales", "support")
 _STT: Final = (
-    _Use("stt", "deepgram", "nova-3", "audio_seconds", 12, 0.00008),
-    _Use("stt", "groq", "whisper-large-v3-turbo", "audio_seconds", 12, 0.00001),
+    _Model("stt", "deepgram", "nova-3", "audio_seconds", 12, 0.00008),
+    _Model("stt", "groq", "whisper-large-v3-turbo", "audio_seconds", 12, 0.00001),
 )
 _LLM: Final = (
-    _Use("llm", "openai", "gpt-4.1-mini", "input_tokens", 4000, 4e-7),
-    _Use("llm", "groq", "llama-3.3-70b-versatile", "input_tokens", 4000, 5.9e-7),
-    _Use("llm", "openai", "gpt-4.1", "input_tokens", 4000, 2e-6),
+    _Model("llm", "openai", "gpt-4.1-mini", "input_tokens", 4000, 4e-7, 0.4),
+    _Model("llm", "groq", "llama-3.3-70b-versatile", "input_tokens", 4000, 5.9e-7, 0.25),
+    _Model("llm", "openai", "gpt-4.1", "input_tokens", 4000, 2e-6, 0.6),
 )
 _TTS: Final = (
-    _Use("tts", "cartesia", "sonic-3", "characters", 300, 5e-5),
-    _Use("tts", "elevenlabs", "eleven_turbo_v2_5", "characters", 300, 5e-5),
+    _Model("tts", "cartesia", "sonic-3", "characters", 300, 5e-5),
+    _Model("tts", "elevenlabs", "eleven_turbo_v2_5", "characters", 300, 5e-5),
 )
 
 
@@ -145,26 +147,9 @@ def _call(random: Random, number: int, calls: int, batch: Batch) -> SessionRow:
         ended=True,
         turns=_TURNS,
     )
-    uses = (random.choice(_STT), random.choice(_LLM), random.choice(_TTS))
+    models = (random.choice(_STT), random.choice(_LLM), random.choice(_TTS))
     for turn in range(_TURNS):
-        speech = f"speech_{session}{turn}"
-        spent = sum(_use(random, row, (speech, at + 10 + turn * 5), use, batch) for use in uses)
-        row.cost_usd += spent
-        latency = random.lognormvariate(-0.2, 0.5)
-        batch.turns[session, speech] = TurnRow(
-            session=session,
-            speech=speech,
-            at=at + 10 + turn * 5,
-            latency_seconds=latency,
-            eou_delay_seconds=latency / 4,
-            first_token_seconds=latency / 2,
-            first_byte_seconds=latency / 4,
-            committed=True,
-            spoken=True,
-            answered=True,
-            interrupted=random.random() < 0.1,
-            cost_usd=spent,
-        )
+        _turn(random, row, turn, models, batch)
     batch.sessions[session] = row
     batch.add_user(
         user_key(row, at),
@@ -173,50 +158,88 @@ def _call(random: Random, number: int, calls: int, batch: Batch) -> SessionRow:
             session_seconds=row.seconds or 0.0,
             turns=_TURNS,
             cost_usd=row.cost_usd,
+            wasted_usd=row.wasted_usd,
         ),
     )
     return row
 
 
-def _use(random: Random, row: SessionRow, of: tuple[str, float], use: _Use, batch: Batch) -> float:
-    """One request; its cost."""
-    speech, at = of
-    amount = random.randint(1, use.most)
-    usd = amount * use.usd
-    quantities = {name: 0 for name, _ in schema.QUANTITIES} | {use.quantity: amount}
+def _turn(
+    random: Random, row: SessionRow, number: int, models: tuple[_Model, ...], batch: Batch
+) -> None:
+    """One answer: a request to each of the models; a tenth of them is talked over half way."""
+    turn = TurnRow(
+        session=row.session,
+        speech=f"speech_{row.session[:8]}{number:02}",
+        at=row.started_at + 10 + number * 5,
+        eou_delay_seconds=0.2 + 0.3 * random.random(),
+        committed=True,
+        spoken=True,
+        answered=True,
+        interrupted=random.random() < 0.1,
+    )
+    row.interrupted += turn.interrupted
+    for model in models:
+        seconds = model.seconds * random.lognormvariate(0, 0.4)
+        used = _request(random, row, turn, model, seconds, batch)
+        if model.stage == "llm":
+            turn.first_token_seconds = seconds
+        elif model.stage == "tts":
+            turn.first_byte_seconds = seconds
+        turn.cost_usd += used.cost_usd
+        turn.wasted_usd += used.wasted_usd
+    turn.latency_seconds = sum(
+        part or 0.0
+        for part in (turn.eou_delay_seconds, turn.first_token_seconds, turn.first_byte_seconds)
+    )
+    row.cost_usd += turn.cost_usd
+    row.wasted_usd += turn.wasted_usd
+    batch.turns[row.session, turn.speech] = turn
+
+
+def _request(
+    random: Random, row: SessionRow, turn: TurnRow, model: _Model, seconds: float, batch: Batch
+) -> ModelSums:
+    amount = random.randint(1, model.most)
+    usd = amount * model.usd
+    wasted = usd / 2 if turn.interrupted and model.stage == "tts" else 0.0
+    quantities = {name: 0 for name, _ in schema.QUANTITIES} | {model.quantity: amount}
     batch.usage.append(
         {
             "session": row.session,
-            "at": at,
+            "at": turn.at,
             "agent": row.agent,
             "user": row.user,
             "labels": row.labels,
-            "speech": speech,
-            "turn": speech,
-            "persona": "main",
-            "stage": use.stage,
-            "provider": use.provider,
-            "model": use.model,
-            "reported_provider": use.provider,
-            "label": "bench",
+            "speech": turn.speech,
+            "turn": turn.speech,
+            "persona": row.agent,
+            "stage": model.stage,
+            "provider": model.provider,
+            "model": model.model,
+            "reported_provider": model.provider,
+            "label": "",
             "request": "",
             "requests": 1,
             "cancelled": False,
             "streamed": False,
             "connection": False,
             **quantities,
-            "first_seconds": None if use.stage == "stt" else 0.4,
+            "first_seconds": None if model.stage == "stt" else seconds,
             "request_seconds": 1.0,
             "source": "reported",
             "status": "priced",
             "cost_usd": usd,
             "output_usd": 0.0,
-            "price": "bench",
-            "prices_version": "bench",
-            "waste_reason": None,
-            "wasted_usd": 0.0,
+            "price": None,
+            "prices_version": "",
+            "waste_reason": "interrupted" if wasted else None,
+            "wasted_usd": wasted,
         }
     )
-    key = ModelKey(utc_day(at), row.agent, use.stage, use.provider, use.model, "reported")
-    batch.add_model(key, ModelSums(requests=1, cost_usd=usd)._replace(**{use.quantity: amount}))
-    return usd
+    sums = ModelSums(requests=1, cost_usd=usd, wasted_usd=wasted)
+    key = ModelKey(
+        utc_day(turn.at), row.agent, model.stage, model.provider, model.model, "reported"
+    )
+    batch.add_model(key, sums._replace(**{model.quantity: amount}))
+    return sums
