@@ -61,7 +61,7 @@ def test_list_is_short_and_says_what_it_leaves_out(intake: Intake) -> None:
         three = calls.listing(ledger, question(limit=3), "latest")
 
     assert len(report.rows) == 20
-    assert report.notes == ("2 more calls; see --limit",)
+    assert report.notes == ("2 more lines are left out by --limit",)
     assert len(three.rows) == 3
 
 

@@ -181,7 +181,7 @@ def test_limit_leaves_lines_out_of_the_table_and_not_of_the_total(intake: Intake
 
     assert [line["model"] for line in rows(report)] == ["sonic-3"]
     assert totals(report)["cost_usd"] == pytest.approx(CALL_USD)
-    assert "2 more lines are left out and in the total" in report.notes
+    assert "2 more lines are left out by --limit" in report.notes
 
 
 @pytest.mark.parametrize(("day", "hours"), [("2026-03-29", 23), ("2026-10-25", 25)])

@@ -40,7 +40,7 @@ from sqlalchemy.pool import NullPool
 from livekit_exporter import contract
 from livekit_exporter.ledger import schema
 from livekit_exporter.ledger.database import LedgerError
-from livekit_exporter.ledger.rows import CallRows, SessionRow, TurnRow
+from livekit_exporter.ledger.rows import CallRows, SessionRow, TurnRow, utc_day
 
 QUARTER_SECONDS: Final = 900
 
@@ -315,10 +315,10 @@ class Snapshot:
         return self._sums(query, by, tuple(_USAGE_SUMS))
 
     def labels(self, since: float, until: float) -> list[str]:
-        """Labels of the calls that began within a span, as JSON objects, each once."""
-        columns = schema.sessions.c
+        """Labels of calls that did something on the UTC days of a span, as JSON, each once."""
+        columns = schema.daily_users.c
         query = select(columns.labels).distinct()
-        within = and_(columns.started_at >= since, columns.started_at < until)
+        within = columns.day.between(utc_day(since), utc_day(until))
         return list(self._connection.execute(query.where(within)).scalars())
 
     def kept(self) -> Kept:

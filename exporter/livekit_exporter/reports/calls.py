@@ -7,7 +7,7 @@ from typing import Final, Literal, TypeAlias, get_args
 
 from livekit_exporter.ledger.queries import Call, Snapshot, Span, Sums
 from livekit_exporter.ledger.rows import CallRows, SessionRow, Source, TurnRow
-from livekit_exporter.reports import reading, written
+from livekit_exporter.reports import lines, reading, written
 from livekit_exporter.reports.question import Question, QuestionError
 from livekit_exporter.reports.reading import Group, Numbers
 from livekit_exporter.reports.report import Column, Report, Value
@@ -114,15 +114,15 @@ def listing(ledger: Snapshot, question: Question, order: Order) -> Report:
         "turns": lambda call: call.turns,
     }
     calls.sort(key=lambda call: (-places[order](call), call.session))
-    limit = question.limit or _SHOWN
-    left = len(calls) - limit
+    question = replace(question, limit=question.limit or _SHOWN)
+    shown, left_out = lines.shown(question, calls)
     sorted_by = "" if order == "latest" else f", the largest {order} first"
     return Report(
         title=f"{question.title('Calls')}{sorted_by}",
         columns=_LISTED,
-        rows=tuple(_listed(call, waits.get(call.session), period.zone) for call in calls[:limit]),
+        rows=tuple(_listed(call, waits.get(call.session), period.zone) for call in shown),
         notes=(
-            *([f"{reading.counted(left, 'more call')}; see --limit"] if left > 0 else ()),
+            *left_out,
             *reading.notes_on_calls(ledger, question),
         ),
         empty=f"no call began: {period}",

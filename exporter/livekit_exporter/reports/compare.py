@@ -23,7 +23,7 @@ _COLUMNS: Final = (
     Column("a", "A", "quantity"),
     Column("b", "B", "quantity"),
     Column("difference", "B against A", "share"),
-    Column("verdict", "95 % sure"),
+    Column("verdict", "Verdict"),
     Column("a_count", "A: sample", "count", detail=True),
     Column("b_count", "B: sample", "count", detail=True),
     Column("low", "Difference at least", "quantity", detail=True),
@@ -349,6 +349,7 @@ def _notes(
     if derived:
         yield f"{reading.counted(derived, 'latency value')} derived, where LiveKit measured none"
     yield (
-        "95 % sure, each measure by itself: cost by Welch's t-test over calls, latency by the"
-        " bootstrap over turns, rates by the two-proportion z-test, few by Fisher's exact test"
+        "verdicts hold with 95 % confidence, each by itself: cost by Welch's t-test over calls,"
+        " latency by the bootstrap over turns, rates by the two-proportion z-test, few by Fisher's"
+        " exact test"
     )

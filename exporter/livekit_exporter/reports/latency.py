@@ -58,13 +58,16 @@ def report(ledger: Snapshot, question: Question) -> Report:
         sizes[group] = max(sizes.get(group, 0), len(each))
     places = {group: place for place, group in enumerate(lines.arranged(question, sizes))}
     ordered = sorted(values, key=lambda key: (places[key[0]], _WAITS.index(key[1])))
-    rows = tuple((*group, *_line(wait, values[group, wait])) for group, wait in ordered)
-    shown = rows if question.limit is None else rows[: question.limit]
+    shown, left_out = lines.shown(question, ordered)
     return Report(
         title=question.title("Latency"),
         columns=(*lines.columns(question, [each.name for each in _COLUMNS]), *_COLUMNS),
-        rows=shown,
-        notes=(*_notes(ledger, question, values), *reading.notes_on_calls(ledger, question)),
+        rows=tuple((*group, *_line(wait, values[group, wait])) for group, wait in shown),
+        notes=(
+            *left_out,
+            *_notes(ledger, question, values),
+            *reading.notes_on_calls(ledger, question),
+        ),
         charts=tuple(_charts(question, values)),
         empty=f"nobody waited for an answer: {question.period}",
     )

@@ -1,12 +1,14 @@
 """The lines of an answer that is divided by something: columns, order, picture.  Pure."""
 
-from collections.abc import Collection, Mapping
-from typing import Final
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final, TypeVar
 
 from livekit_exporter.reports import written
 from livekit_exporter.reports.question import DIMENSIONS, TIMES, Question
 from livekit_exporter.reports.reading import Group
 from livekit_exporter.reports.report import Chart, Column, Kind
+
+_Line = TypeVar("_Line")
 
 _BARS: Final = 20
 _LINES: Final = 5
@@ -43,12 +45,12 @@ def arranged(question: Question, sizes: Mapping[Group, float]) -> list[Group]:
     return sorted(sizes, key=place)
 
 
-def shown(question: Question, groups: list[Group]) -> tuple[list[Group], list[str]]:
-    """As many groups as there may be lines, and a note where these are not all."""
-    if question.limit is None or len(groups) <= question.limit:
-        return groups, []
-    left = written.value("count", len(groups) - question.limit)
-    return groups[: question.limit], [f"{left} more lines are left out and in the total"]
+def shown(question: Question, wanted: Sequence[_Line]) -> tuple[Sequence[_Line], list[str]]:
+    """As many lines as there may be, and a note where these are not all."""
+    if question.limit is None or len(wanted) <= question.limit:
+        return wanted, []
+    left = written.value("count", len(wanted) - question.limit)
+    return wanted[: question.limit], [f"{left} more lines are left out by --limit"]
 
 
 def name(group: Group) -> str:

@@ -7,12 +7,12 @@ is left at both ends of the period from the rows.  Both ways give the same sums.
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final, TypeAlias
 
 from livekit_exporter import contract
 from livekit_exporter.ledger.queries import QUARTER_SECONDS, Key, Snapshot, Span, Sums
+from livekit_exporter.ledger.rows import utc_day
 from livekit_exporter.reports import written
 from livekit_exporter.reports.question import TIMES, Question
 
@@ -85,7 +85,7 @@ def usage(ledger: Snapshot, question: Question, names: Sequence[str]) -> Answer:
         answer.rolled_up = True
         spans = _ends(question, days)
         rolled = tuple("day" if name == "quarter" else name for name in by)
-        whole = (_utc_day(days[0]), _utc_day(days[1]))
+        whole = (utc_day(days[0]), utc_day(days[1]))
         _take(answer, question, rollup(whole, question.only, rolled), names)
     for since, until in spans:
         _take(answer, question, ledger.usage(Span(since, until, question.only), by, names), names)
@@ -107,7 +107,7 @@ def calls(ledger: Snapshot, question: Question) -> dict[Group, Numbers]:
     if days and _days_fit(question) and needed <= _BY_USER:
         spans = _ends(question, days)
         rolled = tuple("day" if name == "quarter" else name for name in (*columns, "source"))
-        whole = (_utc_day(days[0]), _utc_day(days[1]))
+        whole = (utc_day(days[0]), utc_day(days[1]))
         for of_user, sums in ledger.daily_users(whole, question.only, rolled):
             _add(found, question, of_user, _picked(sums, ("sessions", "session_seconds", "turns")))
     for since, until in spans:
@@ -237,8 +237,8 @@ def _gone(ledger: Snapshot, question: Question) -> Iterable[str]:
     kept = ledger.kept()
     if kept.days_since is None:
         return
-    rows_from = _utc_day(kept.rows_since) if kept.rows_since is not None else "never"
-    first = max(kept.days_since, _utc_day(question.period.since))
+    rows_from = utc_day(kept.rows_since) if kept.rows_since is not None else "never"
+    first = max(kept.days_since, utc_day(question.period.since))
     if first < rows_from:
         yield (
             f"before {rows_from} only daily sums are kept: by UTC day with agent, stage, provider"
@@ -316,7 +316,3 @@ def labels(text: str) -> Mapping[str, str]:
     """Read labels as the ledger keeps them, a JSON object."""
     read = json.loads(text)
     return read if isinstance(read, dict) else {}
-
-
-def _utc_day(at: float) -> str:
-    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d}"
