@@ -6,17 +6,22 @@ python docs/generate.py --check   write nothing, fail when something is stale
 
 import json
 import logging
+import os
+import re
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from io import StringIO
 from pathlib import Path
-from typing import Annotated, Any
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any, Final
 
 import yaml
 from pydantic import Field, TypeAdapter
+from typer.testing import CliRunner
 
-from livekit_exporter import call_export, contract
+from livekit_exporter import call_export, cli, contract, data_directory
 from livekit_exporter.agent.prices import Prices
 from livekit_exporter.agent.summary import SLOW_TURN_SECONDS, Summary
 from livekit_exporter.prices import compile as prices
@@ -29,6 +34,7 @@ from livekit_exporter.sidecar import config
 from livekit_exporter.sidecar.decode import decode
 
 ROOT = Path(__file__).resolve().parent.parent
+MADE_UP_ROWS: Final = 6000
 EXAMPLE = ROOT / "docs" / "journal.example.jsonl"
 
 
@@ -147,10 +153,34 @@ def in_doubt(catalogue: Catalogue) -> Iterator[tuple[str, str, str, str]]:
             yield CONFIDENCES[-doubt], ", ".join(sorted(ids)), source, checked
 
 
+def sessions(text: str) -> str:
+    """A page with what its commands print about a month that was made up.
+
+    A block of the language `console` is a command and its output.
+    """
+    sys.path.append(str(ROOT))
+    from bench import ledgers
+
+    def session(block: re.Match[str]) -> str:
+        command = block["command"]
+        asked = shlex.split(command)[1:]
+        result = CliRunner().invoke(cli.app, asked, env={"COLUMNS": "80", "NO_COLOR": "1"})
+        if result.exit_code:
+            raise ValueError(f"'{command}' failed: {result.output}")
+        printed = "\n".join(line.rstrip() for line in result.stdout.rstrip().splitlines())
+        return f"```console\n$ {command}\n{printed}\n```\n"
+
+    with TemporaryDirectory() as folder:
+        ledgers.write(data_directory.ledger(Path(folder)), MADE_UP_ROWS)
+        os.environ[data_directory.ENVIRONMENT] = folder
+        return re.sub(r"```console\n\$ (?P<command>.*)\n(?:.*\n)*?```\n", session, text)
+
+
 def generated() -> Mapping[Path, str]:
     """Every generated file with the text that it should have."""
     readme, settings = ROOT / "README.md", ROOT / "docs" / "configuration.md"
     front = between_markers(readme.read_text("utf-8"), "metrics", contract.markdown_table())
+    reports = ROOT / "docs" / "reports.md"
     page, catalogue = ROOT / "docs" / "prices.md", prices.compiled(prices.shipped())
     return {
         readme: between_markers(front, "log", log_sample()),
@@ -159,6 +189,7 @@ def generated() -> Mapping[Path, str]:
         ROOT / "docs" / "call.schema.json": json.dumps(call_schema(), indent=2) + "\n",
         json_schema.FILE: json_schema.rendered(),
         page: price_tables(page.read_text("utf-8"), from_compiled(catalogue)),
+        reports: sessions(reports.read_text("utf-8")),
         prices.COMPILED: prices.rendered(catalogue),
     }
 

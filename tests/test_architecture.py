@@ -28,8 +28,12 @@ ROOMS = {
         "livekit_exporter.cli",
         "livekit_exporter.demo",
         "livekit_exporter.prices.comparison.output",
+        "livekit_exporter.reports",
     ),
     "genai_prices": ("livekit_exporter.prices.comparison.genai",),
+    "plotext": ("livekit_exporter.reports",),
+    "pyarrow": ("livekit_exporter.reports",),
+    "scipy": ("livekit_exporter.reports",),
 }
 
 # What a room may import of ours. A leaf imports nothing.
@@ -45,6 +49,14 @@ ALLOWED = {
         "livekit_exporter.turns",
     ),
     "livekit_exporter.prices": ("livekit_exporter.prices", "livekit_exporter.record"),
+    "livekit_exporter.reports": (
+        "livekit_exporter.reports",
+        "livekit_exporter.contract",
+        "livekit_exporter.ledger",
+        "livekit_exporter.page",
+        "livekit_exporter.prices",
+        "livekit_exporter.record",
+    ),
 }
 ALLOWED_LAZILY = {"livekit_exporter.agent": ("livekit_exporter.prices",)}
 

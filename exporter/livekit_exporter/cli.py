@@ -9,16 +9,18 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, NoReturn
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from livekit_exporter import __version__, data_directory
+from livekit_exporter.cli_mistakes import fail as _fail
+from livekit_exporter.cli_mistakes import one_line_for as _one_line_for
+from livekit_exporter.cli_reports import calls_app, report_app
 
 if TYPE_CHECKING:
     from livekit_exporter.prices.catalogue import Catalogue
@@ -34,6 +36,8 @@ config_app = typer.Typer(no_args_is_help=True, help="Look after the configuratio
 app.add_typer(config_app, name="config")
 prices_app = typer.Typer(no_args_is_help=True, help="Look after prices.")
 app.add_typer(prices_app, name="prices")
+app.add_typer(report_app, name="report")
+app.add_typer(calls_app, name="calls")
 
 _DEMO_CALLS: Final = 20
 
@@ -56,20 +60,6 @@ _ListenAddress = Annotated[
     str | None,
     typer.Option(help="host:port of the HTTP server, port 0 for any free one.", show_default=False),
 ]
-
-
-def _fail(message: object) -> NoReturn:
-    typer.echo(f"livekit-exporter: {message}", err=True)
-    raise typer.Exit(1)
-
-
-@contextmanager
-def _one_line_for(*mistakes: type[Exception]) -> Iterator[None]:
-    """Report the exceptions that a user can cause in one line instead of a traceback."""
-    try:
-        yield
-    except mistakes as error:
-        _fail(" ".join(str(error).split()))
 
 
 def _show_version(wanted: bool) -> None:

@@ -86,6 +86,7 @@ _to_export: Final = and_(sessions.c.ended.is_(True), sessions.c.exported_at.is_(
 Index(
     "sessions_to_export", sessions.c.instance, sqlite_where=_to_export, postgresql_where=_to_export
 )
+Index("sessions_user", sessions.c.user, sessions.c.started_at)
 
 turns: Final = Table(
     "turns",
@@ -229,6 +230,7 @@ daily_users: Final = Table(
     Column("cost_usd", Float, nullable=False),
     Column("wasted_usd", Float, nullable=False),
 )
+Index("daily_users_user", daily_users.c.user, daily_users.c.day)
 
 series: Final = Table(
     "series",

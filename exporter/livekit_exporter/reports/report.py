@@ -1,16 +1,42 @@
 """The shape of every answer: columns, rows, and what has to be said beside them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Literal, TypeAlias
 
 Kind: TypeAlias = Literal[
-    "text", "count", "usd", "usd_per_minute", "seconds", "minutes", "share", "ratio", "time"
+    "text",
+    "count",
+    "usd",
+    "usd_per_minute",
+    "seconds",
+    "minutes",
+    "share",
+    "ratio",
+    "time",
+    "quantity",
 ]
-"""What a column holds, which says how it is written and in which unit."""
+"""What a column holds, which says how it is written and in which unit.
 
-Value: TypeAlias = str | int | float | Decimal | bool | datetime | None
+In a column of quantities each cell says so for itself.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """A number in a column whose cells are of different kinds.
+
+    Args:
+        kind: What it is.
+        amount: How much; `None` is not known.
+    """
+
+    kind: Kind
+    amount: float | None
+
+
+Value: TypeAlias = str | int | float | Decimal | bool | datetime | Quantity | None
 """`None` is not known, which is never zero."""
 
 
@@ -22,11 +48,15 @@ class Column:
         name: Key in JSON, CSV and Parquet; ends in its unit, as `cost_usd`.
         title: Head of the column for people.
         kind: What it holds.
+        sparse: Left out for people where no line has anything in it; files always have it.
+        detail: Left out for people; only files have it.
     """
 
     name: str
     title: str
     kind: Kind = "text"
+    sparse: bool = False
+    detail: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +90,7 @@ class Report:
         notes: What a reader must know to believe the figures, a sentence each: usage
             without a price, estimates, too little data.
         charts: Pictures of the same figures.
+        empty: What is said instead of a table without lines.
     """
 
     title: str
@@ -68,3 +99,22 @@ class Report:
     totals: tuple[Value, ...] | None = None
     notes: tuple[str, ...] = ()
     charts: tuple[Chart, ...] = ()
+    empty: str = "nothing was found"
+
+    def for_people(self) -> "Report":
+        """The same without details, and without sparse columns that have nothing in them."""
+        shown = [
+            position
+            for position, column in enumerate(self.columns)
+            if not column.detail and (not column.sparse or any(row[position] for row in self.rows))
+        ]
+
+        def only(values: tuple[Value, ...]) -> tuple[Value, ...]:
+            return tuple(values[position] for position in shown)
+
+        return replace(
+            self,
+            columns=tuple(self.columns[position] for position in shown),
+            rows=tuple(map(only, self.rows)),
+            totals=None if self.totals is None else only(self.totals),
+        )

@@ -10,8 +10,8 @@ from decimal import Decimal
 from html import escape
 
 from livekit_exporter.ledger.rows import SessionRow, TurnRow
+from livekit_exporter.page import duration, frame, money
 from livekit_exporter.sidecar.landing import OverviewRow, table
-from livekit_exporter.sidecar.page import duration, frame, money
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from string import Template
 from typing import Final
 
 from livekit_exporter import __version__
-from livekit_exporter.sidecar.page import duration, frame, money
+from livekit_exporter.page import duration, frame, money
 
 _BODY: Final = Template(files(__package__).joinpath("landing.html").read_text(encoding="utf-8"))
 

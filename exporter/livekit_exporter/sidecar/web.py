@@ -12,7 +12,8 @@ from typing import Final, Protocol
 
 from aiohttp import hdrs, web
 
-from livekit_exporter.sidecar import call, landing, page
+from livekit_exporter import page
+from livekit_exporter.sidecar import call, landing
 from livekit_exporter.sidecar.call import CallView
 from livekit_exporter.sidecar.landing import Overview, OverviewRow
 

@@ -356,6 +356,8 @@ def _create() -> None:
     op.create_index("usage_session", "usage", ["session"])
     op.create_index("failures_session", "failures", ["session"])
     op.create_index("sessions_started", "sessions", ["started_at"])
+    op.create_index("sessions_user", "sessions", ["user", "started_at"])
+    op.create_index("daily_users_user", "daily_users", ["user", "day"])
     op.create_index("sessions_open", "sessions", ["instance"], sqlite_where=sa.text("ended IS 0"))
     op.create_index(
         "sessions_to_export",

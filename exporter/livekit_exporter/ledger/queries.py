@@ -1,0 +1,523 @@
+"""What the ledger is asked: sums and rows of a period, all of one moment.
+
+Everything here only reads.  Sums are made in the database, by the columns that the
+question names; days of any time zone are put together from quarters of an hour, which
+every zone's midnight falls on.
+"""
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Engine,
+    Float,
+    Integer,
+    Label,
+    Row,
+    Select,
+    Table,
+    and_,
+    case,
+    cast,
+    create_engine,
+    event,
+    func,
+    inspect,
+    literal_column,
+    select,
+    true,
+)
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from livekit_exporter import contract
+from livekit_exporter.ledger import schema
+from livekit_exporter.ledger.database import LedgerError
+from livekit_exporter.ledger.rows import CallRows, SessionRow, TurnRow, utc_day
+
+QUARTER_SECONDS: Final = 900
+
+Key: TypeAlias = Mapping[str, str | int | None]
+Equal: TypeAlias = Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Which rows: of a time, and with given values.
+
+    Args:
+        since: First moment, Unix seconds.
+        until: First moment after it.
+        equal: Values that a column may have, by its name; any where it is not named.
+    """
+
+    since: float
+    until: float
+    equal: Equal = field(default_factory=dict)
+
+
+class Sums(NamedTuple):
+    """Sums of the rows that are alike in some columns.
+
+    Args:
+        key: Values of these columns.
+        sums: Sums by name.
+    """
+
+    key: Key
+    sums: Mapping[str, float]
+
+
+class Call(NamedTuple):
+    """A call with what belongs to its turns only by way of it."""
+
+    session: str
+    agent: str
+    user: str | None
+    labels: str
+    started_at: float
+    closed_at: float | None
+    reason: str | None
+    ended: bool
+    turns: int
+    interrupted: int
+    unpriced_requests: int
+    cost_usd: float
+    wasted_usd: float
+
+
+class TurnTimes(NamedTuple):
+    """One reply: how long the caller waited for it and its parts, and what it cost.
+
+    Args:
+        answered: It answers the user, so it counts as a turn.
+        derived: Its latency is the sum of its parts; LiveKit measured none.
+    """
+
+    answered: bool
+    interrupted: bool
+    derived: bool
+    latency_seconds: float | None
+    eou_delay_seconds: float | None
+    transcription_delay_seconds: float | None
+    callback_seconds: float | None
+    cost_usd: float
+
+
+class FirstWait(NamedTuple):
+    """The wait for the first token or byte of one request."""
+
+    stage: str
+    seconds: float
+
+
+class Kept(NamedTuple):
+    """How far back the ledger goes.
+
+    Args:
+        rows_since: Time of the oldest usage row, Unix seconds.
+        days_since: Oldest day of the rollups, `YYYY-MM-DD`.
+    """
+
+    rows_since: float | None
+    days_since: str | None
+
+
+_USAGE: Final = schema.usage.c
+
+
+def _larger(first: ColumnElement[Any], second: ColumnElement[Any]) -> ColumnElement[Any]:
+    return case((first > second, first), else_=second)
+
+
+# Tokens in kinds that exclude one another, as `prices.rules.token_buckets` takes them apart.
+_CACHED: Final = _larger(
+    _USAGE.cached_input_tokens, _USAGE.cached_audio_tokens + _USAGE.cached_image_tokens
+)
+_ASKED: Final = _larger(
+    _larger(_USAGE.input_tokens, _CACHED + _USAGE.cache_write_tokens),
+    _larger(_USAGE.input_audio_tokens, _USAGE.cached_audio_tokens)
+    + _larger(_USAGE.input_image_tokens, _USAGE.cached_image_tokens),
+)
+_ANSWERED: Final = _larger(
+    _larger(_USAGE.output_tokens, _USAGE.total_tokens - _ASKED),
+    _USAGE.output_audio_tokens + _USAGE.output_image_tokens,
+)
+# A report may stand for no request, as a stream's does; what it lacks still counts as one.
+_AT_LEAST_ONE: Final = case((_USAGE.requests > 0, _USAGE.requests), else_=1)
+
+
+def _counted(condition: ColumnElement[bool], count: ColumnElement[Any]) -> ColumnElement[Any]:
+    return func.sum(case((condition, count), else_=0))
+
+
+_USAGE_SUMS: Final[Mapping[str, ColumnElement[Any]]] = {
+    "reports": func.count(),
+    "requests": func.sum(_USAGE.requests),
+    "cancelled_requests": func.sum(cast(_USAGE.cancelled, Integer)),
+    "unpriced_requests": _counted(_USAGE.status == "unpriced", _AT_LEAST_ONE),
+    "without_usage_requests": _counted(
+        and_(
+            _USAGE.status == "nothing_to_bill",
+            _USAGE.stage.in_(contract.REQUESTS_WITHOUT_USAGE.born),
+        ),
+        _USAGE.requests,
+    ),
+    "free_requests": _counted(
+        and_(_USAGE.status == "priced", _USAGE.cost_usd == 0.0), _AT_LEAST_ONE
+    ),
+    **{name: func.sum(_USAGE[name]) for name, _ in schema.QUANTITIES},
+    "tokens_input": func.sum(_ASKED - _CACHED - _USAGE.cache_write_tokens),
+    "tokens_cached_input": func.sum(_CACHED),
+    "tokens_cache_write": func.sum(_USAGE.cache_write_tokens),
+    "tokens_output": func.sum(_ANSWERED),
+    "cost_usd": func.coalesce(func.sum(_USAGE.cost_usd), 0.0),
+    "wasted_usd": func.sum(_USAGE.wasted_usd),
+}
+"""What usage is added up to, by name."""
+
+
+class Snapshot:
+    """The ledger as it is at one moment, whatever is written meanwhile.
+
+    Args:
+        connection: In a transaction that sees one state.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        # One answer takes several looks at the same sums, and they cannot change meanwhile.
+        self._known: dict[str, list[Sums]] = {}
+
+    def usage(
+        self, span: Span, by: Sequence[str], names: Sequence[str] | None = None
+    ) -> list[Sums]:
+        """Sums of usage rows.
+
+        Args:
+            span: Which.
+            by: Columns by which to divide; `quarter` is the time in quarters of an hour
+                since 1970.
+            names: Which sums; all when not given.
+        """
+        chosen = {
+            name: expression
+            for name, expression in _USAGE_SUMS.items()
+            if names is None or name in names
+        }
+        query = select(
+            *self._keys(schema.usage, by), *(each.label(name) for name, each in chosen.items())
+        ).where(_within(schema.usage, span))
+        return self._sums(query, by, tuple(chosen))
+
+    def daily(self, days: tuple[str, str], equal: Equal, by: Sequence[str]) -> list[Sums]:
+        """Sums of the rollup by UTC day and model.
+
+        Args:
+            days: First day, and the first after the last.
+            equal: As of a span.
+            by: Columns by which to divide.
+        """
+        return self._rolled_up(schema.daily, days, equal, by)
+
+    def daily_users(self, days: tuple[str, str], equal: Equal, by: Sequence[str]) -> list[Sums]:
+        """Sums of the rollup by UTC day, agent, user and labels; otherwise as `daily`."""
+        return self._rolled_up(schema.daily_users, days, equal, by)
+
+    def calls(self, span: Span) -> list[Call]:
+        """Calls that began within a span, the oldest first."""
+        columns = schema.sessions.c
+        query = (
+            select(*(columns[name] for name in Call._fields))
+            .where(_within(schema.sessions, span, at="started_at"))
+            .order_by(columns.started_at, columns.session)
+        )
+        return [Call(*row) for row in self._connection.execute(query)]
+
+    def turns(
+        self, span: Span, by: Sequence[str]
+    ) -> Iterator[tuple[tuple[str | int | None, ...], TurnTimes]]:
+        """Replies within a span in no order, read bit by bit.
+
+        Args:
+            span: Which.
+            by: Columns of the reply or its call that come first, as for `usage`.
+        """
+        columns = schema.turns.c
+        query = (
+            select(
+                *self._keys(schema.turns, by, schema.sessions),
+                *(columns[name] for name in TurnTimes._fields),
+            )
+            .join_from(schema.turns, schema.sessions, _same_call(schema.turns))
+            .where(_within(schema.turns, span, elsewhere=schema.sessions))
+        )
+        for row in self._stream(query):
+            yield row[: len(by)], TurnTimes._make(row[len(by) :])
+
+    def waits(
+        self, span: Span, by: Sequence[str]
+    ) -> Iterator[tuple[tuple[str | int | None, ...], FirstWait]]:
+        """Measured waits for a first token or byte in no order, bit by bit; as `turns`."""
+        query = select(*self._keys(schema.usage, by), _USAGE.stage, _USAGE.first_seconds).where(
+            _within(schema.usage, span), _USAGE.first_seconds.is_not(None)
+        )
+        for row in self._stream(query):
+            yield row[: len(by)], FirstWait._make(row[len(by) :])
+
+    def failures(self, span: Span, by: Sequence[str]) -> list[Sums]:
+        """Failed attempts at a provider, as `errors`."""
+        query = (
+            select(*self._keys(schema.failures, by, schema.sessions), func.count().label("errors"))
+            .join_from(schema.failures, schema.sessions, _same_call(schema.failures))
+            .where(_within(schema.failures, span, elsewhere=schema.sessions))
+        )
+        return self._sums(query, by, ("errors",))
+
+    def call(self, prefix: str) -> list[SessionRow]:
+        """Calls whose id begins so, up to nine; the one of exactly this id alone."""
+        column = schema.sessions.c.session
+        query = select(*(each for each in schema.sessions.c if each.name != "instance"))
+        for which in (column == prefix, column.startswith(prefix, autoescape=True)):
+            rows = self._connection.execute(query.where(which).order_by(column).limit(9))
+            found = [SessionRow(**row) for row in rows.mappings()]
+            if found:
+                return found
+        return []
+
+    def rows_of(self, session: str) -> CallRows:
+        """Everything that belongs to a call, in its order."""
+        turns, used, failed = schema.turns, schema.usage, schema.failures
+        shown = [each for each in turns.c if each.name != "instance"]
+        queries = (
+            select(*shown).where(turns.c.session == session).order_by(turns.c.at),
+            select(used).where(used.c.session == session).order_by(used.c.id),
+            select(failed).where(failed.c.session == session).order_by(failed.c.id),
+        )
+        found = [
+            [dict(row) for row in self._connection.execute(query).mappings()] for query in queries
+        ]
+        return CallRows([TurnRow(**row) for row in found[0]], found[1], found[2])
+
+    def usage_of(self, session: str, by: Sequence[str]) -> list[Sums]:
+        """Sums of one call's usage rows."""
+        query = select(
+            *self._keys(schema.usage, by),
+            *(each.label(name) for name, each in _USAGE_SUMS.items()),
+        ).where(_USAGE.session == session)
+        return self._sums(query, by, tuple(_USAGE_SUMS))
+
+    def labels(self, since: float, until: float) -> list[str]:
+        """Labels of calls that did something on the UTC days of a span, as JSON, each once."""
+        columns = schema.daily_users.c
+        query = select(columns.labels).distinct()
+        within = columns.day.between(utc_day(since), utc_day(until))
+        return list(self._connection.execute(query.where(within)).scalars())
+
+    def kept(self) -> Kept:
+        """How far back rows and rollups go."""
+        query = select(
+            select(func.min(_USAGE.at)).scalar_subquery(),
+            select(func.min(schema.daily.c.day)).scalar_subquery(),
+        )
+        return Kept(*self._connection.execute(query).one())
+
+    def answers(self, span: Span, by: Sequence[str]) -> list[Sums]:
+        """Answered turns, as `turns` and of those `interrupted`."""
+        columns = schema.turns.c
+        query = (
+            select(
+                *self._keys(schema.turns, by, schema.sessions),
+                func.count().label("turns"),
+                func.sum(cast(columns.interrupted, Integer)).label("interrupted"),
+            )
+            .join_from(schema.turns, schema.sessions, _same_call(schema.turns))
+            .where(
+                _within(schema.turns, span, elsewhere=schema.sessions), columns.answered.is_(True)
+            )
+        )
+        return self._sums(query, by, ("turns", "interrupted"))
+
+    def longest(self, span: Span) -> list[Sums]:
+        """Longest turn latency by call, of turns within a span, as `latency_seconds`."""
+        columns = schema.turns.c
+        query = (
+            select(columns.session, func.max(columns.latency_seconds).label("latency_seconds"))
+            .join_from(schema.turns, schema.sessions, _same_call(schema.turns))
+            .where(
+                _within(schema.turns, span, elsewhere=schema.sessions),
+                columns.latency_seconds.is_not(None),
+            )
+        )
+        return self._sums(query, ("session",), ("latency_seconds",))
+
+    def endings(self, span: Span) -> list[Sums]:
+        """Calls that began within a span by `ended` and `reason`, as `calls`."""
+        columns = schema.sessions.c
+        by = ("ended", "reason")
+        query = select(columns.ended, columns.reason, func.count().label("calls")).where(
+            _within(schema.sessions, span, at="started_at")
+        )
+        return self._sums(query, by, ("calls",))
+
+    def counted(self, family: str) -> float:
+        """Sum of all series of a counter, since the ledger began."""
+        columns = schema.series.c
+        query = select(func.sum(columns.value)).where(columns.family == family)
+        return self._connection.execute(query).scalar() or 0.0
+
+    def _keys(
+        self, table: Table, by: Sequence[str], elsewhere: Table | None = None
+    ) -> list[Label[Any]]:
+        """Columns by name; those that the table does not have are of the joined table."""
+        return [
+            (self._quarter(table) if name == "quarter" else _column(table, name, elsewhere)).label(
+                name
+            )
+            for name in by
+        ]
+
+    def _quarter(self, table: Table) -> ColumnElement[int]:
+        # A literal: PostgreSQL takes two parameters, here and in GROUP BY, for different ones.
+        quarters = table.c["at"] / literal_column(f"{QUARTER_SECONDS}.0", Float)
+        # SQLite may be built without FLOOR and cuts off; PostgreSQL rounds where it casts.
+        cut = self._connection.dialect.name == "sqlite"
+        return cast(quarters if cut else func.floor(quarters), Integer)
+
+    def _rolled_up(
+        self, table: Table, days: tuple[str, str], equal: Equal, by: Sequence[str]
+    ) -> list[Sums]:
+        columns = table.c
+        names = tuple(
+            column.name
+            for column in columns
+            if not column.primary_key and column.name not in ("agent", "user", "labels", "source")
+        )
+        query = select(
+            *(columns[name].label(name) for name in by),
+            *(func.sum(columns[name]).label(name) for name in names),
+        ).where(columns.day >= days[0], columns.day < days[1], _equal(table, equal))
+        asked = repr((table.name, days, sorted(equal.items()), tuple(by)))
+        if asked not in self._known:
+            self._known[asked] = self._sums(query, by, names)
+        return self._known[asked]
+
+    def _sums(self, query: Select[Any], by: Sequence[str], names: Sequence[str]) -> list[Sums]:
+        """Group a query by its first columns and read the rest as sums."""
+        grouped = query.group_by(*query.selected_columns[: len(by)]) if by else query
+        found = []
+        for row in self._connection.execute(grouped):
+            values = [0 if value is None else value for value in row[len(by) :]]
+            found.append(
+                Sums(
+                    dict(zip(by, row, strict=False)),
+                    # PostgreSQL adds 64-bit numbers up to a decimal one.
+                    {
+                        name: value if isinstance(value, float) else int(value)
+                        for name, value in zip(names, values, strict=True)
+                    },
+                )
+            )
+        return found
+
+    def _stream(self, query: Select[Any]) -> Iterator[Row[Any]]:
+        yield from self._connection.execution_options(yield_per=5000).execute(query)
+
+
+@contextmanager
+def snapshot(where: Path | str) -> Iterator[Snapshot]:
+    """Open a ledger to read one state of it.
+
+    Args:
+        where: The embedded ledger's file, or the URL of a database.
+
+    Raises:
+        LedgerError: There is none, it is of another version, or it cannot be read.
+    """
+    name = str(where)
+    if isinstance(where, Path) and not where.exists():
+        raise LedgerError(
+            f"cannot open ledger '{name}': there is none; choose the directory that the sidecar"
+            " serves with --data-dir"
+        )
+    engine = _engine(where)
+    try:
+        with engine.connect() as connection, connection.begin():
+            _check_version(connection, name)
+            yield Snapshot(connection)
+    except SQLAlchemyError as error:
+        cause = getattr(error, "orig", None) or error
+        raise LedgerError(f"cannot read ledger '{name}': {cause}") from error
+    finally:
+        engine.dispose()
+
+
+def _engine(where: Path | str) -> Engine:
+    if isinstance(where, str):
+        return create_engine(
+            where,
+            hide_parameters=True,
+            isolation_level="REPEATABLE READ",
+            execution_options={"postgresql_readonly": True},
+        )
+
+    def connect() -> sqlite3.Connection:
+        # The driver would begin a transaction for what writes only.
+        return sqlite3.connect(
+            f"{where.absolute().as_uri()}?mode=ro", uri=True, timeout=5.0, isolation_level=None
+        )
+
+    engine = create_engine("sqlite://", creator=connect, poolclass=NullPool, hide_parameters=True)
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN")
+
+    return engine
+
+
+def _check_version(connection: Connection, name: str) -> None:
+    tables = inspect(connection).get_table_names()
+    found = None
+    if schema.version.name in tables:
+        found = connection.execute(select(schema.version.c.version_num)).scalar()
+    if found == schema.VERSION:
+        return
+    if found is None and schema.usage.name not in tables:
+        raise LedgerError(f"cannot read ledger '{name}': it is another program's database")
+    raise LedgerError(
+        f"cannot read ledger '{name}': it has version {found or '1'}, this program reads version"
+        f" {schema.VERSION}; let 'livekit-exporter serve' of this version open it once"
+    )
+
+
+def _same_call(table: Table) -> ColumnElement[bool]:
+    calls = schema.sessions.c
+    return and_(table.c["session"] == calls.session, table.c["instance"] == calls.instance)
+
+
+def _within(
+    table: Table, span: Span, *, at: str = "at", elsewhere: Table | None = None
+) -> ColumnElement[bool]:
+    """Rows of a span; a column that the table does not have is one of the joined table."""
+    return and_(
+        table.c[at] >= span.since,
+        table.c[at] < span.until,
+        _equal(table, span.equal, elsewhere),
+    )
+
+
+def _equal(table: Table, equal: Equal, elsewhere: Table | None = None) -> ColumnElement[bool]:
+    named = (_column(table, name, elsewhere).in_(values) for name, values in equal.items())
+    return and_(true(), *named)
+
+
+def _column(table: Table, name: str, elsewhere: Table | None) -> Column[Any]:
+    return table.c[name] if elsewhere is None or name in table.c else elsewhere.c[name]

@@ -1,0 +1,89 @@
+"""The lines of an answer that is divided by something: columns, order, picture.  Pure."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final, TypeVar
+
+from livekit_exporter.reports import written
+from livekit_exporter.reports.question import DIMENSIONS, TIMES, Question
+from livekit_exporter.reports.reading import Group
+from livekit_exporter.reports.report import Chart, Column, Kind
+
+_Line = TypeVar("_Line")
+
+_BARS: Final = 20
+_LINES: Final = 5
+_REST: Final = "other"
+
+
+def columns(question: Question, taken: Collection[str]) -> tuple[Column, ...]:
+    """Columns of what the answer is divided by.
+
+    Args:
+        question: What was asked.
+        taken: Names of the other columns; a label of such a name gets a longer one.
+    """
+    return tuple(
+        Column(
+            f"label.{name}" if name in taken else name,
+            name.capitalize() if name in DIMENSIONS else name,
+        )
+        for name in question.by
+    )
+
+
+def arranged(question: Question, sizes: Mapping[Group, float]) -> list[Group]:
+    """Groups in their order: by time, then the largest first."""
+    times = [position for position, name in enumerate(question.by) if name in TIMES]
+
+    def place(group: Group) -> tuple[tuple[str, ...], float, tuple[str, ...]]:
+        return (
+            tuple(group[position] or "" for position in times),
+            -sizes[group],
+            tuple(value or "" for value in group),
+        )
+
+    return sorted(sizes, key=place)
+
+
+def shown(question: Question, wanted: Sequence[_Line]) -> tuple[Sequence[_Line], list[str]]:
+    """As many lines as there may be, and a note where these are not all."""
+    if question.limit is None or len(wanted) <= question.limit:
+        return wanted, []
+    left = written.value("count", len(wanted) - question.limit)
+    return wanted[: question.limit], [f"{left} more lines are left out by --limit"]
+
+
+def name(group: Group) -> str:
+    """A group in one word."""
+    return " / ".join(written.UNKNOWN if value is None else value for value in group) or "total"
+
+
+def chart(question: Question, title: str, kind: Kind, sizes: Mapping[Group, float]) -> Chart:
+    """Sums as a picture: lines over time if the answer is by time, else bars."""
+    time = next((position for position, each in enumerate(question.by) if each in TIMES), None)
+    if time is None:
+        largest = sorted(sizes, key=lambda group: -sizes[group])[:_BARS]
+        values = tuple(sizes[group] for group in largest)
+        return Chart("bars", title, kind, tuple(map(name, largest)), ((title, values),))
+    moments = sorted({group[time] or "" for group in sizes})
+    parts: dict[str, dict[str, float]] = {}
+    for group, size in sizes.items():
+        rest = group[:time] + group[time + 1 :]
+        part = parts.setdefault(name(rest) if rest else title, {})
+        part[group[time] or ""] = part.get(group[time] or "", 0.0) + size
+    ranked = sorted(parts, key=lambda each: -sum(parts[each].values()))
+    series = {each: parts[each] for each in ranked[:_LINES]}
+    for each in ranked[_LINES:]:
+        rest_of_them = series.setdefault(_REST, {})
+        for moment, size in parts[each].items():
+            rest_of_them[moment] = rest_of_them.get(moment, 0.0) + size
+    return Chart(
+        "line",
+        title,
+        kind,
+        tuple(moments),
+        tuple(
+            (each, tuple(part.get(moment, 0.0) for moment in moments))
+            for each, part in series.items()
+        ),
+    )

@@ -1,0 +1,318 @@
+"""Reading the ledger for a question: from the rollups where they can answer, else row by row.
+
+Whole UTC days come from a rollup if it has every column that the question needs, and what
+is left at both ends of the period from the rows.  Both ways give the same sums.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Final, TypeAlias
+
+from livekit_exporter import contract
+from livekit_exporter.ledger.queries import QUARTER_SECONDS, Key, Snapshot, Span, Sums
+from livekit_exporter.ledger.rows import utc_day
+from livekit_exporter.reports import written
+from livekit_exporter.reports.question import TIMES, Question
+
+Group: TypeAlias = tuple[str | None, ...]
+"""Values of a question's dimensions, in their order."""
+
+Numbers: TypeAlias = dict[str, float]
+
+_DAY_SECONDS: Final = 86400
+_UTC: Final = ("UTC", "Etc/UTC")
+_OF_A_CALL: Final = (*TIMES, "agent", "user", "session")
+_BY_MODEL: Final = frozenset(("agent", "stage", "provider", "model"))
+_BY_USER: Final = frozenset(("agent", "user", "labels"))
+_MODEL_SUMS: Final = frozenset(
+    (
+        "requests",
+        "cancelled_requests",
+        "unpriced_requests",
+        "input_tokens",
+        "cached_input_tokens",
+        "output_tokens",
+        "characters",
+        "audio_seconds",
+        "connection_seconds",
+        "cost_usd",
+        "wasted_usd",
+    )
+)
+_USER_SUMS: Final = frozenset(("unpriced_requests", "cost_usd", "wasted_usd"))
+_NAMED: Final = 5
+
+
+@dataclass(slots=True)
+class Answer:
+    """Sums by group, what LiveKit reported apart from what was estimated.
+
+    Args:
+        reported: From usage that was reported.
+        estimated: From usage that vendors bill and nobody reports.
+        rolled_up: Whether a rollup gave the whole days.
+    """
+
+    reported: dict[Group, Numbers] = field(default_factory=dict)
+    estimated: dict[Group, Numbers] = field(default_factory=dict)
+    rolled_up: bool = False
+
+
+def usage(ledger: Snapshot, question: Question, names: Sequence[str]) -> Answer:
+    """Sums of usage.
+
+    Args:
+        ledger: To read from.
+        question: Period, filters and groups.
+        names: Which sums, by the names of `Snapshot.usage`.
+    """
+    columns = key_columns(question)
+    needed = {*columns, *question.only, *(("labels",) if question.labels else ())} - {"quarter"}
+    by = tuple(dict.fromkeys((*columns, "source")))
+    answer = Answer()
+    days = _whole_days(question)
+    rollup = None
+    if days and _days_fit(question):
+        if needed <= _BY_MODEL and _MODEL_SUMS.issuperset(names):
+            rollup = ledger.daily
+        elif needed <= _BY_USER and _USER_SUMS.issuperset(names):
+            rollup = ledger.daily_users
+    if rollup is None or days is None:
+        spans = [(question.period.since, question.period.until)]
+    else:
+        answer.rolled_up = True
+        spans = _ends(question, days)
+        rolled = tuple("day" if name == "quarter" else name for name in by)
+        whole = (utc_day(days[0]), utc_day(days[1]))
+        _take(answer, question, rollup(whole, question.only, rolled), names)
+    for since, until in spans:
+        _take(answer, question, ledger.usage(Span(since, until, question.only), by, names), names)
+    return answer
+
+
+def calls(ledger: Snapshot, question: Question) -> dict[Group, Numbers]:
+    """Calls, their seconds and their answered turns, as `sessions`, `session_seconds`, `turns`.
+
+    A call counts where it began, a turn where it was answered.  Dimensions that a call does
+    not have, such as `model`, are left out of the groups; see `of_a_call`.
+    """
+    question = of_a_call(question)
+    columns = key_columns(question)
+    needed = {*columns, *question.only, *(("labels",) if question.labels else ())} - {"quarter"}
+    days = _whole_days(question)
+    found: dict[Group, Numbers] = {}
+    spans = [(question.period.since, question.period.until)]
+    if days and _days_fit(question) and needed <= _BY_USER:
+        spans = _ends(question, days)
+        rolled = tuple("day" if name == "quarter" else name for name in (*columns, "source"))
+        whole = (utc_day(days[0]), utc_day(days[1]))
+        for of_user, sums in ledger.daily_users(whole, question.only, rolled):
+            _add(found, question, of_user, _picked(sums, ("sessions", "session_seconds", "turns")))
+    for since, until in spans:
+        span = Span(since, until, question.only)
+        for call in ledger.calls(span):
+            of_call: Key = {
+                "quarter": int(call.started_at // QUARTER_SECONDS),
+                "agent": call.agent,
+                "user": call.user,
+                "session": call.session,
+                "labels": call.labels,
+            }
+            lasted = call.closed_at is not None and call.ended and call.closed_at >= call.started_at
+            seconds = (call.closed_at or 0.0) - call.started_at if lasted else 0.0
+            _add(found, question, of_call, {"sessions": 1, "session_seconds": seconds})
+        for key, sums in ledger.answers(span, columns):
+            _add(found, question, key, _picked(sums, ("turns",)))
+    return found
+
+
+def of_a_call(question: Question) -> Question:
+    """The part of a question that is about whole calls."""
+    kept = (*_OF_A_CALL, *question.own_labels)
+    return replace(
+        question,
+        by=tuple(name for name in question.by if name in kept),
+        only={name: values for name, values in question.only.items() if name in ("agent", "user")},
+    )
+
+
+def group(question: Question, key: Key) -> Group | None:
+    """Where a row of the ledger belongs in an answer; `None` where it is not asked for."""
+    own = labels(str(key["labels"])) if "labels" in key else {}
+    for name, values in question.labels.items():
+        if own.get(name) not in values:
+            return None
+    return tuple(_value(question, name, key, own) for name in question.by)
+
+
+def check_labels(ledger: Snapshot, question: Question) -> None:
+    """Refuse labels that no call of the period has, when there are calls.
+
+    Raises:
+        QuestionError: There is one.
+    """
+    if question.own_labels or question.labels:
+        texts = ledger.labels(question.period.since, question.period.until)
+        if texts:
+            question.check_labels(name for text in texts for name in labels(text))
+
+
+def notes(
+    ledger: Snapshot, question: Question, unpriced_requests: float | None = None
+) -> list[str]:
+    """What every reader of a sum must know: what is missing in it, and why.
+
+    Args:
+        ledger: To read from.
+        question: What was asked.
+        unpriced_requests: How many of the requests in the sum have no price, where that is known.
+    """
+    said = []
+    if unpriced_requests is None:
+        alone = usage(ledger, replace(question, by=()), ("unpriced_requests",))
+        unpriced_requests = total(alone.reported).get("unpriced_requests", 0)
+    # Which models they are is asked where there are some: a rollup by user does not know.
+    if unpriced_requests:
+        by_model = replace(question, by=("stage", "provider", "model"))
+        unpriced = {
+            key: int(sums["unpriced_requests"])
+            for key, sums in usage(ledger, by_model, ("unpriced_requests",)).reported.items()
+            if sums["unpriced_requests"]
+        }
+        worst = sorted(unpriced, key=lambda key: (-unpriced[key], key))
+        models = ", ".join(f"{provider}/{model}" for _, provider, model in worst[:_NAMED])
+        more = f" and {len(worst) - _NAMED} more" if len(worst) > _NAMED else ""
+        said.append(
+            f"{counted(unpriced_requests, 'request')} without a price, so the cost is"
+            f" too low: {models}{more}; add a price with 'prices.file'"
+        )
+    return said + notes_on_calls(ledger, question)
+
+
+def notes_on_calls(ledger: Snapshot, question: Question) -> list[str]:
+    """What every reader of an answer about calls must know."""
+    said = []
+    about_calls = of_a_call(question)
+    if not about_calls.labels:
+        span = Span(question.period.since, question.period.until, about_calls.only)
+        endings = ledger.endings(span)
+        lost = sum(sums["calls"] for key, sums in endings if key["reason"] == "lost")
+        going = sum(sums["calls"] for key, sums in endings if not key["ended"])
+        if lost:
+            said.append(f"{counted(lost, 'call')} ended without a goodbye; the end may be missing")
+        if going:
+            said.append(f"{counted(going, 'call')} still going on")
+    said += _gone(ledger, question)
+    for family, what in (
+        (contract.RECORDS_REJECTED, "could not be understood"),
+        (contract.RECORDS_DROPPED, "could not be written by agents"),
+    ):
+        count = ledger.counted(family.name)
+        if count:
+            said.append(
+                f"{counted(count, 'record')} {what} since the ledger began; what they said is"
+                " missing"
+            )
+    return said
+
+
+def total(groups: Mapping[Group, Numbers]) -> Numbers:
+    """Sums over all groups."""
+    summed: Numbers = {}
+    for sums in groups.values():
+        for name, amount in sums.items():
+            summed[name] = summed.get(name, 0) + amount
+    return summed
+
+
+def counted(count: float, noun: str) -> str:
+    """A count with its noun, for a sentence."""
+    return f"{written.value('count', int(count))} {noun}{'' if count == 1 else 's'}"
+
+
+def _gone(ledger: Snapshot, question: Question) -> Iterable[str]:
+    """Say where rows of the period were deleted and only daily sums are left."""
+    kept = ledger.kept()
+    if kept.days_since is None:
+        return
+    rows_from = utc_day(kept.rows_since) if kept.rows_since is not None else "never"
+    first = max(kept.days_since, utc_day(question.period.since))
+    if first < rows_from:
+        yield (
+            f"before {rows_from} only daily sums are kept: by UTC day with agent, stage, provider"
+            " and model, or with agent, user and labels; other answers begin there"
+        )
+
+
+def key_columns(question: Question) -> tuple[str, ...]:
+    """Columns of the ledger that a question's groups are made of."""
+    named: dict[str, None] = {}
+    for name in question.by:
+        own = name in question.own_labels
+        named["quarter" if name in TIMES else "labels" if own else name] = None
+    if question.labels:
+        named["labels"] = None
+    return tuple(named)
+
+
+def _days_fit(question: Question) -> bool:
+    """Whether the days that are asked for, if any, are those of the rollups."""
+    return "hour" not in question.by and (
+        "day" not in question.by or str(question.period.zone) in _UTC
+    )
+
+
+def _whole_days(question: Question) -> tuple[float, float] | None:
+    """Begin and end of the whole UTC days in the period, if there are any."""
+    first = -(-question.period.since // _DAY_SECONDS) * _DAY_SECONDS
+    last = question.period.until // _DAY_SECONDS * _DAY_SECONDS
+    return (first, last) if first < last else None
+
+
+def _ends(question: Question, days: tuple[float, float]) -> list[tuple[float, float]]:
+    """What whole days leave of the period."""
+    ends = [(question.period.since, days[0]), (days[1], question.period.until)]
+    return [(since, until) for since, until in ends if since < until]
+
+
+def _take(answer: Answer, question: Question, rows: Iterable[Sums], names: Sequence[str]) -> None:
+    for key, sums in rows:
+        into = answer.estimated if key["source"] == "estimated" else answer.reported
+        _add(into, question, key, _picked(sums, names))
+
+
+def _picked(sums: Mapping[str, float], names: Sequence[str]) -> Numbers:
+    return {name: sums[name] for name in names}
+
+
+def _add(into: dict[Group, Numbers], question: Question, key: Key, sums: Numbers) -> None:
+    where = group(question, key)
+    if where is None:
+        return
+    held = into.setdefault(where, {})
+    for name, amount in sums.items():
+        held[name] = held.get(name, 0) + amount
+
+
+def _value(question: Question, name: str, key: Key, own: Mapping[str, str]) -> str | None:
+    if name in question.own_labels:
+        return own.get(name)
+    if name in TIMES and "day" in key:
+        return str(key["day"])
+    if name in TIMES:
+        at = int(key["quarter"] or 0) * QUARTER_SECONDS
+        write: Callable[[float], str] = (
+            question.period.day if name == "day" else question.period.hour
+        )
+        return write(at)
+    value = key[name]
+    return None if value is None else str(value)
+
+
+@lru_cache(maxsize=4096)
+def labels(text: str) -> Mapping[str, str]:
+    """Read labels as the ledger keeps them, a JSON object."""
+    read = json.loads(text)
+    return read if isinstance(read, dict) else {}

@@ -1,0 +1,83 @@
+"""What was used, in the quantities that providers count."""
+
+from typing import Final
+
+from livekit_exporter.ledger.queries import Snapshot, Span
+from livekit_exporter.reports import lines, reading
+from livekit_exporter.reports.question import Question
+from livekit_exporter.reports.reading import Numbers
+from livekit_exporter.reports.report import Column, Report, Value
+
+_COLUMNS: Final = (
+    Column("requests", "Requests", "count"),
+    Column("input_tokens", "Input tokens", "count", sparse=True),
+    Column("cached_input_tokens", "Cached tokens", "count", sparse=True),
+    Column("cache_write_tokens", "Cache write tokens", "count", sparse=True),
+    Column("output_tokens", "Output tokens", "count", sparse=True),
+    Column("characters", "Letters", "count", sparse=True),
+    Column("audio_seconds", "Audio", "seconds", sparse=True),
+    Column("connection_seconds", "Connected", "seconds", sparse=True),
+    Column("cancelled_requests", "Cut off", "count", sparse=True),
+    Column("errors", "Errors", "count", sparse=True),
+    Column("without_usage_requests", "Without usage", "count", sparse=True),
+    Column("free_requests", "Free", "count", sparse=True),
+    Column("unpriced_requests", "Unpriced", "count", sparse=True),
+    # Parts of the sums above, as providers report them.
+    Column("input_audio_tokens", "Input audio tokens", "count", detail=True),
+    Column("input_image_tokens", "Input image tokens", "count", detail=True),
+    Column("cached_audio_tokens", "Cached audio tokens", "count", detail=True),
+    Column("cached_image_tokens", "Cached image tokens", "count", detail=True),
+    Column("output_audio_tokens", "Output audio tokens", "count", detail=True),
+    Column("output_image_tokens", "Output image tokens", "count", detail=True),
+)
+_ASKED_AS: Final = {
+    "input_tokens": "tokens_input",
+    "cached_input_tokens": "tokens_cached_input",
+    "cache_write_tokens": "tokens_cache_write",
+    "output_tokens": "tokens_output",
+}
+_NAMES: Final = tuple(_ASKED_AS.get(each.name, each.name) for each in _COLUMNS)
+_OF_USAGE: Final = tuple(name for name in _NAMES if name != "errors")
+
+
+def report(ledger: Snapshot, question: Question) -> Report:
+    """Ask the ledger what was used.
+
+    Raises:
+        QuestionError: A label is asked for that no call has.
+    """
+    reading.check_labels(ledger, question)
+    answer = reading.usage(ledger, question, _OF_USAGE)
+    groups = answer.reported
+    span = Span(question.period.since, question.period.until, question.only)
+    for key, sums in ledger.failures(span, reading.key_columns(question)):
+        group = reading.group(question, key)
+        if group is not None:
+            held = groups.setdefault(group, {})
+            held["errors"] = held.get("errors", 0) + sums["errors"]
+            # A failed attempt is a request too, and reports no usage.
+            held["requests"] = held.get("requests", 0) + sums["errors"]
+    sizes = {group: sums.get("requests", 0) for group, sums in groups.items()}
+    shown, left_out = lines.shown(question, lines.arranged(question, sizes))
+    total = reading.total(groups)
+    notes = []
+    if answer.estimated:
+        count = reading.total(answer.estimated).get("requests", 0)
+        notes.append(f"{reading.counted(count, 'request')} estimated and not in these figures")
+    return Report(
+        title=question.title("Usage"),
+        columns=(*lines.columns(question, [each.name for each in _COLUMNS]), *_COLUMNS),
+        rows=tuple((*group, *_line(groups[group])) for group in shown),
+        totals=(*(None for _ in question.by), *_line(total)) if question.by and groups else None,
+        notes=(
+            *left_out,
+            *notes,
+            *reading.notes(ledger, question, total.get("unpriced_requests", 0)),
+        ),
+        charts=(lines.chart(question, "Requests", "count", sizes),) if groups else (),
+        empty=f"nothing was used: {question.period}",
+    )
+
+
+def _line(sums: Numbers) -> tuple[Value, ...]:
+    return tuple(sums.get(name, 0) for name in _NAMES)

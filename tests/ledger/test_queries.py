@@ -1,0 +1,72 @@
+"""The ledger's reader: one state, nothing changed, and the same from both databases."""
+
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+from livekit_exporter import data_directory
+from livekit_exporter.ledger.database import LedgerError
+from livekit_exporter.ledger.queries import Span, snapshot
+from tests.intake import Intake
+from tests.questions import DAY, MIDNIGHT
+from tests.records import AT, call, heard
+from tests.reports.test_cost import CALL_USD, moved
+
+TODAY = Span(MIDNIGHT, MIDNIGHT + DAY)
+
+
+def test_snapshot_does_not_see_what_is_written_meanwhile(intake: Intake) -> None:
+    """A report asks several questions; their answers fit together."""
+    intake.take(*call())
+    with snapshot(data_directory.ledger(intake.config.data_dir)) as ledger:
+        before = ledger.calls(TODAY)
+        intake.take(*moved(call(), "s2", 60))
+
+        assert ledger.calls(TODAY) == before
+        assert ledger.usage(TODAY, ())[0].sums["cost_usd"] == pytest.approx(CALL_USD)
+    with snapshot(data_directory.ledger(intake.config.data_dir)) as ledger:
+        assert len(ledger.calls(TODAY)) == 2
+
+
+def test_reading_changes_nothing(intake: Intake) -> None:
+    """Not even by mistake."""
+    intake.take(*call())
+    path = data_directory.ledger(intake.config.data_dir)
+
+    with (
+        pytest.raises(LedgerError, match="attempt to write a readonly database"),
+        snapshot(path) as ledger,
+    ):
+        ledger._connection.exec_driver_sql("DELETE FROM usage")
+
+    with closing(sqlite3.connect(path)) as database:
+        assert database.execute("SELECT count(*) FROM usage").fetchone() == (3,)
+
+
+def test_times_are_grouped_by_quarters(intake: Intake) -> None:
+    """At both ends of one, and across the begin of the period."""
+    quarter = AT // 900 * 900
+    for number, at in enumerate((quarter, quarter + 899.999, quarter + 900)):
+        intake.take(heard(f"s{number}", at=at))
+
+    with snapshot(data_directory.ledger(intake.config.data_dir)) as ledger:
+        found = ledger.usage(TODAY, ("quarter",), ("reports",))
+
+    assert [(int(key["quarter"] or 0) * 900 - quarter, sums["reports"]) for key, sums in found] == [
+        (0, 2),
+        (900, 1),
+    ]
+
+
+def test_span_is_half_open(intake: Intake) -> None:
+    """Two periods side by side count everything once."""
+    intake.take(*call())
+
+    with snapshot(data_directory.ledger(intake.config.data_dir)) as ledger:
+        counts = [
+            sum(sums["reports"] for _, sums in ledger.usage(Span(since, until), (), ("reports",)))
+            for since, until in ((MIDNIGHT, AT + 2), (AT + 2, MIDNIGHT + DAY))
+        ]
+
+    assert counts == [1, 2]
