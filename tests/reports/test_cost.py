@@ -106,6 +106,21 @@ def test_filters_leave_the_rest_out(intake: Intake) -> None:
     assert nothing.empty == "nothing was used and no call began: 2026-11-18 (UTC)"
 
 
+def test_nothing_at_all_is_a_sentence(intake: Intake) -> None:
+    """Not a line of zeros, whatever it would be divided by."""
+    intake.take(*call())
+    later = MIDNIGHT + 9 * DAY
+
+    with reading(intake) as ledger:
+        reports = [
+            cost.report(ledger, question(*by, since=since, until=later + DAY))
+            for by in ((), ("day",), ("model",), ("hour",))
+            for since in (later, later + 1)
+        ]
+
+    assert [report.rows for report in reports] == [()] * 8
+
+
 def test_unknown_label_is_refused(intake: Intake) -> None:
     """With what may have been meant."""
     intake.take(tagged("s1", "u-1", tenant="acme"), *call("s1")[1:])

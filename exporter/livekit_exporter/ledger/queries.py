@@ -415,6 +415,8 @@ class Snapshot:
         found = []
         for row in self._connection.execute(grouped):
             values = [0 if value is None else value for value in row[len(by) :]]
+            if not by and not any(values):
+                continue  # the sum of no rows at all is a row, too
             found.append(
                 Sums(
                     dict(zip(by, row, strict=False)),

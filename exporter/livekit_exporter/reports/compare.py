@@ -8,12 +8,13 @@ from typing import Final, TypeAlias
 
 from livekit_exporter.ledger.queries import Call, Snapshot, Span
 from livekit_exporter.reports import period as periods
-from livekit_exporter.reports import reading, significance, written
+from livekit_exporter.reports import reading, significance
 from livekit_exporter.reports.latency import percentiles
 from livekit_exporter.reports.question import FILTERS, Question, QuestionError, closest, pairs
 from livekit_exporter.reports.report import Column, Kind, Quantity, Report, Value
 
 _OF_A_REQUEST: Final = ("stage", "provider", "model")
+_UNITS: Final[Mapping[Kind, str]] = {"usd": "usd", "seconds": "s", "share": "1"}
 _TOO_LITTLE: Final = "too little data"
 _NOISE: Final = "within noise"
 
@@ -173,30 +174,29 @@ def _read(ledger: Snapshot, chosen: Selection) -> Side:
     # What a call of the period does after its end still belongs to it.
     span = Span(period.since, inf, {**question.only, **persona})
     side = Side(calls)
+    # Speech recognition belongs to no reply: then every turn of its calls is meant.
+    by = ("session", "speech") if chosen.of_requests else ("session",)
     speeches: set[tuple[object, object]] = set()
-    spoken = False
-    for key, sums in ledger.usage(span, ("session", "speech"), ("requests", "cost_usd")):
+    for key, sums in ledger.usage(span, by, ("requests", "cost_usd")):
         session = str(key["session"])
         if session in calls:
             side.own_usd[session] = side.own_usd.get(session, 0.0) + sums["cost_usd"]
             side.requests += int(sums["requests"])
-            speeches.add((session, key["speech"]))
-            spoken = spoken or key["speech"] is not None
+            if key.get("speech") is not None:
+                speeches.add((session, key["speech"]))
     for key, sums in ledger.failures(span, ("session",)):
         if key["session"] in calls:
             side.errors += int(sums["errors"])
             side.requests += int(sums["errors"])
     if chosen.of_requests or chosen.personas:
         side.calls = {session: call for session, call in calls.items() if session in side.own_usd}
-    # Speech recognition belongs to no reply: then every turn of its calls is meant.
-    by_speech = chosen.of_requests and spoken
     turns = Span(period.since, inf, {**of_calls.only, **persona})
     for (of_call, speech), times in ledger.turns(turns, ("session", "speech")):
         session = str(of_call)
         if (
             not times.answered
             or session not in side.calls
-            or (by_speech and (session, speech) not in speeches)
+            or (speeches and (session, speech) not in speeches)
         ):
             continue
         held = side.turns.setdefault(session, [0.0, 0])
@@ -304,7 +304,7 @@ def _line(
     a, b = values
     return (
         name,
-        written.UNITS[kind],
+        _UNITS[kind],
         Quantity(kind, a),
         Quantity(kind, b),
         b / a - 1 if a and b is not None else None,
