@@ -1,0 +1,78 @@
+"""Commands about money that could have been spent otherwise, or will be."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from livekit_exporter.cli_mistakes import one_line_for
+from livekit_exporter.cli_options import Options, with_options
+
+
+@with_options
+def reconcile(  # noqa: PLR0913, PLR0917 - options, given by name
+    options: Options,
+    file: Annotated[Path, typer.Argument(help="The provider's usage or cost export, CSV.")],
+    date_column: Annotated[
+        str | None,
+        typer.Option(help="Column that says when.", show_default=False, metavar="COLUMN"),
+    ] = None,
+    model_column: Annotated[
+        str | None,
+        typer.Option(help="Column that says which model.", show_default=False, metavar="COLUMN"),
+    ] = None,
+    cost_column: Annotated[
+        str | None,
+        typer.Option(help="Column of US dollars.", show_default=False, metavar="COLUMN"),
+    ] = None,
+    usage_column: Annotated[
+        str | None,
+        typer.Option(help="Column of an amount used.", show_default=False, metavar="COLUMN"),
+    ] = None,
+    unit: Annotated[
+        str,
+        typer.Option(help="Of the usage column: tokens, characters, audio_minutes and the like."),
+    ] = "tokens",
+    tolerance: Annotated[
+        float, typer.Option(min=0, help="Share of the file's amount that is no difference.")
+    ] = 0.05,
+    model_name: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A model's name in the file and in the ledger, where they differ.",
+            show_default=False,
+            metavar="FILE=LEDGER",
+        ),
+    ] = None,
+) -> None:
+    """Hold the ledger against a provider's usage export; exit with 1 where they differ."""
+    from dataclasses import replace
+    from decimal import Decimal
+
+    from livekit_exporter.reports import csv_table, exports
+    from livekit_exporter.reports import reconcile as asked
+    from livekit_exporter.reports.question import QuestionError, pairs
+
+    # Providers bill days of UTC, whatever days the operator reads.
+    options = replace(options, timezone=options.timezone or "UTC")
+    question = options.question("day", "model")
+    zone = question.period.zone
+    with one_line_for(csv_table.TableError, QuestionError):
+        table = csv_table.load(file)
+        columns = (date_column, model_column, cost_column, usage_column)
+        known = None if any(columns) else exports.recognised(table)
+        layout = exports.chosen(columns, unit) if known is None else known.layout
+        billed = exports.read(table, layout, zone)
+        bounded = options.since is not None or options.until is not None
+        question = asked.question(question, billed, zone, bounded=bounded)
+        provider = asked.provider(question, known)
+        given = {name: values[-1] for name, values in pairs(model_name or ()).items()}
+    names = asked.Names(options.catalogue(), provider, given)
+    units = [measured for _, measured in layout.measures]
+    with options.snapshot() as ledger:
+        report, agree = asked.report(
+            ledger, question, billed, names, units, Decimal(str(tolerance))
+        )
+    options.show(report)
+    if not agree:
+        raise typer.Exit(1)
