@@ -5,8 +5,41 @@ from typing import Annotated
 
 import typer
 
-from livekit_exporter.cli_mistakes import one_line_for
+from livekit_exporter.cli_mistakes import fail, one_line_for
 from livekit_exporter.cli_options import Options, with_options
+from livekit_exporter.cli_reports import report_app
+
+
+@report_app.command("whatif")
+@with_options
+def whatif(
+    options: Options,
+    swaps: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="What to price usage as, such as llm=groq/llama-3.3-70b-versatile.",
+            metavar="STAGE=PROVIDER/MODEL...",
+            show_default=False,
+        ),
+    ] = None,
+    prices: Annotated[
+        Path | None,
+        typer.Option(help="A price file, YAML, to price all usage with.", show_default=False),
+    ] = None,
+) -> None:
+    """What the same usage would cost with other models, or with other prices."""
+    from livekit_exporter.reports import whatif as asked
+    from livekit_exporter.reports.question import QuestionError
+
+    if not swaps and prices is None:
+        fail("whatif needs a model, such as llm=groq/llama-3.3-70b-versatile, or --prices FILE")
+    question = options.question("stage", "provider", "model")
+    catalogue = options.catalogue(prices)
+    with one_line_for(QuestionError):
+        swapped = asked.swaps(swaps or (), catalogue)
+    with options.snapshot() as ledger:
+        report = asked.report(ledger, question, swapped, None if prices is None else catalogue)
+    options.show(report)
 
 
 @with_options
