@@ -42,6 +42,40 @@ def whatif(
     options.show(report)
 
 
+@report_app.command("margin")
+@with_options
+def margin(
+    options: Options,
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="Revenue, CSV: user (or the label of --by), revenue_usd, and maybe period, as"
+            " 2026-11."
+        ),
+    ],
+) -> None:
+    """What is left of revenue, by user or by a label of the calls."""
+    import time
+    from dataclasses import replace
+
+    from livekit_exporter.reports import csv_table, revenue
+    from livekit_exporter.reports import margin as asked
+    from livekit_exporter.reports.question import QuestionError
+
+    question = options.question("user")
+    with one_line_for(QuestionError, csv_table.TableError):
+        found = revenue.read(csv_table.load(file), asked.key(question))
+        if found.by_month:
+            if options.since or options.until:
+                fail(f"{file} says which months it is about; leave --since and --until out")
+            question = replace(question, period=asked.months(found, question.period.zone))
+    with options.snapshot() as ledger:
+        report = asked.report(ledger, question, found, time.time())
+    options.show(report)
+    if found.mistakes:
+        raise typer.Exit(1)
+
+
 @with_options
 def reconcile(  # noqa: PLR0913, PLR0917 - options, given by name
     options: Options,
