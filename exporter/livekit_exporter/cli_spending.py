@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from livekit_exporter.cli_mistakes import fail, one_line_for
-from livekit_exporter.cli_options import Options, with_options
+from livekit_exporter.cli_options import Options, with_filters, with_options
 from livekit_exporter.cli_reports import report_app
 
 
@@ -143,3 +143,21 @@ def reconcile(  # noqa: PLR0913, PLR0917 - options, given by name
     options.show(report)
     if not agree:
         raise typer.Exit(1)
+
+
+@report_app.command("forecast")
+@with_filters
+def forecast(options: Options) -> None:
+    """What the current month will have cost at its end, with a range."""
+    import time
+    from dataclasses import replace
+
+    from livekit_exporter.reports import forecast as asked
+    from livekit_exporter.reports.extra import ExtraError
+
+    if options.until is not None:
+        fail("a forecast begins now; leave --until out, and say with --since where history begins")
+    question = replace(options, since=options.since or f"{asked.HISTORY_DAYS}d").question()
+    with options.snapshot() as ledger, one_line_for(ExtraError):
+        report = asked.report(ledger, question, time.time(), options.month_budget())
+    options.show(report)
