@@ -42,6 +42,21 @@ def whatif(
     options.show(report)
 
 
+@report_app.command("advise")
+@with_filters
+def advise(options: Options) -> None:
+    """What the data suggests to change, each with the money that it is worth."""
+    import time
+
+    from livekit_exporter.reports import advise as asked
+
+    question = options.question()
+    catalogue = options.catalogue()
+    with options.snapshot() as ledger:
+        report = asked.report(ledger, question, catalogue, time.time())
+    options.show(report)
+
+
 @report_app.command("margin")
 @with_options
 def margin(
