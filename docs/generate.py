@@ -12,6 +12,7 @@ import shlex
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import chdir
 from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -170,7 +171,8 @@ def sessions(text: str) -> str:
         printed = "\n".join(line.rstrip() for line in result.stdout.rstrip().splitlines())
         return f"```console\n$ {command}\n{printed}\n```\n"
 
-    with TemporaryDirectory() as folder:
+    # Commands name files as from the root of the repository.
+    with TemporaryDirectory() as folder, chdir(ROOT):
         ledgers.write(data_directory.ledger(Path(folder)), MADE_UP_ROWS)
         os.environ[data_directory.ENVIRONMENT] = folder
         return re.sub(r"```console\n\$ (?P<command>.*)\n(?:.*\n)*?```\n", session, text)

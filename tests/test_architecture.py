@@ -34,6 +34,8 @@ ROOMS = {
     "plotext": ("livekit_exporter.reports",),
     "pyarrow": ("livekit_exporter.reports",),
     "scipy": ("livekit_exporter.reports",),
+    "numpy": ("livekit_exporter.reports",),
+    "statsmodels": ("livekit_exporter.reports",),
 }
 
 # What a room may import of ours. A leaf imports nothing.

@@ -21,6 +21,7 @@ from livekit_exporter import __version__, data_directory
 from livekit_exporter.cli_mistakes import fail as _fail
 from livekit_exporter.cli_mistakes import one_line_for as _one_line_for
 from livekit_exporter.cli_reports import calls_app, report_app
+from livekit_exporter.cli_spending import reconcile
 
 if TYPE_CHECKING:
     from livekit_exporter.prices.catalogue import Catalogue
@@ -38,6 +39,7 @@ prices_app = typer.Typer(no_args_is_help=True, help="Look after prices.")
 app.add_typer(prices_app, name="prices")
 app.add_typer(report_app, name="report")
 app.add_typer(calls_app, name="calls")
+app.command("reconcile")(reconcile)
 
 _DEMO_CALLS: Final = 20
 

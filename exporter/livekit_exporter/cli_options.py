@@ -19,8 +19,10 @@ from livekit_exporter.cli_mistakes import fail, one_line_for
 
 if TYPE_CHECKING:
     from datetime import tzinfo
+    from decimal import Decimal
 
     from livekit_exporter.ledger.queries import Snapshot
+    from livekit_exporter.prices.catalogue import Catalogue
     from livekit_exporter.reports.question import Question
     from livekit_exporter.reports.report import Report
     from livekit_exporter.sidecar.config import Config
@@ -144,6 +146,23 @@ class Options:
                 limit=self.limit,
             )
 
+    def month_budget(self) -> "Decimal | None":
+        """US dollars that the configuration allows for a month, if it says."""
+        return self._config().budget.month_usd
+
+    def catalogue(self, prices: Path | None = None) -> "Catalogue":
+        """The prices in force, or those with this file in place of the configured one."""
+        from livekit_exporter.sidecar import prices_in_force
+        from livekit_exporter.sidecar.config import ConfigError, Prices
+
+        config = self._config()
+        if prices is not None:
+            config = config.model_copy(update={"prices": Prices(file=prices)})
+        try:
+            return prices_in_force.load(config)[0]
+        except ConfigError as error:
+            fail(str(error).replace("prices.file", "--prices") if prices else error)
+
     @contextmanager
     def snapshot(self) -> Iterator["Snapshot"]:
         """The ledger as it is now; exits with one line when it cannot be read."""
@@ -152,7 +171,7 @@ class Options:
         from livekit_exporter.reports.question import QuestionError
 
         where = self.ledger or data_directory.ledger(self._config().data_dir)
-        with one_line_for(LedgerError, QuestionError), snapshot(where) as opened, _patience():
+        with one_line_for(LedgerError, QuestionError), snapshot(where) as opened, _patience(opened):
             yield opened
 
     @property
@@ -275,17 +294,25 @@ def _given(
 
 
 @contextmanager
-def _patience() -> Iterator[None]:
-    """Show on a terminal that something goes on, once it takes a while."""
+def _patience(ledger: "Snapshot") -> Iterator[None]:
+    """Show on a terminal how far reading is, once it takes a while."""
     if not sys.stderr.isatty():
         yield
         return
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, Progress, Task, TextColumn, TimeElapsedColumn
+    from rich.progress_bar import ProgressBar
+
+    class Rows(BarColumn):
+        """The share of rows that has been read, where it is known."""
+
+        def render(self, task: Task) -> ProgressBar:
+            task.total, task.completed = ledger.expected, ledger.read
+            return super().render(task)
 
     progress = Progress(
         TextColumn("reading the ledger"),
-        BarColumn(),
+        Rows(),
         TimeElapsedColumn(),
         console=Console(stderr=True),
         transient=True,

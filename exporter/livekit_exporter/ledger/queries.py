@@ -41,6 +41,7 @@ from livekit_exporter import contract
 from livekit_exporter.ledger import schema
 from livekit_exporter.ledger.database import LedgerError
 from livekit_exporter.ledger.rows import CallRows, SessionRow, TurnRow, utc_day
+from livekit_exporter.record import Usage
 
 QUARTER_SECONDS: Final = 900
 
@@ -118,6 +119,37 @@ class FirstWait(NamedTuple):
     seconds: float
 
 
+class Used(NamedTuple):
+    """One usage row: what was used, and all that its cost was made from.
+
+    Args:
+        provider: As the catalogue names it; `reported_provider` as the plugin does.
+        cost_usd: `None` while there is no price.
+    """
+
+    session: str
+    at: float
+    agent: str
+    user: str | None
+    labels: str
+    persona: str | None
+    stage: str
+    provider: str
+    model: str
+    reported_provider: str
+    label: str
+    requests: int
+    streamed: bool
+    connection: bool
+    request_seconds: float | None
+    source: str
+    status: str
+    cost_usd: float | None
+    waste_reason: str | None
+    wasted_usd: float
+    usage: Usage
+
+
 class Kept(NamedTuple):
     """How far back the ledger goes.
 
@@ -131,6 +163,7 @@ class Kept(NamedTuple):
 
 
 _USAGE: Final = schema.usage.c
+_QUANTITIES: Final = tuple(name for name, _ in schema.QUANTITIES)
 
 
 def _larger(first: ColumnElement[Any], second: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -189,12 +222,18 @@ class Snapshot:
 
     Args:
         connection: In a transaction that sees one state.
+
+    Attributes:
+        expected: Rows that are being read one by one, `None` while none are.
+        read: How many of them have been, for whoever shows progress.
     """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         # One answer takes several looks at the same sums, and they cannot change meanwhile.
         self._known: dict[str, list[Sums]] = {}
+        self.expected: int | None = None
+        self.read = 0
 
     def usage(
         self, span: Span, by: Sequence[str], names: Sequence[str] | None = None
@@ -271,6 +310,19 @@ class Snapshot:
         )
         for row in self._stream(query):
             yield row[: len(by)], FirstWait._make(row[len(by) :])
+
+    def used(self, span: Span) -> Iterator[Used]:
+        """Usage rows in no order, bit by bit."""
+        which = _within(schema.usage, span)
+        count = select(func.count()).select_from(schema.usage).where(which)
+        self.expected, self.read = self._connection.execute(count).scalar() or 0, 0
+        own = Used._fields[:-1]
+        columns = [_USAGE[name] for name in (*own, *_QUANTITIES)]
+        for row in self._stream(select(*columns).where(which)):
+            self.read += 1
+            values = tuple(row)
+            usage = Usage(**dict(zip(_QUANTITIES, values[len(own) :], strict=True)))
+            yield Used._make((*values[: len(own)], usage))
 
     def failures(self, span: Span, by: Sequence[str]) -> list[Sums]:
         """Failed attempts at a provider, as `errors`."""

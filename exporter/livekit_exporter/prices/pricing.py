@@ -125,12 +125,40 @@ def price(  # noqa: PLR0913 (an event is named by all of these)
     Returns:
         The quote.  Usage of another kind than the entry bills is `unpriced`, never free.
     """
+    return price_by(
+        catalogue.find(stage, provider, model, label),
+        usage=usage,
+        at=at,
+        streamed=streamed,
+        connection=connection,
+        request_seconds=request_seconds,
+    )
+
+
+def price_by(
+    entry: Entry | None,
+    *,
+    usage: Usage,
+    at: float,
+    streamed: bool,
+    connection: bool,
+    request_seconds: float | None = None,
+) -> Quote:
+    """Price one event with this entry, whoever was asked.
+
+    Args:
+        entry: The prices; `None` where the catalogue has none for the event.
+        usage: As of `price`, and the others too.
+        at: When.
+        streamed: The usage of a stream so far.
+        connection: A connection was opened.
+        request_seconds: Length of the whole request.
+    """
     if connection:
         return _CONNECTION
     used = usage != _NO_USAGE
     if used and not rules.is_possible(usage):
         return _unpriced("impossible_usage")
-    entry = catalogue.find(stage, provider, model, label)
     if entry is None:
         return _unpriced("no_entry") if used else _NOTHING
     return _billed(entry, usage, at, streamed=streamed, request_seconds=request_seconds) or (

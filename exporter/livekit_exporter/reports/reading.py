@@ -5,13 +5,13 @@ is left at both ends of the period from the rows.  Both ways give the same sums.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Final, TypeAlias
 
 from livekit_exporter import contract
-from livekit_exporter.ledger.queries import QUARTER_SECONDS, Key, Snapshot, Span, Sums
+from livekit_exporter.ledger.queries import QUARTER_SECONDS, Key, Snapshot, Span, Sums, Used
 from livekit_exporter.ledger.rows import utc_day
 from livekit_exporter.reports import written
 from livekit_exporter.reports.question import TIMES, Question
@@ -128,6 +128,19 @@ def calls(ledger: Snapshot, question: Question) -> dict[Group, Numbers]:
     return found
 
 
+def span(question: Question) -> Span:
+    """Which rows a question is about, but for its labels."""
+    return Span(question.period.since, question.period.until, question.only)
+
+
+def used(ledger: Snapshot, question: Question) -> Iterator[tuple[Group, Used]]:
+    """Every usage row that a question is about, and where it belongs in the answer."""
+    for row in ledger.used(span(question)):
+        where = group(question, {**row._asdict(), "quarter": int(row.at // QUARTER_SECONDS)})
+        if where is not None:
+            yield where, row
+
+
 def of_a_call(question: Question) -> Question:
     """The part of a question that is about whole calls."""
     kept = (*_OF_A_CALL, *question.own_labels)
@@ -196,8 +209,7 @@ def notes_on_calls(ledger: Snapshot, question: Question) -> list[str]:
     said = []
     about_calls = of_a_call(question)
     if not about_calls.labels:
-        span = Span(question.period.since, question.period.until, about_calls.only)
-        endings = ledger.endings(span)
+        endings = ledger.endings(span(about_calls))
         lost = sum(sums["calls"] for key, sums in endings if key["reason"] == "lost")
         going = sum(sums["calls"] for key, sums in endings if not key["ended"])
         if lost:

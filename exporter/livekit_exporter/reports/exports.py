@@ -1,0 +1,231 @@
+"""What a provider says it billed: its usage or cost export, a CSV file.
+
+OpenAI's two exports are recognised by their columns, as they are in files of its usage
+dashboard and in the import documentation of third parties; of any other file, the
+options say which column holds what.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, tzinfo
+from decimal import Decimal
+from typing import Final, NamedTuple
+
+from livekit_exporter.reports.csv_table import LineError, Table, TableError, amount
+
+# Unix seconds of this century, not a day written without dashes.
+_SECONDS: Final = re.compile(r"[0-9]{10}(?:\.[0-9]+)?")
+
+
+class Unit(NamedTuple):
+    """What is counted, and the ledger's sums that are the same.
+
+    Args:
+        name: As people write it.
+        sums: Columns of the ledger that add up to it.
+        per: How many of their unit make one of this.
+    """
+
+    name: str
+    sums: tuple[str, ...]
+    per: int = 1
+
+
+USD: Final = Unit("usd", ("cost_usd",))
+
+UNITS: Final[Mapping[str, Unit]] = {
+    unit.name: unit
+    for unit in (
+        USD,
+        Unit("requests", ("requests",)),
+        Unit("tokens", ("input_tokens", "output_tokens")),
+        Unit("input_tokens", ("input_tokens",)),
+        Unit("cached_input_tokens", ("cached_input_tokens",)),
+        Unit("output_tokens", ("output_tokens",)),
+        Unit("characters", ("characters",)),
+        Unit("audio_seconds", ("audio_seconds",)),
+        Unit("audio_minutes", ("audio_seconds",), 60),
+        Unit("audio_hours", ("audio_seconds",), 3600),
+        Unit("connection_seconds", ("connection_seconds",)),
+        Unit("connection_minutes", ("connection_seconds",), 60),
+        Unit("connection_hours", ("connection_seconds",), 3600),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """Which column of an export says what.
+
+    Args:
+        date: When: a day, a time in ISO 8601, or Unix seconds.
+        model: Which model; `None` where the file does not say.
+        measures: Column and unit of each amount.
+        items: The model column holds OpenAI's line items, such as `gpt-4o-2024-08-06, input`.
+        currency: Column that must say `usd`, if there is one.
+    """
+
+    date: str
+    model: str | None
+    measures: tuple[tuple[str, Unit], ...]
+    items: bool = False
+    currency: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A kind of export that is recognised.
+
+    Args:
+        name: For people.
+        provider: Whose it is.
+        columns: Those that tell it from others.
+        layout: What they hold.
+    """
+
+    name: str
+    provider: str
+    columns: tuple[str, ...]
+    layout: Layout
+
+
+KNOWN: Final = (
+    Known(
+        "OpenAI's cost export",
+        "openai",
+        ("start_time", "amount_value", "amount_currency", "line_item"),
+        Layout(
+            date="start_time",
+            model="line_item",
+            measures=(("amount_value", USD),),
+            items=True,
+            currency="amount_currency",
+        ),
+    ),
+    Known(
+        "OpenAI's activity export",
+        "openai",
+        ("start_time", "num_model_requests", "model", "input_tokens", "output_tokens"),
+        Layout(
+            date="start_time",
+            model="model",
+            measures=(
+                ("num_model_requests", UNITS["requests"]),
+                ("input_tokens", UNITS["input_tokens"]),
+                ("output_tokens", UNITS["output_tokens"]),
+            ),
+        ),
+    ),
+)
+
+
+@dataclass(slots=True)
+class Billed:
+    """What an export says.
+
+    Args:
+        first: First day that it has a line of, and `last` the last.
+        amounts: By unit's name, day (`YYYY-MM-DD`) and model, `None` where it says none.
+        mistakes: Lines that could not be read, each as `file:line: what; remedy`.
+    """
+
+    first: date | None = None
+    last: date | None = None
+    amounts: dict[tuple[str, str, str | None], Decimal] = field(default_factory=dict)
+    mistakes: list[str] = field(default_factory=list)
+
+
+def recognised(table: Table) -> Known | None:
+    """The kind of export that a file is, if its columns tell."""
+    return next((known for known in KNOWN if set(known.columns) <= set(table.columns)), None)
+
+
+def read(table: Table, layout: Layout, zone: tzinfo) -> Billed:
+    """Read an export.
+
+    Args:
+        table: The file.
+        layout: Which column says what.
+        zone: Whose days are meant where a line says a time.
+
+    Raises:
+        TableError: A column of the layout is not there.
+    """
+    for column in (layout.date, layout.model, *(name for name, _ in layout.measures)):
+        if column is not None:
+            table.require(column, f"the first line names {', '.join(table.columns)}")
+    found = Billed()
+    for number, cells in table.rows:
+        try:
+            _take(found, table.line(cells), layout, zone)
+        except LineError as error:
+            found.mistakes.append(f"{table.name}:{number}: {error}")
+    if found.first is None:
+        raise TableError(next(iter(found.mistakes), f"{table.name}: there are no lines in it"))
+    return found
+
+
+def _take(found: Billed, line: Mapping[str, str], layout: Layout, zone: tzinfo) -> None:
+    day = _day(line[layout.date], layout.date, zone)
+    amounts = [
+        # A day on which nothing was used has a line without amounts.
+        (unit, amount(line[column], column) if line[column] else Decimal(0))
+        for column, unit in layout.measures
+    ]
+    if layout.currency is not None and any(usd for _, usd in amounts):
+        currency = line[layout.currency]
+        if currency.lower() != "usd":
+            raise LineError(f"'{layout.currency}' is '{currency}'; only US dollars are compared")
+    said = line[layout.model] if layout.model is not None else ""
+    model = (_item(said) if layout.items else said) or None
+    found.first = min(found.first or day, day)
+    found.last = max(found.last or day, day)
+    for unit, quantity in amounts:
+        key = (unit.name, day.isoformat(), model)
+        found.amounts[key] = found.amounts.get(key, Decimal(0)) + quantity
+
+
+def _day(text: str, column: str, zone: tzinfo) -> date:
+    try:
+        if _SECONDS.fullmatch(text):
+            return datetime.fromtimestamp(float(text), UTC).astimezone(zone).date()
+        moment = datetime.fromisoformat(text)
+    except (ValueError, OverflowError, OSError) as error:
+        raise LineError(f"'{column}' is '{text}', no time; write it as 2026-11-20") from error
+    # A time without an offset is the provider's own: its day is the one that is written.
+    return (moment.astimezone(zone) if moment.tzinfo else moment).date()
+
+
+def _item(text: str) -> str:
+    """Model of a line item: `priority | gpt-audio-2025-12-15 audio, input, long context`."""
+    model, comma, _ = text.rpartition("|")[2].strip().partition(",")
+    return model.split()[0] if comma and model.split() else text
+
+
+def chosen(columns: Sequence[str | None], unit: str) -> Layout:
+    """A layout from options.
+
+    Args:
+        columns: Those for date, model, cost and usage; `None` where not given.
+        unit: Of the usage column.
+
+    Raises:
+        TableError: They are not enough, or contradict one another.
+    """
+    day, model, cost, usage = columns
+    if day is None or (cost is None) == (usage is None):
+        raise TableError(
+            "this export is not recognised by its columns; say which hold what with --date-column,"
+            " --model-column, and --cost-column or --usage-column"
+        )
+    measure = (cost, USD) if cost is not None else (usage or "", _unit(unit))
+    return Layout(date=day, model=model, measures=(measure,))
+
+
+def _unit(name: str) -> Unit:
+    unit = UNITS.get(name)
+    if unit is None:
+        known = ", ".join(each for each in UNITS if each != USD.name)
+        raise TableError(f"'{name}' is no unit; --unit takes {known}")
+    return unit

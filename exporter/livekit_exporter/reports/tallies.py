@@ -1,0 +1,171 @@
+"""What a period's usage comes to, by model and agent, as far as advice needs it.
+
+Every event is quoted again with the prices in force, because the ledger keeps what it
+cost and not what was billed, at which rates.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Final, NamedTuple
+
+from livekit_exporter.ledger.queries import Used
+from livekit_exporter.prices import pricing, rules
+from livekit_exporter.prices.catalogue import Catalogue
+from livekit_exporter.prices.entries import Entry
+from livekit_exporter.prices.pricing import Part, Source
+from livekit_exporter.prices.units import EXACT
+from livekit_exporter.record import Usage
+
+_ZERO: Final = Decimal(0)
+
+
+class Model(NamedTuple):
+    """Whose model of which stage."""
+
+    stage: str
+    provider: str
+    model: str
+
+    def __str__(self) -> str:
+        return f"{self.provider}/{self.model}"
+
+
+@dataclass(slots=True)
+class Tally:
+    """What one agent used of one model.
+
+    Args:
+        requests: Usage reports, at least one per request.
+        usd: What it cost.
+        unpriced: Requests without a price, and what they used: `tokens`, `characters`
+            and `seconds`.
+        prompts: Requests with input tokens.
+        asked: Input tokens, cached ones included.
+        cached: Of these, tokens from the cache.
+        input_usd: What the input tokens cost.
+        cacheable_usd: What would be saved if all input had come from the cache.
+        billed: What was billed, by unit.
+        minimum_seconds: Seconds billed that nobody used: minimums and rounding.
+        minimum_usd: What they cost.
+        used_seconds: Seconds used, of the same requests.
+        wasted: US dollars that nobody heard, by reason.
+    """
+
+    requests: int = 0
+    usd: Decimal = _ZERO
+    unpriced: int = 0
+    tokens: int = 0
+    characters: int = 0
+    seconds: float = 0.0
+    prompts: int = 0
+    asked: int = 0
+    cached: int = 0
+    input_usd: Decimal = _ZERO
+    cacheable_usd: Decimal = _ZERO
+    billed: dict[str, Decimal] = field(default_factory=dict)
+    minimum_seconds: Decimal = _ZERO
+    minimum_usd: Decimal = _ZERO
+    used_seconds: Decimal = _ZERO
+    wasted: dict[str, Decimal] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Tallies:
+    """All of a period.
+
+    Args:
+        usd: Reported cost.
+        first: Time of the first event, Unix seconds; `last` of the last.
+        by_agent: By model and agent.
+        entries: The prices of each model, as its label path says which.
+    """
+
+    usd: Decimal = _ZERO
+    first: float | None = None
+    last: float | None = None
+    by_agent: dict[tuple[Model, str], Tally] = field(default_factory=dict)
+    entries: dict[Model, Entry] = field(default_factory=dict)
+
+
+def tallied(rows: Iterable[Used], catalogue: Catalogue) -> Tallies:
+    """Add rows up; what is estimated is not in it."""
+    found = Tallies()
+    for row in rows:
+        if row.source != "reported":
+            continue
+        found.first = row.at if found.first is None else min(found.first, row.at)
+        found.last = row.at if found.last is None else max(found.last, row.at)
+        model = Model(row.stage, row.provider, row.model)
+        tally = found.by_agent.get((model, row.agent))
+        if tally is None:
+            tally = found.by_agent[model, row.agent] = Tally()
+        tally.requests += max(row.requests, 1)
+        if row.cost_usd is not None:
+            usd = rules.exact(row.cost_usd)
+            found.usd += usd
+            tally.usd += usd
+        if row.waste_reason is not None and row.wasted_usd:
+            held = tally.wasted.get(row.waste_reason, _ZERO)
+            tally.wasted[row.waste_reason] = held + rules.exact(row.wasted_usd)
+        if row.status == "unpriced":
+            _unpriced(tally, row)
+            continue
+        entry = catalogue.find(row.stage, row.reported_provider, row.model, row.label)
+        quote = pricing.price_by(
+            entry,
+            usage=row.usage,
+            at=row.at,
+            streamed=row.streamed,
+            connection=row.connection,
+            request_seconds=row.request_seconds,
+        )
+        if entry is not None and quote.source is not None:
+            found.entries.setdefault(model, entry)
+            _billed(tally, row, quote.parts, quote.source)
+    return found
+
+
+def _unpriced(tally: Tally, row: Used) -> None:
+    usage = row.usage
+    asked = rules.asked_tokens(usage)
+    tally.unpriced += max(row.requests, 1)
+    tally.tokens += asked + rules.answered_tokens(usage, asked)
+    tally.characters += usage.characters
+    tally.seconds += usage.audio_seconds + usage.connection_seconds
+
+
+def _billed(tally: Tally, row: Used, parts: Iterable[Part], source: Source) -> None:
+    for part in parts:
+        tally.billed[part.unit] = tally.billed.get(part.unit, _ZERO) + part.quantity
+        if source.basis == "tokens":
+            continue
+        used = rules.exact(rules.reported(source.basis, row.usage, row.request_seconds))
+        if part.quantity > used:
+            tally.minimum_seconds += part.quantity - used
+            tally.minimum_usd += EXACT.multiply(part.quantity - used, part.unit_price)
+            tally.used_seconds += used
+    if source.basis == "tokens":
+        _prompt(tally, row.usage, source)
+
+
+def _prompt(tally: Tally, usage: Usage, source: Source) -> None:
+    """What the input of one request was, and what the cache would save of it."""
+    buckets = {
+        bucket: tokens
+        for bucket, tokens in rules.token_buckets(usage).items()
+        if bucket[0] != "output"
+    }
+    if not buckets:
+        return
+    tier = next(tier for tier in source.charges.tiers if tier.over == source.over)
+    tally.prompts += 1
+    for (kind, modality), tokens in buckets.items():
+        rate = tier.rates[kind, modality]
+        cached = tier.rates.get(("cached_input", modality), rate)
+        tally.asked += tokens
+        tally.input_usd += tokens * rate
+        if kind == "cached_input":
+            tally.cached += tokens
+        elif kind == "input" and cached < rate:
+            tally.cacheable_usd += tokens * (rate - cached)

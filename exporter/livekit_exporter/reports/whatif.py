@@ -1,0 +1,351 @@
+"""What the same usage would cost with other models or other prices.
+
+Every event is priced by itself, at its own time, with the code that priced it when it
+happened.  What cannot be priced that way is left out on both sides and said.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from difflib import get_close_matches
+from typing import Final, TypeAlias, get_args
+
+from livekit_exporter.ledger.queries import Snapshot, Used
+from livekit_exporter.prices import pricing
+from livekit_exporter.prices.catalogue import Catalogue
+from livekit_exporter.prices.entries import Entry
+from livekit_exporter.prices.pricing import WHY, Quote, Why
+from livekit_exporter.prices.rules import exact
+from livekit_exporter.record import Stage
+from livekit_exporter.reports import lines, reading, written
+from livekit_exporter.reports.question import Question, QuestionError
+from livekit_exporter.reports.reading import Group, counted
+from livekit_exporter.reports.report import Chart, Column, Report, Value
+
+Rows: TypeAlias = Iterable[tuple[Group, Used]]
+Pricer: TypeAlias = Callable[[Used], Quote | None]
+"""What an event would cost; `None` where nothing changes for it."""
+
+_NAMED: Final = 5
+_BARS: Final = 20
+
+_COLUMNS: Final = (
+    Column("requests", "Requests", "count"),
+    Column("cost_usd", "Cost", "usd"),
+    Column("would_cost_usd", "Would cost", "usd"),
+    Column("difference_usd", "Difference", "usd"),
+    Column("difference_share", "Share", "share"),
+    # In the notes, for people.
+    Column("not_comparable_usd", "Not comparable", "usd", detail=True),
+    Column("newly_priced_usd", "Newly priced", "usd", detail=True),
+    Column("unpriced_requests", "Unpriced", "count", detail=True),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Swap:
+    """All usage of a stage, priced as another model's.
+
+    Args:
+        name: The model as it was asked for, `provider/model`.
+        entry: Its prices.
+    """
+
+    name: str
+    entry: Entry
+
+
+@dataclass(slots=True)
+class Comparison:
+    """Two costs of the same usage; only of events of which both are known.
+
+    Args:
+        requests: Provider requests, compared or not.
+        compared: Events of which both costs are known.
+        cost: US dollars, as the ledger has it.
+        would_cost: US dollars.
+        not_comparable: US dollars of what cannot be priced the new way.
+        newly_priced: US dollars the new way of what has no price in the ledger.
+        unpriced: Requests without a price in either way.
+    """
+
+    requests: int = 0
+    compared: int = 0
+    cost: Decimal = Decimal(0)
+    would_cost: Decimal = Decimal(0)
+    not_comparable: Decimal = Decimal(0)
+    newly_priced: Decimal = Decimal(0)
+    unpriced: int = 0
+
+
+@dataclass(slots=True)
+class _LeftOut:
+    requests: int = 0
+    usd: Decimal = Decimal(0)
+
+
+@dataclass(slots=True)
+class _Told:
+    """What has to be said beside the figures."""
+
+    left_out: dict[tuple[str, str, Why], _LeftOut] = field(default_factory=dict)
+    anew: dict[str, _LeftOut] = field(default_factory=dict)
+    without_minimum: dict[str, int] = field(default_factory=dict)
+    tokens: bool = False
+    estimated: Decimal = Decimal(0)
+
+
+def swaps(texts: Sequence[str], catalogue: Catalogue) -> dict[Stage, Swap]:
+    """Read `stage=provider/model` texts.
+
+    The model may also be named by the id of its entry, where the two differ.
+
+    Raises:
+        QuestionError: One has another form, or the catalogue has no price for it.
+    """
+    read: dict[Stage, Swap] = {}
+    for text in texts:
+        before, equals, name = text.partition("=")
+        stage = next((each for each in get_args(Stage) if each == before.strip()), None)
+        provider, slash, model = name.strip().partition("/")
+        if not (equals and slash and provider and model):
+            raise QuestionError(
+                f"'{text}' is not of the form 'stage=provider/model', such as"
+                " 'llm=groq/llama-3.3-70b-versatile'"
+            )
+        if stage is None:
+            close = get_close_matches(before.strip(), get_args(Stage), n=1)
+            known = f"did you mean '{close[0]}'?" if close else f"use {', '.join(get_args(Stage))}"
+            raise QuestionError(f"'{before}' is no stage; {known}")
+        if stage in read:
+            raise QuestionError(f"'{stage}' is swapped twice; name one model for it")
+        named = catalogue.entries.get(name.strip())
+        if named is not None and named.stage != stage:
+            named = None
+        entry = catalogue.find(stage, provider, model) or named
+        if entry is None:
+            raise QuestionError(_unknown(stage, name.strip(), catalogue))
+        read[stage] = Swap(name.strip(), entry)
+    return read
+
+
+def _unknown(stage: str, name: str, catalogue: Catalogue) -> str:
+    other = catalogue.entries.get(name)
+    if other is not None and other.stage != stage:
+        return f"'{name}' is a model of stage '{other.stage}'; write '{other.stage}={name}'"
+    known = [entry.id for entry in catalogue.entries.values() if entry.stage == stage]
+    close = get_close_matches(name, known, n=1)
+    remedy = (
+        f"did you mean '{close[0]}'?"
+        if close
+        else "see docs/prices.md for those it has, or give one with --prices"
+    )
+    return f"the catalogue has no price for '{name}' in stage '{stage}'; {remedy}"
+
+
+def pricer(swapped: Mapping[Stage, Swap], catalogue: Catalogue | None) -> Pricer:
+    """How to price an event anew.
+
+    Args:
+        swapped: Models to price it as, by its stage.
+        catalogue: Prices for all other usage; `None` leaves that as it is.
+    """
+    entries: dict[str, Entry] = {stage: swap.entry for stage, swap in swapped.items()}
+
+    def price(row: Used) -> Quote | None:
+        entry = entries.get(row.stage)
+        if entry is None:
+            if catalogue is None:
+                return None
+            entry = catalogue.find(row.stage, row.reported_provider, row.model, row.label)
+        return pricing.price_by(
+            entry,
+            usage=row.usage,
+            at=row.at,
+            streamed=row.streamed,
+            connection=row.connection,
+            request_seconds=row.request_seconds,
+        )
+
+    return price
+
+
+def report(
+    ledger: Snapshot,
+    question: Question,
+    swapped: Mapping[Stage, Swap],
+    catalogue: Catalogue | None,
+) -> Report:
+    """Price the usage of a period anew.
+
+    Args:
+        ledger: To read from.
+        question: Period, filters and groups.
+        swapped: Models to price usage as, by its stage.
+        catalogue: Prices for all other usage; `None` leaves that as it is.
+
+    Raises:
+        QuestionError: A label is asked for that no call has.
+    """
+    reading.check_labels(ledger, question)
+    return compared(reading.used(ledger, question), question, swapped, catalogue)
+
+
+def compared(
+    rows: Rows,
+    question: Question,
+    swapped: Mapping[Stage, Swap],
+    catalogue: Catalogue | None,
+) -> Report:
+    """The answer, from rows of the ledger."""
+    price = pricer(swapped, catalogue)
+    found: dict[Group, Comparison] = {}
+    told = _Told()
+    for group, row in rows:
+        if row.source != "reported":
+            told.estimated += exact(row.cost_usd or 0.0)
+            continue
+        into = found.get(group)
+        if into is None:
+            into = found[group] = Comparison()
+        into.requests += row.requests
+        quote = price(row)
+        swap = swapped.get(row.stage)  # type: ignore[call-overload]
+        if quote is not None and swap is not None:
+            _note(told, row, quote, swap)
+        _compare(into, told, row, quote, swap.name if swap else f"{row.provider}/{row.model}")
+    total = Comparison()
+    for each in found.values():
+        _add(total, each)
+    sizes = {group: float(abs(_difference(each))) for group, each in found.items()}
+    ordered, left = lines.shown(question, lines.arranged(question, sizes))
+    return Report(
+        title=question.title(_subject(swapped, other_prices=catalogue is not None)),
+        columns=(*lines.columns(question, [each.name for each in _COLUMNS]), *_COLUMNS),
+        rows=tuple((*group, *_line(found[group])) for group in ordered),
+        totals=(*(None for _ in question.by), *_line(total)) if question.by and found else None,
+        notes=(*_notes(told, total), *left),
+        charts=(_chart(question, found),) if found else (),
+        empty=f"nothing was used: {question.period}",
+    )
+
+
+def _note(told: _Told, row: Used, quote: Quote, swap: Swap) -> None:
+    """Keep in mind what makes a swap less than exact."""
+    if quote.status != "priced" or quote.source is None:
+        return
+    if quote.source.basis == "tokens":
+        told.tokens = told.tokens or (row.provider, row.model) != tuple(swap.name.split("/", 1))
+    elif row.streamed and swap.entry.min_seconds:
+        told.without_minimum[swap.name] = told.without_minimum.get(swap.name, 0) + 1
+
+
+def _compare(into: Comparison, told: _Told, row: Used, quote: Quote | None, name: str) -> None:
+    known = None if row.cost_usd is None else exact(row.cost_usd)
+    if quote is None:
+        new = known
+    elif quote.status == "unpriced":
+        new = None
+    else:
+        # As the ledger would keep it, so that equal costs are equal.
+        new = exact(float(quote.cost))
+    if known is None and new is None:
+        into.unpriced += max(row.requests, 1)
+    elif known is None and new is not None:
+        into.newly_priced += new
+        held = told.anew.setdefault(f"{row.provider}/{row.model}", _LeftOut())
+        held.requests += max(row.requests, 1)
+        held.usd += new
+    elif known is not None and new is None and quote is not None:
+        into.not_comparable += known
+        key = (f"{row.provider}/{row.model}", name, quote.why)
+        held = told.left_out.setdefault(key, _LeftOut())
+        held.requests += max(row.requests, 1)
+        held.usd += known
+    elif known is not None and new is not None:
+        into.compared += 1
+        into.cost += known
+        into.would_cost += new
+
+
+def _add(total: Comparison, part: Comparison) -> None:
+    total.requests += part.requests
+    total.compared += part.compared
+    total.cost += part.cost
+    total.would_cost += part.would_cost
+    total.not_comparable += part.not_comparable
+    total.newly_priced += part.newly_priced
+    total.unpriced += part.unpriced
+
+
+def _difference(each: Comparison) -> Decimal:
+    return each.would_cost - each.cost
+
+
+def _line(each: Comparison) -> tuple[Value, ...]:
+    known = each.compared > 0
+    difference = _difference(each)
+    return (
+        each.requests,
+        each.cost if known else None,
+        each.would_cost if known else None,
+        difference if known else None,
+        difference / each.cost if each.cost else None,
+        each.not_comparable,
+        each.newly_priced,
+        each.unpriced,
+    )
+
+
+def _subject(swapped: Mapping[Stage, Swap], *, other_prices: bool) -> str:
+    said = [f"{stage}={swap.name}" for stage, swap in swapped.items()]
+    return f"What if {', '.join([*said, *(['other prices'] if other_prices else [])])}"
+
+
+def _notes(told: _Told, total: Comparison) -> list[str]:
+    said = []
+    worst = sorted(told.left_out.items(), key=lambda item: (-item[1].usd, item[0]))
+    for (model, name, why), left in worst[:_NAMED]:
+        as_what = f" as '{name}'" if name != model else ""
+        said.append(
+            f"{counted(left.requests, 'request')} of '{model}' ({written.money(left.usd)}) cannot"
+            f" be priced{as_what}: {WHY[why]}; left out of cost and would cost"
+        )
+    if len(worst) > _NAMED:
+        rest = sum(left.requests for _, left in worst[_NAMED:])
+        more = f"{counted(rest, 'request')} of {len(worst) - _NAMED} more kinds"
+        said.append(f"{more} cannot be priced that way and are left out")
+    for model, left in sorted(told.anew.items(), key=lambda item: -item[1].usd)[:_NAMED]:
+        said.append(
+            f"{counted(left.requests, 'request')} of '{model}' without a price in the ledger would"
+            f" cost {written.money(left.usd)}; newly priced, so not in the difference"
+        )
+    if total.unpriced:
+        said.append(f"{counted(total.unpriced, 'request')} without a price either way")
+    for name, reports in told.without_minimum.items():
+        said.append(
+            f"'{name}' bills a minimum per request; {counted(reports, 'report')} of streams are no"
+            " requests and are priced without it, so it would cost more"
+        )
+    if told.tokens:
+        said.append(
+            "tokens are those that the used model counted; another one splits the same text into"
+            " more or fewer"
+        )
+    if told.estimated:
+        said.append(f"{written.money(told.estimated)} of estimated cost are not in it")
+    return said
+
+
+def _chart(question: Question, found: Mapping[Group, Comparison]) -> Chart:
+    largest = sorted(found, key=lambda group: -found[group].cost)[:_BARS]
+    return Chart(
+        "bars",
+        f"Cost by {', '.join(question.by)}" if question.by else "Cost",
+        "usd",
+        tuple(map(lines.name, largest)),
+        (
+            ("cost", tuple(float(found[group].cost) for group in largest)),
+            ("would cost", tuple(float(found[group].would_cost) for group in largest)),
+        ),
+    )
