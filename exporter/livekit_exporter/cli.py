@@ -34,6 +34,8 @@ config_app = typer.Typer(no_args_is_help=True, help="Look after the configuratio
 app.add_typer(config_app, name="config")
 prices_app = typer.Typer(no_args_is_help=True, help="Look after prices.")
 app.add_typer(prices_app, name="prices")
+ledger_app = typer.Typer(no_args_is_help=True, help="Look after the ledger.")
+app.add_typer(ledger_app, name="ledger")
 
 _DEMO_CALLS: Final = 20
 
@@ -538,6 +540,62 @@ def _write_new(file: Path, text: str) -> None:
     except OSError as error:
         _fail(f"{file}: cannot write the prices: {error.strerror or error}")
     typer.echo(f"{file}: written, for review", err=True)
+
+
+@ledger_app.command("check")
+def check_ledger(
+    ledger: Annotated[
+        str | None,
+        typer.Argument(
+            help="Data directory or PostgreSQL URL, else those of the sidecar's settings.",
+            show_default=False,
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="Configuration file, YAML.", envvar="LIVEKIT_EXPORTER_CONFIG"),
+    ] = None,
+) -> None:
+    """Name everything that is wrong with the ledger, a line each; exit with 1 if anything is."""
+    from livekit_exporter.ledger.checking import findings
+    from livekit_exporter.ledger.database import LedgerError
+    from livekit_exporter.sidecar.config import ConfigError, load
+
+    failed = False
+    with _one_line_for(ConfigError, LedgerError):
+        if ledger is None:
+            settings = load(config, os.environ, {})
+            where = settings.ledger.where(settings.data_dir)
+        else:
+            where = _ledger(ledger)
+        for finding in findings(where):
+            typer.echo(finding)
+            failed = True
+    if failed:
+        raise typer.Exit(1)
+    typer.echo("ok")
+
+
+@ledger_app.command("copy")
+def copy_ledger(
+    source: Annotated[str, typer.Option("--from", help="Data directory or PostgreSQL URL.")],
+    target: Annotated[
+        str, typer.Option("--to", help="Data directory without a ledger, or URL of an empty one.")
+    ],
+) -> None:
+    """Copy every row of a ledger that nobody writes into another database, and compare."""
+    from livekit_exporter.cli_ledger import copy
+    from livekit_exporter.ledger.database import LedgerError
+    from livekit_exporter.sidecar.lock import HeldError
+
+    with _one_line_for(LedgerError, HeldError, OSError):
+        rows = copy(_ledger(source), _ledger(target))
+    typer.echo(f"{rows:,} rows copied, counts and sums are the same")
+
+
+def _ledger(place: str) -> Path | str:
+    """A ledger's file, from its data directory, or its URL."""
+    return place if "://" in place else data_directory.ledger(Path(place).expanduser().absolute())
 
 
 def main() -> None:

@@ -99,6 +99,10 @@ class Database(ABC):
         del connection
         return []
 
+    def renumber(self, connection: Connection) -> None:
+        """Count on behind the rows that came with their ids."""
+        del connection
+
     @abstractmethod
     def size_bytes(self) -> int:
         """Size on disk."""

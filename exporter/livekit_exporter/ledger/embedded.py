@@ -57,22 +57,15 @@ class Embedded(Database):
     elsewhere = "move it away or choose another data directory"
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        if read_only and not path.is_file():
+            raise LedgerError(
+                f"cannot read ledger '{path}': there is none; choose the data directory that a"
+                " sidecar serves"
+            )
+        if not read_only:
+            _make(path)
         super().__init__(str(path), _engine(path, read_only=read_only))
         self._path = path
-        try:
-            if read_only:
-                path.stat()
-            else:
-                # Before SQLite opens it: the files that it makes beside it get the same mode.
-                path.touch()
-                path.chmod(data_directory.file_mode(path.parent))
-        except FileNotFoundError as error:
-            raise LedgerError(
-                f"cannot open ledger '{path}': there is none; choose the data directory that the"
-                " sidecar serves"
-            ) from error
-        except OSError as error:
-            raise LedgerError(f"cannot open ledger '{path}': {error.strerror}") from error
 
     def prepare(self) -> None:
         """Settle how the file is written: both for good, the first only while it is empty."""
@@ -146,6 +139,17 @@ class Embedded(Database):
         # An extended code, such as SQLITE_IOERR_WRITE, is a case of its first two words.
         code = "_".join(getattr(cause, "sqlite_errorname", "").split("_")[:2])
         return _REMEDIES.get(code)
+
+
+def _make(path: Path) -> None:
+    try:
+        # Before SQLite opens it: the files that it makes beside it get the same mode.
+        path.touch()
+        path.chmod(data_directory.file_mode(path.parent))
+    except OSError as error:
+        raise LedgerError(
+            f"cannot open ledger '{path}': {error.strerror}; {_REMEDIES['SQLITE_CANTOPEN']}"
+        ) from error
 
 
 def _engine(path: Path, *, read_only: bool) -> Engine:

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
-from livekit_exporter.ledger import versions
+from livekit_exporter.ledger import schema, versions
 from livekit_exporter.ledger.locate import locate
 
 
@@ -27,3 +27,14 @@ def reading(where: Path | str) -> Iterator[Connection]:
             yield connection
     finally:
         database.close()
+
+
+def owner(path: Path) -> str | None:
+    """The one instance whose rows are in an embedded ledger; `None` where there are several.
+
+    Raises:
+        LedgerError: As `reading`.
+    """
+    with reading(path) as connection:
+        found = connection.execute(select(schema.instances.c.instance)).scalars().all()
+    return str(found[0]) if len(found) == 1 else None

@@ -98,6 +98,15 @@ class Server(Database):
             self._size = int(connection.execute(_SIZE, tables).scalar() or 0)
             self._measured_at = now
 
+    def renumber(self, connection: Connection) -> None:
+        """Set the sequences of ids."""
+        for table in (schema.usage, schema.failures):
+            sequence = func.pg_get_serial_sequence(table.name, table.c.id.name)
+            highest = select(func.max(table.c.id)).scalar_subquery()
+            connection.execute(
+                select(func.setval(sequence, func.coalesce(highest, 1), highest.is_not(None)))
+            )
+
     def size_bytes(self) -> int:
         """Size of the tables, with the rows of all sidecars, a minute ago at most."""
         return self._size

@@ -38,6 +38,19 @@ def prepare(database: Database, instance: str) -> None:
             _upgrade(connection, instance)
 
 
+def make(database: Database) -> None:
+    """See to it that a database holds an empty ledger, or one that this program knows.
+
+    Raises:
+        LedgerError: It is of another version, another program's, or cannot be used; then
+            nothing was changed.
+    """
+    with database.transaction("open") as connection:
+        if _found(database, connection) is not None:
+            require(database, connection)
+    prepare(database, "")
+
+
 def require(database: Database, connection: Connection) -> None:
     """Refuse to read anything but the ledger that this program knows.
 
