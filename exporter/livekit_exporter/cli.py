@@ -54,6 +54,10 @@ _At = Annotated[
     typer.Option(help="Day or time at which, in ISO 8601 and UTC; else now.", show_default=False),
 ]
 _AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, with everything.")]
+_CONFIG_VARIABLE: Final = "LIVEKIT_EXPORTER_CONFIG"
+_Config = Annotated[
+    Path | None, typer.Option(help="Configuration file, YAML.", envvar=_CONFIG_VARIABLE)
+]
 _ListenAddress = Annotated[
     str | None,
     typer.Option(help="host:port of the HTTP server, port 0 for any free one.", show_default=False),
@@ -97,10 +101,7 @@ def _options(
 def serve(
     data_dir: _DataDir = None,
     listen_address: _ListenAddress = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(help="Configuration file, YAML.", envvar="LIVEKIT_EXPORTER_CONFIG"),
-    ] = None,
+    config: _Config = None,
     log_level: Annotated[
         str | None, typer.Option(help="debug, info, warning or error.", show_default=False)
     ] = None,
@@ -328,7 +329,7 @@ def list_prices(
     if root is not None and unpriced:
         if at is not None:
             _fail("--at: usage is priced by its own time; leave it out with --unpriced")
-        _list_unpriced(data_directory.ledger(root), in_force, wanted, as_json=as_json)
+        _list_unpriced(_ledger_in_use(data_dir), in_force, wanted, as_json=as_json)
         return
     if owner is not None and owner not in in_force.providers:
         _fail(f"--provider: '{provider}' is not known; {remedy(owner, in_force.providers)}")
@@ -345,7 +346,9 @@ def list_prices(
     print_entries(entries, moment, Console(highlight=False))
 
 
-def _list_unpriced(ledger: Path, in_force: "Catalogue", wanted: "Wanted", *, as_json: bool) -> None:
+def _list_unpriced(
+    ledger: Path | str, in_force: "Catalogue", wanted: "Wanted", *, as_json: bool
+) -> None:
     from livekit_exporter.ledger.database import LedgerError
     from livekit_exporter.prices.json_schema import FILE
     from livekit_exporter.prices.stub import overlay
@@ -551,23 +554,15 @@ def check_ledger(
             show_default=False,
         ),
     ] = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(help="Configuration file, YAML.", envvar="LIVEKIT_EXPORTER_CONFIG"),
-    ] = None,
+    config: _Config = None,
 ) -> None:
     """Name everything that is wrong with the ledger, a line each; exit with 1 if anything is."""
     from livekit_exporter.ledger.checking import findings
     from livekit_exporter.ledger.database import LedgerError
-    from livekit_exporter.sidecar.config import ConfigError, load
 
     failed = False
-    with _one_line_for(ConfigError, LedgerError):
-        if ledger is None:
-            settings = load(config, os.environ, {})
-            where = settings.ledger.where(settings.data_dir)
-        else:
-            where = _ledger(ledger)
+    where = _ledger_in_use(config=config) if ledger is None else _ledger(ledger)
+    with _one_line_for(LedgerError):
         for finding in findings(where):
             typer.echo(finding)
             failed = True
@@ -596,6 +591,16 @@ def copy_ledger(
 def _ledger(place: str) -> Path | str:
     """A ledger's file, from its data directory, or its URL."""
     return place if "://" in place else data_directory.ledger(Path(place).expanduser().absolute())
+
+
+def _ledger_in_use(data_dir: str | None = None, config: Path | None = None) -> Path | str:
+    """The ledger that a sidecar with these settings keeps."""
+    from livekit_exporter.sidecar.config import ConfigError, load
+
+    named = config or os.environ.get(_CONFIG_VARIABLE)
+    with _one_line_for(ConfigError):
+        settings = load(Path(named) if named else None, os.environ, {"data_dir": data_dir})
+        return settings.ledger.where(settings.data_dir)
 
 
 def main() -> None:

@@ -60,7 +60,8 @@ class _Bars:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._progress.stop()
+        if self._tasks:
+            self._progress.stop()
 
     def told(self, table: str, done: int, total: int) -> None:
         """Show how far a table is."""

@@ -187,7 +187,7 @@ def test_what_cannot_be_reached_is_one_clear_line(postgres: Postgres, database_u
     assert 'database "none" does not exist' in message(postgres.url("none"))
     nobody = database_url.replace(str(postgres.port), str(free_port()))
     assert "Connection refused" in message(nobody)
-    assert "resolve" in message(nobody.replace("127.0.0.1", "no-such-host.invalid"))
+    assert "no-such-host.invalid" in message(nobody.replace("127.0.0.1", "no-such-host.invalid"))
 
 
 @pytest.mark.parametrize(
