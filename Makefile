@@ -44,11 +44,11 @@ serve: $(RUN) ## The sidecar alone (ARGS="--data-dir /tmp/x")
 	$(BIN)/livekit-exporter serve $(ARGS)
 
 stack: $(RUN) ## Demo, sidecar, Prometheus, Alertmanager and Grafana, without Docker (ARGS="--speed 4")
-	@.ci/install-prometheus
+	@.ci/install-servers prometheus
 	$(BIN)/python -m deploy.stack $(ARGS)
 
 test: $(DEV) ## All tests (ARGS="-k journal")
-	@.ci/install-prometheus
+	@.ci/install-servers prometheus postgresql
 	$(BIN)/python -m pytest $(ARGS)
 
 test-oldest: ## The collector and the sidecar on the oldest versions that are supported

@@ -187,8 +187,13 @@ def _conditions(legs: Mapping[str, str]) -> Mapping[str, str]:
 def _ledger_url(url: str) -> str:
     try:
         parts = urlsplit(url)
-        # Reading the port checks it.
-        known = parts.scheme in _LEDGER_SCHEMES and parts.port != 0 and len(parts.path) > 1
+        # Reading the port checks it; an '@' in the path is the rest of a password.
+        known = (
+            parts.scheme in _LEDGER_SCHEMES
+            and parts.port != 0
+            and len(parts.path) > 1
+            and "@" not in parts.path
+        )
     except ValueError:
         known = False
     if not known:
@@ -207,17 +212,7 @@ def _secret_ledger_url(url: SecretStr) -> SecretStr:
 def _file_with_ledger_url(path: Path, info: ValidationInfo) -> Path:
     if info.data.get("url") is not None:
         raise ValueError("ledger.url is given, too; choose one")
-    _read_ledger_url(_absolute(path))
     return _absolute(path)
-
-
-def _read_ledger_url(path: Path) -> str:
-    try:
-        return _ledger_url(path.read_text(encoding="utf-8").strip())
-    except UnicodeDecodeError as error:
-        raise ValueError(f"'{path}' is not UTF-8 text") from error
-    except OSError as error:
-        raise ValueError(f"cannot read '{path}': {error.strerror}") from error
 
 
 _Usd: TypeAlias = Annotated[Decimal, Field(gt=0, le=1_000_000_000)]
@@ -277,25 +272,32 @@ class Ledger(_Section):
     """`postgresql://user:password@host:5432/database`, a database that several sidecars may
     share. Without it the ledger is the file `ledger.db` in the data directory."""
     url_file: Annotated[Path, AfterValidator(_file_with_ledger_url)] | None = None
-    """A file with that URL and nothing else, in place of `ledger.url`."""
+    """A file with that URL and nothing else, in place of `ledger.url`; read when the ledger is
+    opened."""
     keep_days: Annotated[float, Field(gt=0, le=36_500)] | None = None
     """Days after which a call that is over is deleted with its turns and usage. Sums by day,
     model and user stay for ever, and the current month stays whole."""
 
     def where(self, data_dir: Path) -> Path | str:
-        """The ledger's file, or its URL, read anew where that is in a file.
+        """The ledger's file, or its URL.
 
         Raises:
-            ConfigError: The file with the URL cannot be read any more.
+            ConfigError: The file with the URL cannot be read, or says something else.
         """
         if self.url is not None:
             return self.url.get_secret_value()
         if self.url_file is None:
             return data_directory.ledger(data_dir)
         try:
-            return _read_ledger_url(self.url_file)
+            return _ledger_url(self.url_file.read_text(encoding="utf-8").strip())
+        except OSError as error:
+            raise ConfigError(
+                f"ledger.url_file: cannot read '{self.url_file}': {error.strerror}"
+            ) from error
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"ledger.url_file: '{self.url_file}' is not UTF-8 text") from error
         except ValueError as error:
-            raise ConfigError(f"ledger.url_file: {error}") from error
+            raise ConfigError(f"ledger.url_file: '{self.url_file}': {error}") from error
 
 
 class Budget(_Section):
