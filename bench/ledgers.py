@@ -9,13 +9,10 @@ from typing import Final, NamedTuple
 from livekit_exporter.ledger import schema
 from livekit_exporter.ledger.rows import (
     Batch,
-    ModelKey,
-    ModelSums,
     SessionRow,
     TurnRow,
     UserSums,
     user_key,
-    utc_day,
 )
 from livekit_exporter.ledger.store import Ledger
 
@@ -151,16 +148,9 @@ def _call(random: Random, number: int, calls: int, batch: Batch) -> SessionRow:
     for turn in range(_TURNS):
         _turn(random, row, turn, models, batch)
     batch.sessions[session] = row
-    batch.add_user(
-        user_key(row, at),
-        UserSums(
-            sessions=1,
-            session_seconds=row.seconds or 0.0,
-            turns=_TURNS,
-            cost_usd=row.cost_usd,
-            wasted_usd=row.wasted_usd,
-        ),
-    )
+    # What is used is added up from its rows.
+    sums = UserSums(sessions=1, session_seconds=row.seconds or 0.0, turns=_TURNS)
+    batch.users.append((user_key(row, at), sums))
     return row
 
 
@@ -181,13 +171,13 @@ def _turn(
     row.interrupted += turn.interrupted
     for model in models:
         seconds = model.seconds * random.lognormvariate(0, 0.4)
-        used = _request(random, row, turn, model, seconds, batch)
+        cost, wasted = _request(random, row, turn, model, seconds, batch)
         if model.stage == "llm":
             turn.first_token_seconds = seconds
         elif model.stage == "tts":
             turn.first_byte_seconds = seconds
-        turn.cost_usd += used.cost_usd
-        turn.wasted_usd += used.wasted_usd
+        turn.cost_usd += cost
+        turn.wasted_usd += wasted
     turn.latency_seconds = sum(
         part or 0.0
         for part in (turn.eou_delay_seconds, turn.first_token_seconds, turn.first_byte_seconds)
@@ -199,7 +189,8 @@ def _turn(
 
 def _request(
     random: Random, row: SessionRow, turn: TurnRow, model: _Model, seconds: float, batch: Batch
-) -> ModelSums:
+) -> tuple[float, float]:
+    """One request; what it cost, and the part of it that nobody heard."""
     amount = random.randint(1, model.most)
     usd = amount * model.usd
     wasted = usd / 2 if turn.interrupted and model.stage == "tts" else 0.0
@@ -237,9 +228,4 @@ def _request(
             "wasted_usd": wasted,
         }
     )
-    sums = ModelSums(requests=1, cost_usd=usd, wasted_usd=wasted)
-    key = ModelKey(
-        utc_day(turn.at), row.agent, model.stage, model.provider, model.model, "reported"
-    )
-    batch.add_model(key, sums._replace(**{model.quantity: amount}))
-    return sums
+    return usd, wasted

@@ -151,13 +151,13 @@ def test_no_ledger_is_one_line_and_makes_none(tmp_path: Path) -> None:
     result = program("report", "cost", data_dir=tmp_path / "nowhere")
 
     assert result.exit_code == 1
-    assert "there is none; choose the directory" in result.stderr
+    assert "there is none; choose the data directory" in result.stderr
     assert not (tmp_path / "nowhere").exists()
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"no database at all", "file is not a database"), (b"", "another program's database")],
+    [(b"no database at all", "file is not a database"), (b"", "it is empty")],
 )
 def test_file_that_is_no_ledger_is_one_line(tmp_path: Path, content: bytes, message: str) -> None:
     """Said in the words of the database."""

@@ -5,7 +5,6 @@ question names; days of any time zone are put together from quarters of an hour,
 every zone's midnight falls on.
 """
 
-import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,7 +15,6 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
-    Engine,
     Float,
     Integer,
     Label,
@@ -26,20 +24,15 @@ from sqlalchemy import (
     and_,
     case,
     cast,
-    create_engine,
-    event,
     func,
-    inspect,
     literal_column,
     select,
     true,
 )
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.pool import NullPool
 
 from livekit_exporter import contract
 from livekit_exporter.ledger import schema
-from livekit_exporter.ledger.database import LedgerError
+from livekit_exporter.ledger.reading import reading
 from livekit_exporter.ledger.rows import CallRows, SessionRow, TurnRow, utc_day
 from livekit_exporter.record import Usage
 
@@ -495,61 +488,8 @@ def snapshot(where: Path | str) -> Iterator[Snapshot]:
     Raises:
         LedgerError: There is none, it is of another version, or it cannot be read.
     """
-    name = str(where)
-    if isinstance(where, Path) and not where.exists():
-        raise LedgerError(
-            f"cannot open ledger '{name}': there is none; choose the directory that the sidecar"
-            " serves with --data-dir"
-        )
-    engine = _engine(where)
-    try:
-        with engine.connect() as connection, connection.begin():
-            _check_version(connection, name)
-            yield Snapshot(connection)
-    except SQLAlchemyError as error:
-        cause = getattr(error, "orig", None) or error
-        raise LedgerError(f"cannot read ledger '{name}': {cause}") from error
-    finally:
-        engine.dispose()
-
-
-def _engine(where: Path | str) -> Engine:
-    if isinstance(where, str):
-        return create_engine(
-            where,
-            hide_parameters=True,
-            isolation_level="REPEATABLE READ",
-            execution_options={"postgresql_readonly": True},
-        )
-
-    def connect() -> sqlite3.Connection:
-        # The driver would begin a transaction for what writes only.
-        return sqlite3.connect(
-            f"{where.absolute().as_uri()}?mode=ro", uri=True, timeout=5.0, isolation_level=None
-        )
-
-    engine = create_engine("sqlite://", creator=connect, poolclass=NullPool, hide_parameters=True)
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN")
-
-    return engine
-
-
-def _check_version(connection: Connection, name: str) -> None:
-    tables = inspect(connection).get_table_names()
-    found = None
-    if schema.version.name in tables:
-        found = connection.execute(select(schema.version.c.version_num)).scalar()
-    if found == schema.VERSION:
-        return
-    if found is None and schema.usage.name not in tables:
-        raise LedgerError(f"cannot read ledger '{name}': it is another program's database")
-    raise LedgerError(
-        f"cannot read ledger '{name}': it has version {found or '1'}, this program reads version"
-        f" {schema.VERSION}; let 'livekit-exporter serve' of this version open it once"
-    )
+    with reading(where) as connection:
+        yield Snapshot(connection)
 
 
 def _same_call(table: Table) -> ColumnElement[bool]:
