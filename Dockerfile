@@ -12,7 +12,7 @@ RUN python -m pip wheel --no-cache-dir --no-deps --wheel-dir /wheels .
 FROM ${PYTHON} AS sidecar-packages
 COPY --from=wheel /wheels /wheels
 RUN python -m venv /opt/exporter \
-    && /opt/exporter/bin/pip install --no-cache-dir /wheels/*.whl \
+    && /opt/exporter/bin/pip install --no-cache-dir "$(echo /wheels/*.whl)[postgres]" \
     && /opt/exporter/bin/pip uninstall --yes pip
 
 FROM ${PYTHON} AS demo-packages

@@ -44,17 +44,17 @@ serve: $(RUN) ## The sidecar alone (ARGS="--data-dir /tmp/x")
 	$(BIN)/livekit-exporter serve $(ARGS)
 
 stack: $(RUN) ## Demo, sidecar, Prometheus, Alertmanager and Grafana, without Docker (ARGS="--speed 4")
-	@.ci/install-prometheus
+	@.ci/install-servers prometheus
 	$(BIN)/python -m deploy.stack $(ARGS)
 
 test: $(DEV) ## All tests (ARGS="-k journal")
-	@.ci/install-prometheus
+	@.ci/install-servers prometheus postgresql
 	$(BIN)/python -m pytest $(ARGS)
 
 test-oldest: ## The collector and the sidecar on the oldest versions that are supported
 	@test -x $(OLD)/bin/python || $(PYTHON) -m venv $(OLD)
 	$(OLD)/bin/python -m pip install --quiet --disable-pip-version-check --constraint tests/oldest.txt \
-		--editable '.[agent]' httpx hypothesis jsonschema pytest pytest-asyncio pytest-xdist
+		--editable '.[agent,postgres]' httpx hypothesis jsonschema pytest pytest-asyncio pytest-xdist
 	$(OLD)/bin/python -m pytest tests/agent/test_attach.py tests/agent/test_replay.py tests/ledger \
 		tests/sidecar/test_decode.py tests/sidecar/test_meter.py tests/sidecar/test_registry.py tests/test_web.py $(ARGS)
 

@@ -2,13 +2,16 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.intake import Intake
 from tests.sidecars import Sidecar
+
+if TYPE_CHECKING:
+    from tests.postgres import Postgres
 
 # Time says nothing on a machine that runs all tests at once.
 settings.register_profile(
@@ -45,3 +48,19 @@ def intake(data_dir: Path) -> Iterator[Intake]:
     made = Intake(data_dir)
     yield made
     made.ingest.close()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> "Iterator[Postgres]":
+    """A PostgreSQL server for all tests of this process that do not kill it."""
+    pytest.importorskip("psycopg", reason="needs psycopg: pip install -e '.[postgres]'")
+    from tests.postgres import Postgres
+
+    with Postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def database_url(postgres: "Postgres") -> str:
+    """An empty PostgreSQL database."""
+    return postgres.url(postgres.new_database())

@@ -4,11 +4,10 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from livekit_exporter import data_directory
 from livekit_exporter.contract import Family
 from livekit_exporter.prices import catalogue
 from livekit_exporter.record import Record
-from livekit_exporter.sidecar.config import Config, Metrics
+from livekit_exporter.sidecar.config import Config, Ledger, Metrics
 from livekit_exporter.sidecar.ingest import Ingest
 from livekit_exporter.sidecar.registry import Distribution, Registry, Value
 from tests.records import write_journal
@@ -21,12 +20,22 @@ class Intake:
         data_dir: The data directory.
         metrics: Settings of labels and series.
         timezone: Where days begin.
+        ledger: Settings of the ledger.
     """
 
     def __init__(
-        self, data_dir: Path, metrics: Metrics | None = None, timezone: str = "UTC"
+        self,
+        data_dir: Path,
+        metrics: Metrics | None = None,
+        timezone: str = "UTC",
+        ledger: Ledger | None = None,
     ) -> None:
-        self.config = Config(data_dir=data_dir, metrics=metrics or Metrics(), timezone=timezone)
+        self.config = Config(
+            data_dir=data_dir,
+            metrics=metrics or Metrics(),
+            timezone=timezone,
+            ledger=ledger or Ledger(),
+        )
         self.registry = Registry(self.config.metrics.labels)
         self.ingest = Ingest(self.config, catalogue.load(), self.registry)
         self._journals = 0
@@ -62,9 +71,14 @@ class Intake:
         return self.registry.render(accept).body.decode()
 
     def ask(self, query: str) -> list[tuple[object, ...]]:
-        """Ask the ledger with nothing but SQLite."""
-        path = data_directory.ledger(self.config.data_dir)
-        with closing(sqlite3.connect(path)) as ledger:
+        """Ask the ledger with nothing but the driver of its database."""
+        where = self.config.ledger.where(self.config.data_dir)
+        if isinstance(where, str):
+            import psycopg
+
+            with psycopg.connect(where) as server:
+                return list(server.execute(query.encode()))
+        with closing(sqlite3.connect(where)) as ledger:
             return list(ledger.execute(query))
 
     def figure(self, query: str) -> float:

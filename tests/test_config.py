@@ -251,6 +251,60 @@ def test_listen_address_round_trips(host: str, port: int) -> None:
     assert ListenAddress.parse(str(address)) == address
 
 
+LEDGER_URL = "postgresql://meter:s3cr3t%40@db.example:5432/ledger?sslmode=require"
+
+
+def test_the_ledger_is_a_file_or_what_its_url_names(tmp_path: Path) -> None:
+    """By the setting, or by a file that is read when it is needed."""
+    file = tmp_path / "url"
+
+    assert load(None, {}, {}).ledger.where(tmp_path) == tmp_path / "ledger.db"
+    given = load(None, {"LIVEKIT_EXPORTER_LEDGER_URL": LEDGER_URL}, {})
+    assert given.ledger.where(tmp_path) == LEDGER_URL
+    assert "s3cr3t" not in repr(given)
+    by_file = load(None, {"LIVEKIT_EXPORTER_LEDGER_URL_FILE": str(file)}, {})
+    for content in (None, b"", b"\xff", b"s3cr3t"):
+        if content is not None:
+            file.write_bytes(content)
+        with pytest.raises(ConfigError, match=r"^ledger\.url_file: .*url'") as caught:
+            by_file.ledger.where(tmp_path)
+        assert "s3cr3t" not in str(caught.value)
+    file.write_text(f"{LEDGER_URL}\n")
+    assert by_file.ledger.where(tmp_path) == LEDGER_URL
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "s3cr3t",
+        "mysql://meter:s3cr3t@db/ledger",
+        "postgresql://meter:s3cr3t@db",
+        "postgresql://meter:s3cr3t@db:port/ledger",
+        "postgresql://meter:s3/cr3t@db/ledger",
+        "postgresql://meter:5/cr3t@db/ledger",
+        "[s3cr3t",
+    ],
+)
+def test_a_ledger_url_that_is_none_is_not_repeated(url: str) -> None:
+    """There is a password in it, and logs are read by many."""
+    with pytest.raises(ConfigError) as caught:
+        load(None, {"LIVEKIT_EXPORTER_LEDGER_URL": url}, {})
+
+    said = str(caught.value)
+    assert said.startswith("environment: LIVEKIT_EXPORTER_LEDGER_URL: ledger.url: expected")
+    assert "cr3t" not in said
+
+
+def test_one_ledger_has_one_place(tmp_path: Path) -> None:
+    """Which of the two holds would be a guess."""
+    both = {
+        "LIVEKIT_EXPORTER_LEDGER_URL": LEDGER_URL,
+        "LIVEKIT_EXPORTER_LEDGER_URL_FILE": str(tmp_path / "url"),
+    }
+    with pytest.raises(ConfigError, match=r"ledger\.url_file: ledger\.url is given, too"):
+        load(None, both, {})
+
+
 def test_configuration_cannot_be_changed() -> None:
     """One frozen model: nobody turns a setting while the sidecar runs."""
     config = Config()

@@ -40,6 +40,8 @@ app.add_typer(prices_app, name="prices")
 app.add_typer(report_app, name="report")
 app.add_typer(calls_app, name="calls")
 app.command("reconcile")(reconcile)
+ledger_app = typer.Typer(no_args_is_help=True, help="Look after the ledger.")
+app.add_typer(ledger_app, name="ledger")
 
 _DEMO_CALLS: Final = 20
 
@@ -58,6 +60,10 @@ _At = Annotated[
     typer.Option(help="Day or time at which, in ISO 8601 and UTC; else now.", show_default=False),
 ]
 _AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, with everything.")]
+_CONFIG_VARIABLE: Final = "LIVEKIT_EXPORTER_CONFIG"
+_Config = Annotated[
+    Path | None, typer.Option(help="Configuration file, YAML.", envvar=_CONFIG_VARIABLE)
+]
 _ListenAddress = Annotated[
     str | None,
     typer.Option(help="host:port of the HTTP server, port 0 for any free one.", show_default=False),
@@ -87,10 +93,7 @@ def _options(
 def serve(
     data_dir: _DataDir = None,
     listen_address: _ListenAddress = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(help="Configuration file, YAML.", envvar="LIVEKIT_EXPORTER_CONFIG"),
-    ] = None,
+    config: _Config = None,
     log_level: Annotated[
         str | None, typer.Option(help="debug, info, warning or error.", show_default=False)
     ] = None,
@@ -318,7 +321,7 @@ def list_prices(
     if root is not None and unpriced:
         if at is not None:
             _fail("--at: usage is priced by its own time; leave it out with --unpriced")
-        _list_unpriced(data_directory.ledger(root), in_force, wanted, as_json=as_json)
+        _list_unpriced(_ledger_in_use(data_dir), in_force, wanted, as_json=as_json)
         return
     if owner is not None and owner not in in_force.providers:
         _fail(f"--provider: '{provider}' is not known; {remedy(owner, in_force.providers)}")
@@ -335,7 +338,9 @@ def list_prices(
     print_entries(entries, moment, Console(highlight=False))
 
 
-def _list_unpriced(ledger: Path, in_force: "Catalogue", wanted: "Wanted", *, as_json: bool) -> None:
+def _list_unpriced(
+    ledger: Path | str, in_force: "Catalogue", wanted: "Wanted", *, as_json: bool
+) -> None:
     from livekit_exporter.ledger.database import LedgerError
     from livekit_exporter.prices.json_schema import FILE
     from livekit_exporter.prices.stub import overlay
@@ -530,6 +535,64 @@ def _write_new(file: Path, text: str) -> None:
     except OSError as error:
         _fail(f"{file}: cannot write the prices: {error.strerror or error}")
     typer.echo(f"{file}: written, for review", err=True)
+
+
+@ledger_app.command("check")
+def check_ledger(
+    ledger: Annotated[
+        str | None,
+        typer.Argument(
+            help="Data directory or PostgreSQL URL, else those of the sidecar's settings.",
+            show_default=False,
+        ),
+    ] = None,
+    config: _Config = None,
+) -> None:
+    """Name everything that is wrong with the ledger, a line each; exit with 1 if anything is."""
+    from livekit_exporter.ledger.checking import findings
+    from livekit_exporter.ledger.database import LedgerError
+
+    failed = False
+    where = _ledger_in_use(config=config) if ledger is None else _ledger(ledger)
+    with _one_line_for(LedgerError):
+        for finding in findings(where):
+            typer.echo(finding)
+            failed = True
+    if failed:
+        raise typer.Exit(1)
+    typer.echo("ok")
+
+
+@ledger_app.command("copy")
+def copy_ledger(
+    source: Annotated[str, typer.Option("--from", help="Data directory or PostgreSQL URL.")],
+    target: Annotated[
+        str, typer.Option("--to", help="Data directory without a ledger, or URL of an empty one.")
+    ],
+) -> None:
+    """Copy every row of a ledger that nobody writes into another database, and compare."""
+    from livekit_exporter.cli_ledger import copy
+    from livekit_exporter.ledger.database import LedgerError
+    from livekit_exporter.sidecar.lock import HeldError
+
+    with _one_line_for(LedgerError, HeldError, OSError):
+        rows = copy(_ledger(source), _ledger(target))
+    typer.echo(f"{rows:,} rows copied, counts and sums are the same")
+
+
+def _ledger(place: str) -> Path | str:
+    """A ledger's file, from its data directory, or its URL."""
+    return place if "://" in place else data_directory.ledger(Path(place).expanduser().absolute())
+
+
+def _ledger_in_use(data_dir: str | None = None, config: Path | None = None) -> Path | str:
+    """The ledger that a sidecar with these settings keeps."""
+    from livekit_exporter.sidecar.config import ConfigError, load
+
+    named = config or os.environ.get(_CONFIG_VARIABLE)
+    with _one_line_for(ConfigError):
+        settings = load(Path(named) if named else None, os.environ, {"data_dir": data_dir})
+        return settings.ledger.where(settings.data_dir)
 
 
 def main() -> None:

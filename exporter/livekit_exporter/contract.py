@@ -524,7 +524,7 @@ LEDGER_COMMIT: Final = Family(
 LEDGER_BYTES: Final = Family(
     "livekit_exporter_ledger_bytes",
     Kind.GAUGE,
-    "Size of the ledger on disk.",
+    "Size of the ledger on disk; of one that sidecars share, the whole from each of them.",
     unit="bytes",
 )
 LEDGER_ERRORS: Final = Family(

@@ -20,6 +20,9 @@ SCHEMA_VERSION: Final = 1
 MAX_LINE_BYTES: Final = 1024 * 1024
 """Longest line that a reader accepts, newline included."""
 
+LONGEST_TEXT: Final = 200
+"""Most characters of an id or a name: no vendor's are longer, and an index cannot hold them."""
+
 LARGEST_QUANTITY: Final = 1e12
 """More tokens, characters or seconds than this is no usage of one request."""
 
@@ -40,8 +43,12 @@ Stage: TypeAlias = Literal[
 ]
 
 # Read by pydantic in the sidecar: docstrings below a field become its
-# description in the schema, and a number that JSON cannot hold is refused.
-_VALIDATION: Final = {"use_attribute_docstrings": True, "allow_inf_nan": False}
+# description in the schema, and what no database or JSON can hold is refused.
+_VALIDATION: Final = {
+    "use_attribute_docstrings": True,
+    "allow_inf_nan": False,
+    "str_max_length": LONGEST_TEXT,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

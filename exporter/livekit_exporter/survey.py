@@ -21,14 +21,14 @@ class Survey(NamedTuple):
     """Rows that have a price now, or need none."""
 
 
-def survey(ledger: Path, catalogue: Catalogue, wanted: Wanted) -> Survey:
+def survey(ledger: Path | str, catalogue: Catalogue, wanted: Wanted) -> Survey:
     """Sum up what has no price.
 
     Only models that an entry prices by now are read row by row: whether it bills what
     they report is a question to each of them.
 
     Args:
-        ledger: The ledger's file.
+        ledger: The ledger's file, or the URL of a PostgreSQL database.
         catalogue: Prices in force.
         wanted: What to look at.
 

@@ -18,8 +18,6 @@ from hypothesis import strategies as st
 from livekit_exporter.ledger import schema
 from livekit_exporter.ledger.rows import (
     Batch,
-    ModelKey,
-    ModelSums,
     Position,
     SeriesRow,
     SessionRow,
@@ -62,6 +60,7 @@ def usage(at: float = AT, cost: float | None = 0.5, agent: str = "support") -> d
         "session": "s1",
         "at": at,
         "agent": agent,
+        "labels": "{}",
         "stage": "llm",
         "provider": "openai",
         "model": "gpt-4.1-mini",
@@ -73,16 +72,8 @@ def usage(at: float = AT, cost: float | None = 0.5, agent: str = "support") -> d
 
 
 def batch_of(*rows: dict[str, object]) -> Batch:
-    """A batch with rows of usage and the rollup that belongs to them."""
-    batch = Batch(usage=list(rows))
-    for row in rows:
-        cost = row["cost_usd"]
-        day = utc_day(float(str(row["at"])))
-        batch.add_model(
-            ModelKey(day, str(row["agent"]), "llm", "openai", "gpt-4.1-mini", "reported"),
-            ModelSums(requests=1, cost_usd=cost if isinstance(cost, float) else 0.0),
-        )
-    return batch
+    """A batch with rows of usage."""
+    return Batch(usage=list(rows))
 
 
 def full_batch() -> Batch:
@@ -405,7 +396,7 @@ def test_a_ledger_that_another_process_holds_is_one_clear_error(
     ledger: Ledger, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody opened it with a tool; nothing is written, and nothing is once it is free."""
-    monkeypatch.setattr("livekit_exporter.ledger.database._BUSY_SECONDS", 0.05)
+    monkeypatch.setattr("livekit_exporter.ledger.embedded._BUSY_SECONDS", 0.05)
     impatient = Ledger(path)
     with closing(impatient), closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")

@@ -155,7 +155,7 @@ def test_nothing_is_written_when_it_is_not_wanted(intake: Intake) -> None:
     assert len(files(intake.config.data_dir)) == 1
 
 
-@pytest.mark.parametrize("session", ["../../escape", "a/b", ".hidden", "x" * 300, "sätze", "a\nb"])
+@pytest.mark.parametrize("session", ["../../escape", "a/b", ".hidden", "x" * 200, "sätze", "a\nb"])
 def test_a_strange_id_is_no_path(intake: Intake, session: str) -> None:
     """The name of the file is a digest; the id stands inside."""
     intake.take(started(session), closed(session))

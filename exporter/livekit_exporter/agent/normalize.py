@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 
 from livekit_exporter.record import (
     LARGEST_QUANTITY,
+    LONGEST_TEXT,
     AvailabilityChanged,
     MessageAdded,
     Model,
@@ -29,9 +30,6 @@ from livekit_exporter.record import (
     Usage,
     UsageReported,
 )
-
-LONGEST_TEXT: Final = 200
-"""Ids and names are cut here: no vendor's are longer, and a hostile one must not fill a disk."""
 
 CLOCK_TOLERANCE_SECONDS: Final = 3600.0
 """A timestamp farther from the clock is none: one plugin reports a monotonic clock."""

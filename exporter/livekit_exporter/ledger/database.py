@@ -1,60 +1,41 @@
-"""Where a ledger is kept, how it is reached, and what is said when it cannot be."""
+"""What a database has to do for a ledger, whichever it is."""
 
-import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Final
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, TypeAlias
 
-from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.engine import URL
+from sqlalchemy import Column, ColumnElement, Connection, Engine, Table
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from livekit_exporter import data_directory
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql, sqlite
 
-_BUSY_SECONDS: Final = 5.0
-_BEGIN: Final = "ledger_begin"
-"""Option of a connection: how it begins a transaction, `None` for not at all."""
+Upsert: TypeAlias = "postgresql.Insert | sqlite.Insert"
+"""An insert that knows what to do where the row exists."""
 
-_REMEDIES: Final = {
-    "SQLITE_BUSY": "end the program that holds it, or wait for it",
-    "SQLITE_CANTOPEN": "its directory must exist and this user must be able to write there",
-    "SQLITE_CORRUPT": "restore a backup, see docs/operations.md",
-    "SQLITE_FULL": "free space on its disk",
-    "SQLITE_IOERR": "look after its disk",
-    "SQLITE_NOTADB": "move the file away or choose another data directory",
-    "SQLITE_READONLY": "this user must be able to write the file and its directory",
-}
+Remedies: TypeAlias = Mapping[str, str]
+"""What helps, by the driver's own code of an error."""
 
 
 class LedgerError(Exception):
     """The ledger cannot be opened, read or written; the message says which and what to do."""
 
 
-class Database:
-    """The database of one ledger.
+class Database(ABC):
+    """The database of a ledger.
 
     Args:
-        path: The file of an embedded ledger.
+        name: What messages call it; no password.
+        engine: How it is reached.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.name = str(path)
-        self.engine = _embedded(path)
+    elsewhere: str
+    """What to do where it turns out to be another program's."""
 
-    def make(self) -> None:
-        """Make the file when it is missing, and see to its mode.
-
-        Raises:
-            LedgerError: It cannot be made.
-        """
-        try:
-            # Before SQLite opens it: the files that it makes beside it get the same mode.
-            self.path.touch()
-            self.path.chmod(data_directory.file_mode(self.path.parent))
-        except OSError as error:
-            raise self.error("open", error) from error
+    def __init__(self, name: str, engine: Engine) -> None:
+        self.name = name
+        self.engine = engine
 
     @contextmanager
     def transaction(self, doing: str, *, alone: bool = False) -> Iterator[Connection]:
@@ -67,79 +48,100 @@ class Database:
         Raises:
             LedgerError: The database refused something.
         """
-        try:
-            with (
-                self._connect("BEGIN IMMEDIATE" if alone else "BEGIN") as connection,
-                connection.begin(),
-            ):
-                yield connection
-        except SQLAlchemyError as error:
-            raise self.error(doing, error) from error
+        with self._said(doing), self._begin(alone=alone) as connection:
+            yield connection
 
-    def execute_outside(self, doing: str, statement: str) -> None:
-        """Execute what a database does outside of transactions only.
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """One state of the ledger for the whole block, whatever is written meanwhile.
 
         Raises:
-            LedgerError: The database refused.
+            LedgerError: The database refused something.
         """
-        try:
-            with self._connect(None) as connection:
-                connection.exec_driver_sql(statement)
-        except SQLAlchemyError as error:
-            raise self.error(doing, error) from error
+        with self._said("read"), self._begin_snapshot() as connection:
+            yield connection
 
     def error(self, doing: str, error: Exception) -> LedgerError:
         """What to say of an error: what could not be done, why, and what helps."""
-        return LedgerError(f"cannot {doing} ledger '{self.name}': {_reason(error)}")
-
-    def size_bytes(self) -> int:
-        """Size on disk, write-ahead log included."""
-        total = 0
-        for suffix in ("", "-wal", "-shm"):
-            try:
-                total += self.path.with_name(self.path.name + suffix).stat().st_size
-            except OSError:
-                continue
-        return total
+        cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
+        said = " ".join(self._redacted(str(cause)).split())
+        remedy = self._remedy(cause)
+        return LedgerError(
+            f"cannot {doing} ledger '{self.name}': {said}{f'; {remedy}' if remedy else ''}"
+        )
 
     def close(self) -> None:
         """Let go of it."""
         self.engine.dispose()
 
-    def _connect(self, begin: str | None) -> Connection:
-        return self.engine.connect().execution_options(**{_BEGIN: begin})
+    def prepare(self) -> None:
+        """Do what has to be done before the first table is made.
 
+        Raises:
+            LedgerError: It cannot be done.
+        """
+        return
 
-def _embedded(path: Path) -> Engine:
-    engine = create_engine(
-        URL.create("sqlite", database=str(path)),
-        connect_args={"timeout": _BUSY_SECONDS},
-        hide_parameters=True,
-    )
+    def measure(self, connection: Connection) -> None:
+        """Take the size while connected, where that cannot be had at any time."""
+        del connection
 
-    @event.listens_for(engine, "connect")
-    def _configure(connection: sqlite3.Connection, _record: object) -> None:
-        # The driver would begin transactions by itself, and not before CREATE TABLE: a first
-        # start that is killed must leave all tables or none.
-        connection.isolation_level = None
-        # FULL: journals are deleted after the commit, so the commit must survive a power cut.
-        connection.execute("PRAGMA synchronous=FULL")
+    def shrink(self) -> bool:
+        """Give some of the space of deleted rows back; whether there is more.
 
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        statement = connection.get_execution_options().get(_BEGIN)
-        if statement is not None:
-            connection.exec_driver_sql(statement)
+        Raises:
+            LedgerError: It cannot be done.
+        """
+        return False
 
-    return engine
+    def damage(self, connection: Connection) -> list[str]:
+        """What the database itself finds wrong with its files."""
+        del connection
+        return []
 
+    def renumber(self, connection: Connection) -> None:
+        """Count on behind the rows that came with their ids."""
+        del connection
 
-def _reason(error: Exception) -> str:
-    """The database's own words in one line, without SQL and parameters, and the remedy."""
-    cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
-    if isinstance(cause, OSError) and cause.strerror:
-        return cause.strerror
-    said = " ".join(str(cause).split())
-    # An extended code, such as SQLITE_IOERR_WRITE, is a case of its first two words.
-    code = "_".join(getattr(cause, "sqlite_errorname", "").split("_")[:2])
-    return f"{said}; {_REMEDIES[code]}" if code in _REMEDIES else said
+    @abstractmethod
+    def size_bytes(self) -> int:
+        """Size on disk."""
+
+    @abstractmethod
+    def insert(
+        self, connection: Connection, table: Table, rows: Sequence[Mapping[str, object]]
+    ) -> None:
+        """Insert rows that have the same columns, the quickest way there is.
+
+        SQLAlchemy would look at each of forty values of each row.
+
+        Raises:
+            LedgerError: The database refused them.
+        """
+
+    @abstractmethod
+    def upsert(self, table: Table) -> Upsert:
+        """An insert into a table, in this database's own words."""
+
+    @abstractmethod
+    def day(self, at: Column[float]) -> ColumnElement[str]:
+        """UTC day of a time, as `rows.utc_day` has it."""
+
+    @abstractmethod
+    def _begin(self, *, alone: bool) -> AbstractContextManager[Connection]: ...
+
+    @abstractmethod
+    def _begin_snapshot(self) -> AbstractContextManager[Connection]: ...
+
+    @abstractmethod
+    def _remedy(self, cause: BaseException) -> str | None: ...
+
+    def _redacted(self, said: str) -> str:
+        return said
+
+    @contextmanager
+    def _said(self, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except SQLAlchemyError as error:
+            raise self.error(doing, error) from error

@@ -1,6 +1,6 @@
 """Rows that the sidecar reads, changes and writes back: calls, turns, series, positions."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -121,30 +121,30 @@ class Position:
 
 
 class ModelSums(NamedTuple):
-    """What the rollup by day and model adds up; the columns of `daily`, in their order."""
+    """What the rollup by day and model adds up: columns of `daily`."""
 
+    unpriced_requests: int = 0
+    cost_usd: float = 0.0
+    wasted_usd: float = 0.0
     requests: int = 0
     cancelled_requests: int = 0
-    unpriced_requests: int = 0
     input_tokens: int = 0
     cached_input_tokens: int = 0
     output_tokens: int = 0
     characters: int = 0
     audio_seconds: float = 0.0
     connection_seconds: float = 0.0
-    cost_usd: float = 0.0
-    wasted_usd: float = 0.0
 
 
 class UserSums(NamedTuple):
-    """What the rollup by day and user adds up; the columns of `daily_users`, in their order."""
+    """What the rollup by day and user adds up: columns of `daily_users`."""
 
-    sessions: int = 0
-    session_seconds: float = 0.0
-    turns: int = 0
     unpriced_requests: int = 0
     cost_usd: float = 0.0
     wasted_usd: float = 0.0
+    sessions: int = 0
+    session_seconds: float = 0.0
+    turns: int = 0
 
 
 class ModelKey(NamedTuple):
@@ -189,11 +189,14 @@ class Batch:
     """Everything that one transaction writes.
 
     Args:
+        usage: New rows of usage, by column.
         answers: The answer that usage rows which are in the ledger and belong to none are
             part of, by session.
         unassigned: Usage rows of this batch that belong to no answer yet, by session.
         wasted: US dollars that are known by now to be wasted, and why, of usage rows that
             are in the ledger, by their id.
+        models: What the rollup by day and model gains beside the new rows of usage.
+        users: The same of the rollup by day and user.
     """
 
     usage: list[dict[str, object]] = field(default_factory=list)
@@ -203,8 +206,8 @@ class Batch:
     failures: list[dict[str, object]] = field(default_factory=list)
     sessions: dict[str, SessionRow] = field(default_factory=dict)
     turns: dict[tuple[str, str], TurnRow] = field(default_factory=dict)
-    models: dict[ModelKey, list[float]] = field(default_factory=dict)
-    users: dict[UserKey, list[float]] = field(default_factory=dict)
+    models: list[tuple[ModelKey, ModelSums]] = field(default_factory=list)
+    users: list[tuple[UserKey, UserSums]] = field(default_factory=list)
     series: list[SeriesRow] = field(default_factory=list)
     positions: dict[str, Position] = field(default_factory=dict)
 
@@ -214,16 +217,3 @@ class Batch:
             row["turn"] = speech
         # What the ledger holds is older than anything here, so the first answer takes it.
         self.answers.setdefault(session, speech)
-
-    def add_model(self, key: ModelKey, sums: ModelSums) -> None:
-        """Add to the rollup by day and model."""
-        _add(self.models.setdefault(key, [0] * len(sums)), sums)
-
-    def add_user(self, key: UserKey, sums: UserSums) -> None:
-        """Add to the rollup by day and user."""
-        _add(self.users.setdefault(key, [0] * len(sums)), sums)
-
-
-def _add(held: list[float], sums: Iterable[float]) -> None:
-    for position, amount in enumerate(sums):
-        held[position] += amount

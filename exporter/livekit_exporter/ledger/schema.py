@@ -44,6 +44,7 @@ instances: Final = Table(
     Column("instance", Text, primary_key=True),
     Column("commits", BigInteger, nullable=False),  # grows with each; see `Ledger.claim`
     Column("committed_at", Float, nullable=False),
+    Column("kept_from", Float, nullable=False),  # calls that were over before may be gone
 )
 
 sessions: Final = Table(

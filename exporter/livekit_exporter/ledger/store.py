@@ -21,17 +21,17 @@ from sqlalchemy import (
     case,
     delete,
     func,
-    insert,
     literal,
     select,
     true,
     union_all,
     update,
 )
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from livekit_exporter.ledger import schema, versions
-from livekit_exporter.ledger.database import Database, LedgerError
+from livekit_exporter.ledger.database import LedgerError
+from livekit_exporter.ledger.locate import locate
+from livekit_exporter.ledger.rollups import rolled_up
 from livekit_exporter.ledger.rows import (
     Batch,
     CallRows,
@@ -59,7 +59,7 @@ class Ledger:
     """The ledger of one data directory: its own rows, whoever else keeps some in the same database.
 
     Args:
-        path: The database file; made when it is missing.
+        where: Its file, made when it is missing, or the URL of a PostgreSQL database.
         instance: Which data directory this is; `None` for the one that the file belongs to,
             or a new one.
 
@@ -67,13 +67,13 @@ class Ledger:
         LedgerError: It cannot be opened, is no ledger, or is a newer version's.
     """
 
-    def __init__(self, path: Path, instance: str | None = None) -> None:
-        self._database = Database(path)
+    def __init__(self, where: Path | str, instance: str | None = None) -> None:
+        self._database = locate(where)
         try:
-            self._database.make()
             fresh = secrets.token_hex(8)
             versions.prepare(self._database, instance or fresh)
-            self.instance = instance or self._owner() or fresh
+            owner = self._owner() if isinstance(where, Path) else None
+            self.instance = instance or owner or fresh
             self._commits = 0
             self.claim()
         except LedgerError:
@@ -97,14 +97,16 @@ class Ledger:
         columns = schema.instances.c
         with self._database.transaction("write") as connection:
             connection.execute(
-                upsert(schema.instances)
-                .values(instance=self.instance, commits=1, committed_at=time.time())
+                self._database.upsert(schema.instances)
+                .values(instance=self.instance, commits=1, committed_at=time.time(), kept_from=0.0)
                 .on_conflict_do_update(
-                    index_elements=[columns.instance], set_={"commits": columns.commits + 1}
+                    index_elements=[columns.instance],
+                    set_={"commits": columns.commits + 1, "committed_at": time.time()},
                 )
             )
             query = select(columns.commits).where(columns.instance == self.instance)
             self._commits = connection.execute(query).scalar_one()
+            self._database.measure(connection)
 
     def open_sessions(self) -> list[SessionRow]:
         """Calls whose journal has not been read to its end.
@@ -333,6 +335,7 @@ class Ledger:
         with self._database.transaction("write") as connection:
             self._follow(connection)
             self._write(connection, batch)
+            self._database.measure(connection)
         self._commits += 1
 
     def move_series(self, outdated: list[SeriesRow], kept: list[SeriesRow]) -> None:
@@ -356,7 +359,8 @@ class Ledger:
     def forget(self, *, series_before: float, now: float) -> list[SeriesRow]:
         """Delete series untouched since `series_before` and old positions; return the series.
 
-        Series without labels stay: there is one of each, and it must not begin anew.
+        Series without labels stay: there is one of each, and it must not begin anew.  Of an
+        instance that has not been heard of since, such as a pod that is gone, all are deleted.
 
         Raises:
             LedgerError: As `commit`.
@@ -371,16 +375,72 @@ class Ledger:
         with self._database.transaction("write") as connection:
             self._follow(connection)
             connection.execute(delete(schema.series).where(self._own(schema.series), stale))
+            instances = schema.instances.c
+            silent = select(instances.instance).where(instances.committed_at < series_before)
+            connection.execute(delete(schema.series).where(columns.instance.in_(silent)))
             # A finished journal's position outlives the file: a file system that lost
             # power may bring the file back.
             connection.execute(
                 delete(schema.positions).where(
-                    self._own(schema.positions),
-                    schema.positions.c.finished_at < now - _KEEP_POSITIONS_SECONDS,
+                    schema.positions.c.finished_at < now - _KEEP_POSITIONS_SECONDS
                 )
             )
         self._commits += 1
         return gone
+
+    def forget_calls(self, before: float, limit: int) -> int:
+        """Delete calls that were over before a time, the oldest first, with all their rows.
+
+        Rollups keep their sums.  Calls of other instances are deleted, too: theirs may be gone.
+
+        Args:
+            before: Unix seconds.
+            limit: Calls to delete at most.
+
+        Returns:
+            Number of calls deleted.
+
+        Raises:
+            LedgerError: None were deleted.
+        """
+        calls = schema.sessions.c
+        oldest = (
+            select(calls.session, calls.instance)
+            .where(calls.ended.is_(True), calls.started_at < before, calls.last_at < before)
+            .order_by(calls.started_at)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        with self._database.transaction("write") as connection:
+            gone = [
+                {"call": session, "whose": instance}
+                for session, instance in connection.execute(oldest)
+            ]
+            if not gone:
+                return 0
+            for table in (schema.usage, schema.turns, schema.failures, schema.sessions):
+                connection.execute(
+                    delete(table).where(
+                        table.c["session"] == bindparam("call"),
+                        table.c["instance"] == bindparam("whose"),
+                    ),
+                    gone,
+                )
+            rows = schema.instances.c
+            connection.execute(
+                update(schema.instances)
+                .where(rows.instance.in_({call["whose"] for call in gone}), rows.kept_from < before)
+                .values(kept_from=before)
+            )
+        return len(gone)
+
+    def shrink(self) -> bool:
+        """Give some of the space of deleted rows back; whether there is more.
+
+        Raises:
+            LedgerError: It cannot be done now.
+        """
+        return self._database.shrink()
 
     def size_bytes(self) -> int:
         """Size on disk."""
@@ -458,38 +518,34 @@ class Ledger:
                 for journal, position in batch.positions.items()
             ],
         )
+        models, users = rolled_up(batch)
         self._add(
             connection,
             schema.daily,
-            [
-                {**key._asdict(), **dict(zip(ModelSums._fields, sums, strict=True))}
-                for key, sums in batch.models.items()
-            ],
+            [{**key._asdict(), **sums._asdict()} for key, sums in models.items()],
             ModelSums._fields,
         )
         self._add(
             connection,
             schema.daily_users,
             [
-                {
-                    "key": _digest(*key[1:]),
-                    **key._asdict(),
-                    **dict(zip(UserSums._fields, sums, strict=True)),
-                }
-                for key, sums in batch.users.items()
+                {"key": _digest(*key[1:]), **key._asdict(), **sums._asdict()}
+                for key, sums in users.items()
             ],
             UserSums._fields,
         )
 
     def _insert(self, connection: Connection, table: Table, rows: list[dict[str, object]]) -> None:
+        for row in rows:
+            row["instance"] = self.instance
         if rows:
-            connection.execute(insert(table).values(instance=self.instance), rows)
+            self._database.insert(connection, table, rows)
 
     def _replace(self, connection: Connection, table: Table, rows: list[dict[str, object]]) -> None:
         """Insert rows, or overwrite those that exist."""
         if not rows:
             return
-        statement = upsert(table).values(instance=self.instance)
+        statement = self._database.upsert(table).values(instance=self.instance)
         changed = {
             column.name: statement.excluded[column.name]
             for column in table.columns
@@ -510,7 +566,7 @@ class Ledger:
         """Insert rows, or add their sums to those that exist."""
         if not rows:
             return
-        statement = upsert(table).values(instance=self.instance)
+        statement = self._database.upsert(table).values(instance=self.instance)
         added = {name: table.c[name] + statement.excluded[name] for name in sums}
         connection.execute(
             statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=added),

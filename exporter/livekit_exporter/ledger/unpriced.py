@@ -5,20 +5,16 @@ writer.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
-from urllib.parse import quote
 
-from sqlalchemy import Connection, case, create_engine, func, select
-from sqlalchemy.engine import URL
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import case, func, select
 
 from livekit_exporter.ledger import schema
-from livekit_exporter.ledger.database import Database, LedgerError
+from livekit_exporter.ledger.reading import reading
 from livekit_exporter.record import Model, Usage, UsageReported
 
-_ROWS_AT_A_TIME: Final = 1000
+_STREAMED: Final = {"yield_per": 1000}
 _QUANTITIES: Final = tuple(name for name, _ in schema.QUANTITIES)
 
 
@@ -35,7 +31,7 @@ class Seen(NamedTuple):
     """Sums."""
 
 
-def models(path: Path) -> list[Seen]:
+def models(where: Path | str) -> list[Seen]:
     """Models that were used and had no price then.
 
     Raises:
@@ -54,7 +50,7 @@ def models(path: Path) -> list[Seen]:
         .where(rows.status == "unpriced")
         .group_by(*named)
     )
-    with _reading(path) as connection:
+    with reading(where) as connection:
         return [
             Seen(
                 Model(stage=stage, provider=provider, model=model, label=label),
@@ -66,7 +62,7 @@ def models(path: Path) -> list[Seen]:
         ]  # fmt: skip
 
 
-def reports(path: Path, model: Model) -> Iterator[UsageReported]:
+def reports(where: Path | str, model: Model) -> Iterator[UsageReported]:
     """Every report of a model's usage that has no price, as the agent wrote it.
 
     Raises:
@@ -83,10 +79,9 @@ def reports(path: Path, model: Model) -> Iterator[UsageReported]:
         rows.model == model.model,
         rows.label == model.label,
     )  # fmt: skip
-    with _reading(path) as connection:
-        for session, at, requests, streamed, opened, seconds, *quantities in connection.execute(
-            query
-        ):
+    with reading(where) as connection:
+        rows_of_it = connection.execute(query, execution_options=_STREAMED)
+        for session, at, requests, streamed, opened, seconds, *quantities in rows_of_it:
             yield UsageReported(
                 session=session,
                 at=at,
@@ -100,23 +95,3 @@ def reports(path: Path, model: Model) -> Iterator[UsageReported]:
                 request_seconds=seconds,
                 usage=Usage(**dict(zip(_QUANTITIES, quantities, strict=True))),
             )
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[Connection]:
-    if not path.is_file():
-        raise LedgerError(
-            f"cannot read ledger '{path}': there is none; a sidecar makes it, name its directory"
-            " with --data-dir"
-        )
-    url = URL.create(
-        "sqlite", database=f"file:{quote(str(path))}", query={"mode": "ro", "uri": "true"}
-    )
-    engine = create_engine(url)
-    try:
-        with engine.connect().execution_options(yield_per=_ROWS_AT_A_TIME) as connection:
-            yield connection
-    except SQLAlchemyError as error:
-        raise Database(path).error("read", error) from error
-    finally:
-        engine.dispose()

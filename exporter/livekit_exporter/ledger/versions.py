@@ -26,11 +26,11 @@ def prepare(database: Database, instance: str) -> None:
             or cannot be used; then nothing was changed.
     """
     with database.transaction("open") as connection:
-        if _found(connection, database.name) == schema.VERSION:
+        if _found(database, connection) == schema.VERSION:
             return
-    database.execute_outside("open", "PRAGMA journal_mode=WAL")
+    database.prepare()
     with database.transaction("open", alone=True) as connection:
-        found = _found(connection, database.name)
+        found = _found(database, connection)
         if found is None:
             schema.metadata.create_all(connection)
             connection.execute(insert(schema.version).values(version_num=schema.VERSION))
@@ -38,7 +38,35 @@ def prepare(database: Database, instance: str) -> None:
             _upgrade(connection, instance)
 
 
-def _found(connection: Connection, name: str) -> str | None:
+def make(database: Database) -> None:
+    """See to it that a database holds an empty ledger, or one that this program knows.
+
+    Raises:
+        LedgerError: It is of another version, another program's, or cannot be used; then
+            nothing was changed.
+    """
+    with database.transaction("open") as connection:
+        if _found(database, connection) is not None:
+            require(database, connection)
+    prepare(database, "")
+
+
+def require(database: Database, connection: Connection) -> None:
+    """Refuse to read anything but the ledger that this program knows.
+
+    Raises:
+        LedgerError: It is of another version, or no ledger.
+    """
+    found = _found(database, connection)
+    if found != schema.VERSION:
+        said = "it is empty" if found is None else f"it has version {found}"
+        raise LedgerError(
+            f"cannot read ledger '{database.name}': {said}, this program reads version"
+            f" {schema.VERSION}; let 'livekit-exporter serve' open it once"
+        )
+
+
+def _found(database: Database, connection: Connection) -> str | None:
     """Version of the ledger in a database, `None` when there is nothing in it.
 
     Raises:
@@ -54,12 +82,12 @@ def _found(connection: Connection, name: str) -> str | None:
         found = _FIRST
     if found is None:
         raise LedgerError(
-            f"cannot open ledger '{name}': it is another program's database; move it away or"
-            " choose another data directory"
+            f"cannot open ledger '{database.name}': it is another program's database;"
+            f" {database.elsewhere}"
         )
     if found not in (_FIRST, schema.VERSION):
         raise LedgerError(
-            f"cannot open ledger '{name}': it has version {found}, this program knows"
+            f"cannot open ledger '{database.name}': it has version {found}, this program knows"
             f" version {schema.VERSION}; use the livekit-exporter that wrote it, or newer"
         )
     return str(found)

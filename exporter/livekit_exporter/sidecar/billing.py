@@ -67,7 +67,7 @@ class Billing:
                 staged.inc(family, labels, amount)
         row.cost_usd += cost
         output = sum(part.cost for part in quote.parts if part.unit.startswith("output"))
-        self._write(row, record, quote, (cost, float(output), unpriced), batch)
+        self._write(row, record, quote, (cost, float(output)), batch)
         return cost
 
     def write_off(
@@ -101,17 +101,15 @@ class Billing:
         provider = self._labels.values.admit("provider", cost.provider, staged)
         model = self._labels.values.admit("model", cost.model, staged)
         staged.inc(contract.WASTED_COST, (agent, cost.stage, provider, model, why, *extra), more)
-        batch.add_model(
-            ModelKey(
-                utc_day(cost.at), row.agent, cost.stage, cost.provider, cost.model, "reported"
-            ),
-            ModelSums(wasted_usd=more),
-        )
-        batch.add_user(user_key(row, cost.at), UserSums(wasted_usd=more))
         if cost.stored is None:
             used["wasted_usd"], used["waste_reason"] = usd, why
-        else:
-            batch.wasted[cost.stored] = (usd, why)
+            return more
+        batch.wasted[cost.stored] = (usd, why)
+        product_of_day = ModelKey(
+            utc_day(cost.at), row.agent, cost.stage, cost.provider, cost.model, "reported"
+        )
+        batch.models.append((product_of_day, ModelSums(wasted_usd=more)))
+        batch.users.append((user_key(row, cost.at), UserSums(wasted_usd=more)))
         return more
 
     def _write(
@@ -119,10 +117,10 @@ class Billing:
         row: SessionRow,
         record: UsageReported,
         quote: pricing.Quote,
-        sums: tuple[float, float, int],
+        sums: tuple[float, float],
         batch: Batch,
     ) -> None:
-        cost, output, unpriced = sums
+        cost, output = sums
         usage = record.usage
         provider = self._labels.provider(record.provider, record.label)
         used: dict[str, object] = {
@@ -159,27 +157,6 @@ class Billing:
         batch.usage.append(used)
         if record.speech is None:
             batch.unassigned.setdefault(row.session, []).append(used)
-        model = ModelKey(
-            utc_day(record.at), row.agent, record.stage, provider, record.model, "reported"
-        )
-        batch.add_model(
-            model,
-            ModelSums(
-                requests=record.requests,
-                cancelled_requests=int(record.cancelled),
-                unpriced_requests=unpriced,
-                input_tokens=usage.input_tokens,
-                cached_input_tokens=usage.cached_input_tokens,
-                output_tokens=usage.output_tokens,
-                characters=usage.characters,
-                audio_seconds=usage.audio_seconds,
-                connection_seconds=usage.connection_seconds,
-                cost_usd=cost,
-            ),
-        )
-        batch.add_user(
-            user_key(row, record.at), UserSums(unpriced_requests=unpriced, cost_usd=cost)
-        )
 
 
 def _count_answer(

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self, TypeAlias
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import (
@@ -23,7 +24,9 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainValidator,
+    SecretStr,
     ValidationError,
+    ValidationInfo,
 )
 
 from livekit_exporter import contract, data_directory
@@ -46,6 +49,7 @@ __all__ = [
     "Config",
     "ConfigError",
     "Export",
+    "Ledger",
     "ListenAddress",
     "Log",
     "Metrics",
@@ -61,6 +65,7 @@ _CONTRACT_LABELS: Final = frozenset(
 )
 _LABEL_NAME: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _HIGHEST_PORT: Final = 65535
+_LEDGER_SCHEMES: Final = ("postgres", "postgresql", "postgresql+psycopg")
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +184,37 @@ def _conditions(legs: Mapping[str, str]) -> Mapping[str, str]:
     return legs
 
 
+def _ledger_url(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        # Reading the port checks it; an '@' in the path is the rest of a password.
+        known = (
+            parts.scheme in _LEDGER_SCHEMES
+            and parts.port != 0
+            and len(parts.path) > 1
+            and "@" not in parts.path
+        )
+    except ValueError:
+        known = False
+    if not known:
+        # The URL itself is not repeated: there is a password in it.
+        raise ValueError(
+            "expected 'postgresql://user:password@host:5432/database'; in a password write '%40'"
+            " for '@', '%2F' for '/' and '%3A' for ':'"
+        )
+    return url
+
+
+def _secret_ledger_url(url: SecretStr) -> SecretStr:
+    return SecretStr(_ledger_url(url.get_secret_value()))
+
+
+def _file_with_ledger_url(path: Path, info: ValidationInfo) -> Path:
+    if info.data.get("url") is not None:
+        raise ValueError("ledger.url is given, too; choose one")
+    return _absolute(path)
+
+
 _Usd: TypeAlias = Annotated[Decimal, Field(gt=0, le=1_000_000_000)]
 
 
@@ -227,6 +263,41 @@ class Metrics(_Section):
     def cap(self, label: str) -> int:
         """Number of values that a label may have."""
         return self.label_values_of.get(label, self.label_values)
+
+
+class Ledger(_Section):
+    """Where the ledger is, and for how long it keeps single calls."""
+
+    url: Annotated[SecretStr, AfterValidator(_secret_ledger_url)] | None = None
+    """`postgresql://user:password@host:5432/database`, a database that several sidecars may
+    share. Without it the ledger is the file `ledger.db` in the data directory."""
+    url_file: Annotated[Path, AfterValidator(_file_with_ledger_url)] | None = None
+    """A file with that URL and nothing else, in place of `ledger.url`; read when the ledger is
+    opened."""
+    keep_days: Annotated[float, Field(gt=0, le=36_500)] | None = None
+    """Days after which a call that is over is deleted with its turns and usage. Sums by day,
+    model and user stay for ever, and the current month stays whole."""
+
+    def where(self, data_dir: Path) -> Path | str:
+        """The ledger's file, or its URL.
+
+        Raises:
+            ConfigError: The file with the URL cannot be read, or says something else.
+        """
+        if self.url is not None:
+            return self.url.get_secret_value()
+        if self.url_file is None:
+            return data_directory.ledger(data_dir)
+        try:
+            return _ledger_url(self.url_file.read_text(encoding="utf-8").strip())
+        except OSError as error:
+            raise ConfigError(
+                f"ledger.url_file: cannot read '{self.url_file}': {error.strerror}"
+            ) from error
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"ledger.url_file: '{self.url_file}' is not UTF-8 text") from error
+        except ValueError as error:
+            raise ConfigError(f"ledger.url_file: '{self.url_file}': {error}") from error
 
 
 class Budget(_Section):
@@ -280,6 +351,7 @@ class Config(_Section):
     """Pause between two looks at the journals."""
     log: Log = Log()
     metrics: Metrics = Metrics()
+    ledger: Ledger = Ledger()
     prices: Prices = Prices()
     budget: Budget = Budget()
     platform: Platform = Platform()
@@ -314,6 +386,9 @@ class Setting:
 _DEFAULT_IN_WORDS: Final = {
     "data_dir": "the platform's state directory",
     "metrics.labels": "none",
+    "ledger.url": "none",
+    "ledger.url_file": "none",
+    "ledger.keep_days": "for ever",
     "prices.file": "none",
     "metrics.label_values_of": "none",
     "platform.legs": "none",

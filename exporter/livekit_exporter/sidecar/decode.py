@@ -24,8 +24,6 @@ from livekit_exporter.record import (
     UsageReported,
 )
 
-_LONGEST_TEXT: Final = 1024
-
 _records: TypeAdapter[Record] = TypeAdapter(Annotated[Record, Field(discriminator="kind")])
 _current: Final = b'{"v":%d,' % SCHEMA_VERSION
 _quantities: Final = attrgetter(*(spec.name for spec in fields(Usage)))
@@ -78,6 +76,8 @@ def _reason(error: ValidationError) -> str:
     kind = error.errors(include_url=False, include_context=False, include_input=False)[0]["type"]
     if kind == "json_invalid":
         return "not_json"
+    if kind == "string_too_long":
+        return "out_of_range"
     return "kind" if kind.startswith("union_tag") else "invalid"
 
 
@@ -92,12 +92,10 @@ def _check(record: Record, line: bytes) -> None:
     for quantity in _counted(record):
         if not 0 <= quantity <= LARGEST_QUANTITY:
             raise RejectedError("out_of_range")
-    # PostgreSQL has no NUL, and one text must not fill the page.  Both are rare, so the
-    # line as a whole says whether a closer look is needed.
+    # PostgreSQL has no NUL.  It is rare, so the line as a whole says whether a closer look
+    # is needed.
     if b"\\u0000" in line and any("\0" in text for text in _texts(record)):
         raise RejectedError("invalid")
-    if len(line) > _LONGEST_TEXT and any(len(text) > _LONGEST_TEXT for text in _texts(record)):
-        raise RejectedError("out_of_range")
 
 
 def _counted(record: Record) -> Iterable[float]:

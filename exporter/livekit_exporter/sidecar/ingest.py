@@ -18,7 +18,7 @@ from livekit_exporter.ledger.store import Ledger, LedgerError
 from livekit_exporter.prices.catalogue import Catalogue
 from livekit_exporter.record import Record
 from livekit_exporter.sidecar import prices_in_force
-from livekit_exporter.sidecar.config import Config
+from livekit_exporter.sidecar.config import Config, ConfigError
 from livekit_exporter.sidecar.decode import RejectedError, decode
 from livekit_exporter.sidecar.exports import CALLS_AT_A_TIME, Exports
 from livekit_exporter.sidecar.gauges import Moment, gauges
@@ -27,7 +27,7 @@ from livekit_exporter.sidecar.lock import HeldError, Lock
 from livekit_exporter.sidecar.meter import Meter
 from livekit_exporter.sidecar.reader import CHUNK_BYTES, Chunk, Reader
 from livekit_exporter.sidecar.registry import Registry, Staged
-from livekit_exporter.sidecar.spend import PERIODS, Spend
+from livekit_exporter.sidecar.spend import PERIODS, Spend, period_start
 
 _log = logging.getLogger("livekit_exporter")
 
@@ -37,6 +37,8 @@ BATCH_RECORDS: Final = 5000
 _LONGEST_PAUSE_SECONDS: Final = 10.0
 _ORPHANED_SECONDS: Final = 30.0
 _HOUSEKEEPING_SECONDS: Final = 3600.0
+_DELETED_AT_ONCE: Final = 50
+"""Calls of one step of retention, which takes some ten milliseconds."""
 _DAY_SECONDS: Final = 86400.0
 _STUCK_SECONDS: Final = 60.0
 _COMPLAIN_EVERY_SECONDS: Final = 60.0
@@ -83,12 +85,14 @@ class Ingest:
         self._registry = registry
         self._lock: Lock | None = None
         self._open: _Open | None = None
+        self._reader = Reader(data_directory.journals(config.data_dir))
         self._values = LabelValues(self._cap)
         self._problem: str | None = "the journals have not been read yet"
         self._passed_at = time.monotonic()
         self._errors = 0
         self._commits: list[float] = []
         self._swept_at = time.monotonic()
+        self._deleting = True
         self._complained_at = float("-inf")
         self._reconfigured = False
         self._export_after = float("-inf")
@@ -102,6 +106,7 @@ class Ingest:
             HeldError: Another sidecar serves the directory.
             OSError: The directory cannot be used.
             LedgerError: The ledger cannot be used.
+            ConfigError: The file that says where it is cannot be read.
         """
         config = self._config
         if self._lock is None:
@@ -109,8 +114,9 @@ class Ingest:
         if self._open is not None:
             return
         prices_in_force.share(self._merged_prices, config.data_dir)
+        self._reader.scan()
         ledger = Ledger(
-            data_directory.ledger(config.data_dir), data_directory.read_instance(config.data_dir)
+            config.ledger.where(config.data_dir), data_directory.read_instance(config.data_dir)
         )
         try:
             data_directory.write_instance(config.data_dir, ledger.instance)
@@ -118,7 +124,7 @@ class Ingest:
             meter = Meter(ledger, self._catalogue, self._values, config.metrics.labels)
             self._open = _Open(
                 ledger=ledger,
-                reader=Reader(data_directory.journals(config.data_dir)),
+                reader=self._reader,
                 meter=meter,
                 spend=Spend(ledger, config.zone),
                 exports=Exports(config.data_dir, ledger),
@@ -206,7 +212,7 @@ class Ingest:
             self.open()
             if self._open is not None:
                 self._pass(self._open)
-        except (LedgerError, OSError) as error:
+        except (LedgerError, ConfigError, OSError) as error:
             self._failed(error)
             return False
         if self._problem is not None:
@@ -222,7 +228,7 @@ class Ingest:
         if problem != self._problem:
             _log.error("%s; the journals keep the records, trying again", problem)
         self._problem = problem
-        if isinstance(error, LedgerError):
+        if not isinstance(error, OSError):
             self._errors += 1
             self._count_errors(1)
         if self._open is not None:
@@ -283,6 +289,7 @@ class Ingest:
         self._remove_finished(opened)
         self._export(opened)
         self._sweep(opened)
+        self._delete_old_calls(opened)
         self._show(opened)
 
     def _take(self, opened: _Open, chunk: Chunk, batch: Batch, staged: Staged) -> int:
@@ -352,7 +359,7 @@ class Ingest:
         self._registry.publish(staged)
         for row in batch.usage:
             cost = row["cost_usd"]
-            if isinstance(cost, float):
+            if isinstance(cost, float) and row["source"] == "reported":
                 opened.spend.add(float(str(row["at"])), str(row["agent"]), cost)
 
     def _export(self, opened: _Open) -> None:
@@ -397,6 +404,24 @@ class Ingest:
             opened.exports.remove_old(self._config.export, now)
         except OSError as error:
             _log.warning("cannot remove old exports: '%s': %s", error.filename, error.strerror)
+        self._deleting = True
+
+    def _delete_old_calls(self, opened: _Open) -> None:
+        """One step of retention, until there is nothing old any more: ingest is not held up."""
+        days = self._config.ledger.keep_days
+        # What is to be exported is not deleted before.
+        if (
+            days is None
+            or not self._deleting
+            or (self._config.export.enabled and opened.exports_due)
+        ):
+            return
+        now = time.time()
+        # The month's spend is exact in every time zone because its first day is there in full.
+        month = period_start("month", now, self._config.zone)
+        before = min(now - days * _DAY_SECONDS, month)
+        deleted = opened.ledger.forget_calls(before, _DELETED_AT_ONCE)
+        self._deleting = opened.ledger.shrink() or deleted == _DELETED_AT_ONCE
 
     def _behind(self) -> int:
         """Bytes that were there when the last pass began and that it left."""
@@ -410,7 +435,13 @@ class Ingest:
         budgets = {"day": budget.day_usd, "month": budget.month_usd}
         allowed = {period: usd for period, usd in budgets.items() if usd is not None}
         if opened is None:
-            return Moment(budgets=allowed, reloaded=self._reloaded, reloaded_at=self._reloaded_at)
+            return Moment(
+                budgets=allowed,
+                journal_files=len(self._reader.sizes),
+                lag_bytes=self._reader.lag({}),
+                reloaded=self._reloaded,
+                reloaded_at=self._reloaded_at,
+            )
         agents = {labels[0] for labels in self._registry.series(contract.SESSIONS)}
         spend = {period: self._by_agent(opened.spend.of(period)) for period in PERIODS}
         return Moment(

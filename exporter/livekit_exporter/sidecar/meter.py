@@ -206,7 +206,7 @@ class Meter:
             self._usage(row, record, batch, staged)
 
     def _lasted(self, row: SessionRow, seconds: float, batch: Batch) -> None:
-        batch.add_user(user_key(row, row.started_at), UserSums(session_seconds=seconds))
+        batch.users.append((user_key(row, row.started_at), UserSums(session_seconds=seconds)))
 
     def _remember(self, row: SessionRow) -> None:
         self._ended[row.session] = row
@@ -231,7 +231,7 @@ class Meter:
                 closed = (labels[0], reason, *self._labels.own(row, staged))
                 staged.born(contract.SESSIONS_CLOSED, closed)
             staged.inc(contract.SESSIONS, labels)
-            batch.add_user(user_key(row, row.started_at), UserSums(sessions=1))
+            batch.users.append((user_key(row, row.started_at), UserSums(sessions=1)))
         elif isinstance(record, SessionStarted):
             # The session's first file was deleted under its writer, and this is the second.
             row.journal = journal
@@ -320,7 +320,7 @@ class Meter:
             row.waiting, row.answered = conversation.waiting, speech
             row.turns += 1
             if not turn.answered:
-                batch.add_user(user_key(row, turn.at), UserSums(turns=1))
+                batch.users.append((user_key(row, turn.at), UserSums(turns=1)))
             turn.cost_usd += row.unassigned_usd
             row.unassigned_usd = 0.0
             batch.answer(row.session, speech)

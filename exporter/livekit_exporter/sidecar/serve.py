@@ -121,7 +121,7 @@ def run(
     except HeldError as error:
         print(f"livekit-exporter: {error}", file=sys.stderr)  # noqa: T201 - what a person reads
         return 1
-    except (LedgerError, OSError):
+    except (LedgerError, ConfigError, OSError):
         _log.debug("not ready at start, the loop says why and tries again", exc_info=True)
     try:
         return asyncio.run(_serve(ingest, registry, parent_fd, reload))
@@ -198,12 +198,14 @@ def _reload(ingest: Ingest, reload: Callable[[], Config] | None) -> None:
         return
     old = ingest.config
     fixed = {name: getattr(old, name) for name in _FIXED}
-    metrics = config.metrics.model_copy(update={"labels": old.metrics.labels})
-    if any(getattr(config, name) != value for name, value in fixed.items()) or (
-        config.metrics.labels != old.metrics.labels
-    ):
-        _log.warning("data_dir, listen_address and metrics.labels need a restart to change")
-    ingest.configure(config.model_copy(update={**fixed, "metrics": metrics}), prices, merged)
+    fixed["metrics"] = config.metrics.model_copy(update={"labels": old.metrics.labels})
+    place = {"url": old.ledger.url, "url_file": old.ledger.url_file}
+    fixed["ledger"] = config.ledger.model_copy(update=place)
+    if any(getattr(config, name) != value for name, value in fixed.items()):
+        _log.warning(
+            "data_dir, listen_address, ledger.url and metrics.labels need a restart to change"
+        )
+    ingest.configure(config.model_copy(update=fixed), prices, merged)
     _log.info("configuration loaded")
 
 

@@ -123,7 +123,7 @@ def upgrade() -> None:
     for table in _OLD_TABLES:
         op.rename_table(table, f"old_{table}")
     _create()
-    connection.execute(sa.text("INSERT INTO instances VALUES (:instance, 0, 0.0)"), instance)
+    connection.execute(sa.text("INSERT INTO instances VALUES (:instance, 0, 0.0, 0.0)"), instance)
     for statement in (
         _MOVE_SESSIONS,
         _MOVE_TURNS,
@@ -230,6 +230,7 @@ def _create() -> None:
         sa.Column("instance", sa.Text(), primary_key=True),
         sa.Column("commits", sa.BigInteger(), nullable=False),
         sa.Column("committed_at", sa.Float(), nullable=False),
+        sa.Column("kept_from", sa.Float(), nullable=False),
     )
     op.create_table(
         "positions",

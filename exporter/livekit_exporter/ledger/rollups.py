@@ -1,0 +1,50 @@
+"""Sums by day, which stay when the rows they are of go.  Pure.
+
+They are made of the very rows that a batch writes, so that they cannot say anything else.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from operator import itemgetter
+from typing import Final
+
+from livekit_exporter.ledger.rows import Batch, ModelKey, ModelSums, UserKey, UserSums, utc_day
+
+_PRICED: Final = itemgetter("at", "status", "requests", "cost_usd", "wasted_usd")
+_MODEL: Final = itemgetter("agent", "stage", "provider", "model", "source")
+_USER: Final = itemgetter("agent", "user", "labels", "source")
+_COUNTED: Final = itemgetter(
+    "requests",
+    "cancelled",
+    "input_tokens",
+    "cached_input_tokens",
+    "output_tokens",
+    "characters",
+    "audio_seconds",
+    "connection_seconds",
+)
+"""What stands in a row of usage as it is added up, the last of `ModelSums`."""
+
+
+def rolled_up(batch: Batch) -> tuple[dict[ModelKey, ModelSums], dict[UserKey, UserSums]]:
+    """What a batch adds to the rollups by model and by user."""
+    models: dict[Sequence[str | None], list[Sequence[float]]] = defaultdict(list)
+    users: dict[Sequence[str | None], list[Sequence[float]]] = defaultdict(list)
+    for row in batch.usage:
+        at, status, requests, cost, wasted = _PRICED(row)
+        priced = (max(requests, 1) if status == "unpriced" else 0, cost or 0.0, wasted)
+        day = utc_day(at)
+        models[day, *_MODEL(row)].append((*priced, *_COUNTED(row)))
+        users[day, *_USER(row)].append((*priced, 0, 0.0, 0))
+    for model, gained in batch.models:
+        models[model].append(gained)
+    for user, spent in batch.users:
+        users[user].append(spent)
+    return (
+        {ModelKey._make(key): ModelSums._make(_sums(added)) for key, added in models.items()},
+        {UserKey._make(key): UserSums._make(_sums(added)) for key, added in users.items()},
+    )
+
+
+def _sums(added: Iterable[Sequence[float]]) -> Iterable[float]:
+    return map(sum, zip(*added, strict=True))
