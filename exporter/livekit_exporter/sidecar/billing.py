@@ -66,8 +66,7 @@ class Billing:
             if amount:
                 staged.inc(family, labels, amount)
         row.cost_usd += cost
-        output = sum(part.cost for part in quote.parts if part.unit.startswith("output"))
-        self._write(row, record, quote, (cost, float(output)), batch)
+        self._write(row, record, quote, (cost, float(quote.output_cost)), batch)
         return cost
 
     def write_off(

@@ -406,11 +406,7 @@ class Meter:
             for (session, speech), turn in batch.turns.items()
             if session == row.session
         }
-        unspoken = [turn for turn in turns.values() if turn.cost_usd and not turn.spoken]
-        if row.reason == "lost" and unspoken:
-            # The process died with a reply on its lips: that one was not thrown away.
-            unspoken.remove(max(unspoken, key=lambda turn: turn.at))
-        for turn in unspoken:
+        for turn in waste.thrown_away(turns.values(), lost=row.incomplete):
             self._waste(row, turn, batch, staged)
 
     def _waste(self, row: SessionRow, turn: TurnRow, batch: Batch, staged: Staged) -> None:
