@@ -6,6 +6,7 @@ from pathlib import Path
 
 from livekit_exporter.contract import Family
 from livekit_exporter.prices import catalogue
+from livekit_exporter.prices.catalogue import Catalogue
 from livekit_exporter.record import Record
 from livekit_exporter.sidecar.config import Config, Ledger, Metrics
 from livekit_exporter.sidecar.ingest import Ingest
@@ -21,6 +22,7 @@ class Intake:
         metrics: Settings of labels and series.
         timezone: Where days begin.
         ledger: Settings of the ledger.
+        prices: Prices in force; the shipped ones when not given.
     """
 
     def __init__(
@@ -29,6 +31,7 @@ class Intake:
         metrics: Metrics | None = None,
         timezone: str = "UTC",
         ledger: Ledger | None = None,
+        prices: Catalogue | None = None,
     ) -> None:
         self.config = Config(
             data_dir=data_dir,
@@ -37,7 +40,7 @@ class Intake:
             ledger=ledger or Ledger(),
         )
         self.registry = Registry(self.config.metrics.labels)
-        self.ingest = Ingest(self.config, catalogue.load(), self.registry)
+        self.ingest = Ingest(self.config, prices or catalogue.load(), self.registry)
         self._journals = 0
 
     def take(self, *records: Record) -> None:

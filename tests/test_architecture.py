@@ -58,7 +58,14 @@ ALLOWED = {
         "livekit_exporter.page",
         "livekit_exporter.prices",
         "livekit_exporter.record",
+        "livekit_exporter.repricing",
     ),
+    "livekit_exporter.repricing": (
+        "livekit_exporter.ledger",
+        "livekit_exporter.prices",
+        "livekit_exporter.waste",
+    ),
+    "livekit_exporter.waste": ("livekit_exporter.ledger.rows",),
 }
 ALLOWED_LAZILY = {"livekit_exporter.agent": ("livekit_exporter.prices",)}
 

@@ -21,7 +21,7 @@ from livekit_exporter import __version__, data_directory
 from livekit_exporter.cli_mistakes import fail as _fail
 from livekit_exporter.cli_mistakes import one_line_for as _one_line_for
 from livekit_exporter.cli_reports import calls_app, report_app
-from livekit_exporter.cli_spending import reconcile
+from livekit_exporter.cli_spending import reconcile, reprice, repricings
 
 if TYPE_CHECKING:
     from livekit_exporter.prices.catalogue import Catalogue
@@ -40,6 +40,8 @@ app.add_typer(prices_app, name="prices")
 app.add_typer(report_app, name="report")
 app.add_typer(calls_app, name="calls")
 app.command("reconcile")(reconcile)
+prices_app.command("reprice")(reprice)
+prices_app.command("repricings")(repricings)
 ledger_app = typer.Typer(no_args_is_help=True, help="Look after the ledger.")
 app.add_typer(ledger_app, name="ledger")
 

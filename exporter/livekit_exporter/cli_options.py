@@ -170,9 +170,21 @@ class Options:
         from livekit_exporter.ledger.queries import snapshot
         from livekit_exporter.reports.question import QuestionError
 
-        where = self.ledger or data_directory.ledger(self._config().data_dir)
-        with one_line_for(LedgerError, QuestionError), snapshot(where) as opened, _patience(opened):
+        with (
+            one_line_for(LedgerError, QuestionError),
+            snapshot(self.where) as opened,
+            _patience(opened),
+        ):
             yield opened
+
+    @property
+    def where(self) -> Path | str:
+        """The ledger's file, or its URL; exits with one line when the settings do not say."""
+        from livekit_exporter.sidecar.config import ConfigError
+
+        config = self._config()
+        with one_line_for(ConfigError):
+            return self.ledger or config.ledger.where(config.data_dir)
 
     @property
     def zone(self) -> "tzinfo":
@@ -261,6 +273,24 @@ def with_place(
 ) -> Callable[..., None]:
     """Give a command the options that say where the ledger is, and whose time is shown."""
     return _given(command, ("timezone", "data_dir", "ledger", "config"))
+
+
+def with_usage(
+    command: Callable[Concatenate[Options, _P], None],
+) -> Callable[..., None]:
+    """Give a command the options that choose usage of models, whoever used it."""
+    left_out = ("by", "agent", "user", "label", "limit", "chart", "html")
+    return _given(
+        command, tuple(each.name for each in fields(Options) if each.name not in left_out)
+    )
+
+
+def with_answer(
+    command: Callable[Concatenate[Options, _P], None],
+) -> Callable[..., None]:
+    """Give a command the options that say where the ledger is, and how to write an answer."""
+    names = ("data_dir", "ledger", "config", "output_format", "as_json", "output")
+    return _given(command, names)
 
 
 def _given(

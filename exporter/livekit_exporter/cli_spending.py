@@ -1,13 +1,25 @@
 """Commands about money that could have been spent otherwise, or will be."""
 
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from livekit_exporter.cli_mistakes import fail, one_line_for
-from livekit_exporter.cli_options import Options, with_filters, with_options
+from livekit_exporter.cli_options import (
+    Options,
+    with_answer,
+    with_filters,
+    with_options,
+    with_usage,
+)
 from livekit_exporter.cli_reports import report_app
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from livekit_exporter.reports.reprice import Chunk
 
 
 @report_app.command("whatif")
@@ -176,3 +188,52 @@ def forecast(options: Options) -> None:
     with options.snapshot() as ledger, one_line_for(ExtraError):
         report = asked.report(ledger, question, time.time(), options.month_budget())
     options.show(report)
+
+
+@with_usage
+def reprice(
+    options: Options,
+    prices: Annotated[
+        Path | None,
+        typer.Option(
+            help="A price file, YAML, in place of the configured one.", show_default=False
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would change, and change nothing.")
+    ] = False,
+) -> None:
+    """Price stored usage again with the prices in force, and correct the ledger."""
+    from livekit_exporter.ledger.database import LedgerError
+    from livekit_exporter.ledger.repricing import Which
+    from livekit_exporter.reports import reprice as asked
+
+    if options.since is None:
+        fail("say from when on usage is priced again, such as --since 2026-11-01")
+    question = options.question()
+    catalogue = options.catalogue(prices)
+    which = Which(question.period.since, question.period.until, question.only)
+    with one_line_for(LedgerError):
+        outcome = asked.reprice(options.where, which, catalogue, _followed, dry_run=dry_run)
+    options.show(asked.report(outcome, question, catalogue.version, dry_run=dry_run))
+
+
+@with_answer
+def repricings(options: Options) -> None:
+    """What was repriced so far, when and with which prices."""
+    from livekit_exporter.ledger.database import LedgerError
+    from livekit_exporter.reports import reprice as asked
+
+    with one_line_for(LedgerError):
+        report = asked.history(options.where)
+    options.show(report)
+
+
+def _followed(calls: "list[Chunk]") -> "Iterable[Chunk]":
+    """Go through calls and show on a terminal how far it is."""
+    if not sys.stderr.isatty():
+        return calls
+    from rich.console import Console
+    from rich.progress import track
+
+    return track(calls, "pricing calls", console=Console(stderr=True), transient=True)

@@ -20,6 +20,10 @@ class LedgerError(Exception):
     """The ledger cannot be opened, read or written; the message says which and what to do."""
 
 
+class RepricedError(LedgerError):
+    """Nothing was written: calls have other costs than those that were read; read them again."""
+
+
 class Database(ABC):
     """The database of a ledger.
 

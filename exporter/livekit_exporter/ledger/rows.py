@@ -1,14 +1,19 @@
 """Rows that the sidecar reads, changes and writes back: calls, turns, series, positions."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
+from hashlib import blake2b
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from livekit_exporter.turns import Reply
 
 _DAY_SECONDS: Final = 86400
+
+DUST_USD: Final = 1e-12
+"""What differences of doubles leave where nothing is, US dollars."""
 
 Source: TypeAlias = Literal["reported", "estimated"]
 
@@ -171,6 +176,11 @@ class UserKey(NamedTuple):
 def user_key(row: SessionRow, at: float, source: Source = "reported") -> UserKey:
     """Where something that a call did at a time is added up."""
     return UserKey(utc_day(at), row.agent, row.user, row.labels, source)
+
+
+def digest(*parts: str | None) -> str:
+    """Key of texts together, however long they are."""
+    return blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
 
 
 def utc_day(at: float) -> str:

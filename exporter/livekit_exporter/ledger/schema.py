@@ -45,6 +45,7 @@ instances: Final = Table(
     Column("commits", BigInteger, nullable=False),  # grows with each; see `Ledger.claim`
     Column("committed_at", Float, nullable=False),
     Column("kept_from", Float, nullable=False),  # calls that were over before may be gone
+    Column("repriced", BigInteger, nullable=False),  # last repricing, by its number in `repricings`
 )
 
 sessions: Final = Table(
@@ -232,6 +233,27 @@ daily_users: Final = Table(
     Column("wasted_usd", Float, nullable=False),
 )
 Index("daily_users_user", daily_users.c.user, daily_users.c.day)
+
+# What each repricing changed.  The cost of a single row before it is not kept: the row has its
+# usage, so the prices of that time give it again, to the last digit.
+repricings: Final = Table(
+    "repricings",
+    metadata,
+    Column("repricing", BigInteger, primary_key=True, autoincrement=False),  # 1, 2, and so on
+    Column("stage", Text, primary_key=True),
+    Column("provider", Text, primary_key=True),
+    Column("model", Text, primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("at", Float, nullable=False),
+    Column("since", Float, nullable=False),  # of usage, and until when
+    Column("until", Float, nullable=False),
+    Column("prices_version", Text, nullable=False),
+    Column("changed", BigInteger, nullable=False),  # rows of usage; no others are summed
+    Column("old_usd", Float, nullable=False),
+    Column("new_usd", Float, nullable=False),
+    Column("old_unpriced_requests", BigInteger, nullable=False),
+    Column("new_unpriced_requests", BigInteger, nullable=False),
+)
 
 series: Final = Table(
     "series",

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
-from hashlib import blake2b
 from pathlib import Path
 from typing import Final
 
@@ -30,7 +29,7 @@ from sqlalchemy import (
 )
 
 from livekit_exporter.ledger import schema, versions
-from livekit_exporter.ledger.database import LedgerError
+from livekit_exporter.ledger.database import LedgerError, RepricedError
 from livekit_exporter.ledger.locate import locate
 from livekit_exporter.ledger.rollups import rolled_up
 from livekit_exporter.ledger.rows import (
@@ -42,10 +41,11 @@ from livekit_exporter.ledger.rows import (
     SessionRow,
     TurnRow,
     UserSums,
+    digest,
     utc_day,
 )
 
-__all__ = ["Ledger", "LedgerError"]
+__all__ = ["Ledger", "LedgerError", "RepricedError"]
 
 _NO_LABELS: Final = "{}"
 _DAY_SECONDS: Final = 86400.0
@@ -75,7 +75,7 @@ class Ledger:
             versions.prepare(self._database, instance or fresh)
             owner = self._owner() if isinstance(where, Path) else None
             self.instance = instance or owner or fresh
-            self._commits = 0
+            self._commits = self._repriced = 0
             self.claim()
         except LedgerError:
             self._database.close()
@@ -96,18 +96,36 @@ class Ledger:
             LedgerError: The ledger cannot be written.
         """
         columns = schema.instances.c
+        last = select(func.coalesce(func.max(schema.repricings.c.repricing), 0))
         with self._database.transaction("write") as connection:
             connection.execute(
                 self._database.upsert(schema.instances)
-                .values(instance=self.instance, commits=1, committed_at=time.time(), kept_from=0.0)
+                .values(
+                    instance=self.instance,
+                    commits=1,
+                    committed_at=time.time(),
+                    kept_from=0.0,
+                    repriced=last.scalar_subquery(),
+                )
                 .on_conflict_do_update(
                     index_elements=[columns.instance],
                     set_={"commits": columns.commits + 1, "committed_at": time.time()},
                 )
             )
-            query = select(columns.commits).where(columns.instance == self.instance)
-            self._commits = connection.execute(query).scalar_one()
+            query = select(columns.commits, columns.repriced)
+            query = query.where(columns.instance == self.instance)
+            self._commits, self._repriced = connection.execute(query).one()
             self._database.measure(connection)
+
+    def was_repriced(self) -> bool:
+        """Whether calls were given other costs since the last `claim`.
+
+        Raises:
+            LedgerError: The ledger cannot be read.
+        """
+        columns = schema.instances.c
+        query = select(columns.repriced).where(self._own(schema.instances))
+        return any(row["repriced"] != self._repriced for row in self._read(query))
 
     def open_sessions(self) -> list[SessionRow]:
         """Calls whose journal has not been read to its end.
@@ -346,7 +364,7 @@ class Ledger:
             for row in outdated:
                 connection.execute(
                     delete(schema.series).where(
-                        self._own(schema.series), columns.key == _digest(row.family, row.labels)
+                        self._own(schema.series), columns.key == digest(row.family, row.labels)
                     )
                 )
             self._write(connection, Batch(series=kept))
@@ -466,16 +484,21 @@ class Ledger:
         """A transaction that follows the last one of this instance.
 
         Raises:
+            RepricedError: Calls were given other costs since they were read.
             LedgerError: Another has come between, or the database refused something.
         """
         columns = schema.instances.c
+        own = self._own(schema.instances)
         with self._database.transaction("write") as connection:
             followed = connection.execute(
                 update(schema.instances)
-                .where(self._own(schema.instances), columns.commits == self._commits)
+                .where(own, columns.commits == self._commits, columns.repriced == self._repriced)
                 .values(commits=self._commits + 1, committed_at=time.time())
             )
             if followed.rowcount != 1:
+                repriced = connection.execute(select(columns.repriced).where(own)).scalar()
+                if repriced != self._repriced:
+                    raise RepricedError(f"ledger '{self._database.name}' was repriced")
                 raise LedgerError(
                     f"cannot write ledger '{self._database.name}': something else has written as"
                     f" instance '{self.instance}'; where a data directory was copied, remove the"
@@ -531,7 +554,7 @@ class Ledger:
             connection,
             schema.daily_users,
             [
-                {"key": _digest(*key[1:]), **key._asdict(), **sums._asdict()}
+                {"key": digest(*key[1:]), **key._asdict(), **sums._asdict()}
                 for key, sums in users.items()
             ],
             UserSums._fields,
@@ -578,15 +601,10 @@ class Ledger:
 
 def _series(row: SeriesRow) -> dict[str, object]:
     return {
-        "key": _digest(row.family, row.labels),
+        "key": digest(row.family, row.labels),
         "family": row.family,
         "labels": row.labels,
         "value": row.value,
         "counts": None if row.counts is None else json.dumps(row.counts),
         "touched_at": row.touched_at,
     }
-
-
-def _digest(*parts: str | None) -> str:
-    """Key of texts together, however long they are."""
-    return blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()

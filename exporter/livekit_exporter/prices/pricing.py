@@ -85,6 +85,11 @@ class Quote(NamedTuple):
         """Whether the catalogue says that it costs nothing; what it does not know is not free."""
         return self.status == "priced" and not self.cost
 
+    @property
+    def output_cost(self) -> Decimal:
+        """USD of the part that grows with what the model says; 0 for speech synthesis."""
+        return sum((part.cost for part in self.parts if part.unit.startswith("output")), Decimal(0))
+
 
 _NOTHING: Final = Quote("nothing_to_bill", why="no_usage")
 _CONNECTION: Final = Quote("nothing_to_bill", why="connection")

@@ -19,7 +19,7 @@ from livekit_exporter.prices.catalogue import Catalogue
 from livekit_exporter.record import UsageReported
 from livekit_exporter.sidecar.labels import CallLabels
 from livekit_exporter.sidecar.registry import Labels, Staged
-from livekit_exporter.sidecar.waste import Spent
+from livekit_exporter.waste import Spent
 
 _QUANTITIES: Final = tuple(name for name, _ in QUANTITIES)
 # Turn detection and the like are counted in requests and have no usage to report.
@@ -66,8 +66,7 @@ class Billing:
             if amount:
                 staged.inc(family, labels, amount)
         row.cost_usd += cost
-        output = sum(part.cost for part in quote.parts if part.unit.startswith("output"))
-        self._write(row, record, quote, (cost, float(output)), batch)
+        self._write(row, record, quote, (cost, float(quote.output_cost)), batch)
         return cost
 
     def write_off(

@@ -14,7 +14,7 @@ from typing import Final
 
 from livekit_exporter import contract, data_directory
 from livekit_exporter.ledger.rows import Batch, Position
-from livekit_exporter.ledger.store import Ledger, LedgerError
+from livekit_exporter.ledger.store import Ledger, LedgerError, RepricedError
 from livekit_exporter.prices.catalogue import Catalogue
 from livekit_exporter.record import Record
 from livekit_exporter.sidecar import prices_in_force
@@ -35,6 +35,9 @@ BATCH_RECORDS: Final = 5000
 """Records of one transaction: few enough to see progress, enough to make commits cheap."""
 
 _LONGEST_PAUSE_SECONDS: Final = 10.0
+_LOOK_EVERY_SECONDS: Final = 5.0
+"""How long the spend of a period may show costs from before a repricing."""
+
 _ORPHANED_SECONDS: Final = 30.0
 _HOUSEKEEPING_SECONDS: Final = 3600.0
 _DELETED_AT_ONCE: Final = 50
@@ -92,6 +95,7 @@ class Ingest:
         self._errors = 0
         self._commits: list[float] = []
         self._swept_at = time.monotonic()
+        self._look_after = float("-inf")
         self._deleting = True
         self._complained_at = float("-inf")
         self._reconfigured = False
@@ -212,6 +216,11 @@ class Ingest:
             self.open()
             if self._open is not None:
                 self._pass(self._open)
+        except RepricedError as error:
+            # Nothing was taken in, and the next pass reads what holds now.
+            _log.info("%s; reading it again", error)
+            if self._open is not None:
+                self._open.stale = True
         except (LedgerError, ConfigError, OSError) as error:
             self._failed(error)
             return False
@@ -262,6 +271,10 @@ class Ingest:
         self._registry.publish(staged)
 
     def _pass(self, opened: _Open) -> None:
+        now = time.monotonic()
+        if now >= self._look_after:
+            self._look_after = now + _LOOK_EVERY_SECONDS
+            opened.stale = opened.stale or opened.ledger.was_repriced()
         if opened.stale:
             # Whatever the failed transaction did or did not do, the ledger knows.
             opened.ledger.claim()

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Final, Protocol
 
-from livekit_exporter import contract
+from livekit_exporter import contract, waste
 from livekit_exporter.contract import Family, Kind
 from livekit_exporter.ledger.rows import Batch, SessionRow, TurnRow, UserSums, user_key
 from livekit_exporter.prices import legs
@@ -31,7 +31,6 @@ from livekit_exporter.record import (
     TurnCommitted,
     UsageReported,
 )
-from livekit_exporter.sidecar import waste
 from livekit_exporter.sidecar.billing import Billing
 from livekit_exporter.sidecar.labels import CallLabels, LabelValues, project
 from livekit_exporter.sidecar.registry import Labels, Staged, exemplar
@@ -406,11 +405,7 @@ class Meter:
             for (session, speech), turn in batch.turns.items()
             if session == row.session
         }
-        unspoken = [turn for turn in turns.values() if turn.cost_usd and not turn.spoken]
-        if row.reason == "lost" and unspoken:
-            # The process died with a reply on its lips: that one was not thrown away.
-            unspoken.remove(max(unspoken, key=lambda turn: turn.at))
-        for turn in unspoken:
+        for turn in waste.thrown_away(turns.values(), lost=row.incomplete):
             self._waste(row, turn, batch, staged)
 
     def _waste(self, row: SessionRow, turn: TurnRow, batch: Batch, staged: Staged) -> None:

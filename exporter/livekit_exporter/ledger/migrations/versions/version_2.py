@@ -123,7 +123,9 @@ def upgrade() -> None:
     for table in _OLD_TABLES:
         op.rename_table(table, f"old_{table}")
     _create()
-    connection.execute(sa.text("INSERT INTO instances VALUES (:instance, 0, 0.0, 0.0)"), instance)
+    connection.execute(
+        sa.text("INSERT INTO instances VALUES (:instance, 0, 0.0, 0.0, 0)"), instance
+    )
     for statement in (
         _MOVE_SESSIONS,
         _MOVE_TURNS,
@@ -231,6 +233,7 @@ def _create() -> None:
         sa.Column("commits", sa.BigInteger(), nullable=False),
         sa.Column("committed_at", sa.Float(), nullable=False),
         sa.Column("kept_from", sa.Float(), nullable=False),
+        sa.Column("repriced", sa.BigInteger(), nullable=False),
     )
     op.create_table(
         "positions",
@@ -239,6 +242,23 @@ def _create() -> None:
         sa.Column("committed", sa.BigInteger(), nullable=False),
         sa.Column("discarding", sa.Boolean(), nullable=False),
         sa.Column("finished_at", sa.Float()),
+    )
+    op.create_table(
+        "repricings",
+        sa.Column("repricing", sa.BigInteger(), primary_key=True, autoincrement=False),
+        sa.Column("stage", sa.Text(), primary_key=True),
+        sa.Column("provider", sa.Text(), primary_key=True),
+        sa.Column("model", sa.Text(), primary_key=True),
+        sa.Column("source", sa.Text(), primary_key=True),
+        sa.Column("at", sa.Float(), nullable=False),
+        sa.Column("since", sa.Float(), nullable=False),
+        sa.Column("until", sa.Float(), nullable=False),
+        sa.Column("prices_version", sa.Text(), nullable=False),
+        sa.Column("changed", sa.BigInteger(), nullable=False),
+        sa.Column("old_usd", sa.Float(), nullable=False),
+        sa.Column("new_usd", sa.Float(), nullable=False),
+        sa.Column("old_unpriced_requests", sa.BigInteger(), nullable=False),
+        sa.Column("new_unpriced_requests", sa.BigInteger(), nullable=False),
     )
     op.create_table(
         "series",

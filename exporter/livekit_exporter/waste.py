@@ -4,7 +4,7 @@ A reply that the caller talked over was written and spoken further than it was h
 A reply that was made ahead of the user's turn and thrown away was heard by nobody.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -60,6 +60,20 @@ def reason(turn: TurnRow) -> Reason | None:
         # It acted rather than spoke, such as handing the call to another agent.
         return None
     return "interrupted" if turn.committed else "speculative"
+
+
+def thrown_away(turns: Iterable[TurnRow], *, lost: bool) -> list[TurnRow]:
+    """Replies of a call that is over which cost something and were never said.
+
+    Args:
+        turns: All of its replies, or all that were not said.
+        lost: Its process died, and with it perhaps a reply on its lips: the last one was
+            not thrown away.
+    """
+    unspoken = [turn for turn in turns if turn.cost_usd and not turn.spoken]
+    if lost and unspoken:
+        unspoken.remove(max(unspoken, key=lambda turn: turn.at))
+    return unspoken
 
 
 def unheard(turn: TurnRow, costs: Sequence[Spent]) -> list[float]:
