@@ -14,6 +14,7 @@ from livekit_exporter import contract
 from livekit_exporter.record import Record, to_line
 from livekit_exporter.sidecar import reader
 from livekit_exporter.sidecar.config import Ledger
+from livekit_exporter.sidecar.registry import Distribution
 from tests.intake import Intake
 from tests.ledger.test_rollups import calls
 from tests.records import Writer
@@ -25,14 +26,12 @@ State: TypeAlias = dict[str, object]
 
 
 def state(intake: Intake) -> State:
-    """Every sum on the page and in the ledger."""
+    """Every series of the page and every sum in the ledger, to the last digit."""
     return {
-        # Rounded, because a sum of doubles depends on the order that a database gives them in.
-        family.name: (
-            round(intake.counter(family), 12),
-            intake.count(family),
-            round(intake.sum(family), 12),
-        )
+        family.name: {
+            labels: (value.counts, value.total) if isinstance(value, Distribution) else value
+            for labels, value in intake.values(family).items()
+        }
         for family in contract.FAMILIES
         if family.about_agents or family is contract.RECORDS
     } | {

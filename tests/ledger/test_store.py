@@ -167,8 +167,9 @@ def test_instances_in_one_database_do_not_see_one_another(path: Path) -> None:
         two.commit(full_batch())
         changed = full_batch()
         changed.sessions["s1"].turns = 5
+        changed.series = [replace(row, touched_at=1.0) for row in changed.series]
         two.commit(changed)
-        two.forget(series_before=AT + 1, now=AT)
+        assert len(two.forget(series_before=2.0, now=AT)) == 1
 
         assert one.session("s1") == SESSION
         assert one.series() == full_batch().series
@@ -233,6 +234,26 @@ def test_idle_series_and_old_positions_are_forgotten(ledger: Ledger) -> None:
     assert gone == [old]
     assert [row.family for row in ledger.series()] == ["b"]
     assert set(ledger.positions()) == {"young", "open"}
+
+
+def test_series_of_an_instance_that_is_gone_are_forgotten(path: Path) -> None:
+    """A pod's directory goes with it; how far it had read stays, as long as that may matter."""
+    with closing(Ledger(path, "gone")) as gone, closing(Ledger(path, "here")) as here:
+        batch = full_batch()
+        batch.positions["done.jsonl"] = Position(9, finished_at=20.0)
+        gone.commit(batch)
+        here.forget(series_before=30.0, now=AT)
+        assert gone.series() == full_batch().series
+
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute("UPDATE instances SET committed_at = 1 WHERE instance = 'gone'")
+        here.forget(series_before=10.0, now=AT)
+        assert gone.series() == []
+        assert set(gone.positions()) == {"s1-aa.jsonl", "done.jsonl"}
+
+        here.forget(series_before=30.0, now=AT)
+        assert set(gone.positions()) == {"s1-aa.jsonl"}
+        assert gone.session("s1") == SESSION
 
 
 ZONES = ("UTC", "Europe/Berlin", "Asia/Kathmandu", "America/St_Johns", "Pacific/Apia")

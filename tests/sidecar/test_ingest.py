@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine, event
 
 from livekit_exporter import contract, data_directory
 from livekit_exporter.record import (
@@ -190,6 +191,43 @@ def test_a_locked_ledger_is_said_and_nothing_is_lost_or_counted_twice(
             intake.figure("SELECT sum(cost_usd) FROM sessions")
         )
         assert intake.counter(contract.LEDGER_ERRORS) == 3
+
+
+def test_a_full_disk_keeps_the_journals_and_is_over_when_there_is_room(data_dir: Path) -> None:
+    """A limit on the pages of its file stands in for the disk: SQLite says the same of both."""
+    intake = Intake(data_dir)
+    limit = 60
+
+    def fill(connection: sqlite3.Connection, _record: object) -> None:
+        connection.execute(f"PRAGMA max_page_count = {limit}")
+
+    event.listen(Engine, "connect", fill)
+    try:
+        with closing(intake.ingest), Writer(data_dir) as journal:
+            intake.passes()
+            journal.put(started(), *(thought(speech=f"speech-{n}") for n in range(1000)), heard())
+            for _ in range(2):
+                assert not intake.ingest.attempt()
+            problem = intake.ingest.problem()
+            assert problem is not None
+            assert "database or disk is full; free space on its disk" in problem
+            assert journal.path.exists()
+            assert intake.counter(contract.REQUESTS) == 0
+            assert intake.figure("SELECT count(*) FROM usage") == 0
+
+            limit = 100_000
+            assert intake.ingest._open is not None
+            intake.ingest._open.ledger._database.engine.dispose()
+
+            def read() -> bool:
+                intake.passes()
+                return intake.counter(contract.REQUESTS, stage="stt") == 1
+
+            wait_until(read, "there is room")
+            assert intake.figure("SELECT count(*) FROM usage") == 1001
+            assert intake.counter(contract.LEDGER_ERRORS) == 2
+    finally:
+        event.remove(Engine, "connect", fill)
 
 
 def test_errors_of_the_ledger_survive_a_restart(

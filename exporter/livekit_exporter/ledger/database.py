@@ -3,15 +3,13 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from sqlalchemy import Column, ColumnElement, Connection, Engine, Table
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-if TYPE_CHECKING:
-    from sqlalchemy.dialects import postgresql, sqlite
-
-Upsert: TypeAlias = "postgresql.Insert | sqlite.Insert"
+Upsert: TypeAlias = postgresql.Insert | sqlite.Insert
 """An insert that knows what to do where the row exists."""
 
 Remedies: TypeAlias = Mapping[str, str]

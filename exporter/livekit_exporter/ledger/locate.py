@@ -4,6 +4,7 @@ from pathlib import Path
 
 from livekit_exporter.ledger.database import Database
 from livekit_exporter.ledger.embedded import Embedded
+from livekit_exporter.ledger.server import Server
 
 
 def locate(where: Path | str, *, read_only: bool = False) -> Database:
@@ -18,7 +19,4 @@ def locate(where: Path | str, *, read_only: bool = False) -> Database:
     """
     if isinstance(where, Path):
         return Embedded(where, read_only=read_only)
-    # Half of a sidecar's start-up would be a dialect that few of them need.
-    from livekit_exporter.ledger.server import Server  # noqa: PLC0415
-
     return Server(where, read_only=read_only)

@@ -139,6 +139,8 @@ class Server(Database):
     def _begin(self, *, alone: bool) -> Iterator[Connection]:
         with self.engine.begin() as connection:
             if alone:
+                # Making, changing and copying tables takes its time, some of it elsewhere.
+                connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
                 connection.execute(select(func.pg_advisory_xact_lock(literal(_ALONE))))
             yield connection
 

@@ -3,7 +3,8 @@
 import json
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from hashlib import blake2b
@@ -192,15 +193,13 @@ class Ledger:
             LedgerError: As `commit`.
         """
         columns = schema.sessions.c
-        with self._database.transaction("write") as connection:
-            self._follow(connection)
+        with self._writing() as connection:
             connection.execute(
                 update(schema.sessions)
                 .where(self._own(schema.sessions), columns.session == bindparam("of"))
                 .values(exported_at=bindparam("at")),
                 [{"of": session, "at": at} for session, at in calls.items()],
             )
-        self._commits += 1
 
     def session(self, session: str) -> SessionRow | None:
         """One call, ended or not.
@@ -332,11 +331,9 @@ class Ledger:
         Raises:
             LedgerError: Nothing was written, or what was written can be read after a `claim`.
         """
-        with self._database.transaction("write") as connection:
-            self._follow(connection)
+        with self._writing() as connection:
             self._write(connection, batch)
             self._database.measure(connection)
-        self._commits += 1
 
     def move_series(self, outdated: list[SeriesRow], kept: list[SeriesRow]) -> None:
         """Put series under other labels: the operator changed which there are.
@@ -345,8 +342,7 @@ class Ledger:
             LedgerError: As `commit`.
         """
         columns = schema.series.c
-        with self._database.transaction("write") as connection:
-            self._follow(connection)
+        with self._writing() as connection:
             for row in outdated:
                 connection.execute(
                     delete(schema.series).where(
@@ -354,13 +350,12 @@ class Ledger:
                     )
                 )
             self._write(connection, Batch(series=kept))
-        self._commits += 1
 
     def forget(self, *, series_before: float, now: float) -> list[SeriesRow]:
         """Delete series untouched since `series_before` and old positions; return the series.
 
-        Series without labels stay: there is one of each, and it must not begin anew.  Of an
-        instance that has not been heard of since, such as a pod that is gone, all are deleted.
+        Series without labels stay: there is one of each, and it must not begin anew.  Those of
+        an instance that has not been heard of since, such as a pod that is gone, go as well.
 
         Raises:
             LedgerError: As `commit`.
@@ -372,20 +367,23 @@ class Ledger:
             for row in self.series()
             if row.touched_at < series_before and row.labels != _NO_LABELS
         ]
-        with self._database.transaction("write") as connection:
-            self._follow(connection)
+        with self._writing() as connection:
             connection.execute(delete(schema.series).where(self._own(schema.series), stale))
-            instances = schema.instances.c
-            silent = select(instances.instance).where(instances.committed_at < series_before)
-            connection.execute(delete(schema.series).where(columns.instance.in_(silent)))
             # A finished journal's position outlives the file: a file system that lost
             # power may bring the file back.
+            positions = schema.positions.c
+            old = positions.finished_at < now - _KEEP_POSITIONS_SECONDS
+            connection.execute(delete(schema.positions).where(self._own(schema.positions), old))
+            others = schema.instances.c
+            silent = select(others.instance).where(
+                others.committed_at < series_before, others.instance != self.instance
+            )
+            connection.execute(delete(schema.series).where(columns.instance.in_(silent)))
             connection.execute(
                 delete(schema.positions).where(
-                    schema.positions.c.finished_at < now - _KEEP_POSITIONS_SECONDS
+                    positions.instance.in_(silent), positions.finished_at < series_before
                 )
             )
-        self._commits += 1
         return gone
 
     def forget_calls(self, before: float, limit: int) -> int:
@@ -463,24 +461,28 @@ class Ledger:
         with self._database.transaction("read") as connection:
             return connection.execute(query).mappings().all()
 
-    def _follow(self, connection: Connection) -> None:
-        """Say which transaction this one follows.
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        """A transaction that follows the last one of this instance.
 
         Raises:
-            LedgerError: Another has come between.
+            LedgerError: Another has come between, or the database refused something.
         """
         columns = schema.instances.c
-        followed = connection.execute(
-            update(schema.instances)
-            .where(self._own(schema.instances), columns.commits == self._commits)
-            .values(commits=self._commits + 1, committed_at=time.time())
-        )
-        if followed.rowcount != 1:
-            raise LedgerError(
-                f"cannot write ledger '{self._database.name}': something else has written as"
-                f" instance '{self.instance}'; where a data directory was copied, remove the file"
-                " 'instance' from the copy"
+        with self._database.transaction("write") as connection:
+            followed = connection.execute(
+                update(schema.instances)
+                .where(self._own(schema.instances), columns.commits == self._commits)
+                .values(commits=self._commits + 1, committed_at=time.time())
             )
+            if followed.rowcount != 1:
+                raise LedgerError(
+                    f"cannot write ledger '{self._database.name}': something else has written as"
+                    f" instance '{self.instance}'; where a data directory was copied, remove the"
+                    " file 'instance' from the copy"
+                )
+            yield connection
+        self._commits += 1
 
     def _write(self, connection: Connection, batch: Batch) -> None:
         if batch.answers:
