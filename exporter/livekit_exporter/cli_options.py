@@ -105,7 +105,7 @@ class Options:
     ledger: Annotated[
         str | None,
         typer.Option(
-            help="URL of the ledger where it is not in the data directory.",
+            help="URL of the ledger, where it is not the one of the sidecar's settings.",
             show_default=False,
             metavar="URL",
         ),
@@ -244,6 +244,15 @@ class Options:
         if self.as_json and self.output_format not in {None, "json"}:
             fail(f"--json and --format {self.output_format} exclude one another")
         return "json" if self.as_json else self.output_format or "table"
+
+    def _where(self) -> Path | str:
+        from livekit_exporter.sidecar.config import ConfigError
+
+        if self.ledger is not None:
+            return self.ledger
+        config = self._config()
+        with one_line_for(ConfigError):
+            return config.ledger.where(config.data_dir)
 
     def _config(self) -> "Config":
         """Settings of the sidecar: where the ledger is, and whose days are meant."""

@@ -1,6 +1,10 @@
 """Sidecars and a real PostgreSQL: it is killed, comes late, is shared, and nothing counts twice."""
 
+import json
+import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -13,6 +17,7 @@ pytest.importorskip("psycopg", reason="needs psycopg: pip install -e '.[postgres
 import psycopg
 
 from livekit_exporter.record import Record
+from livekit_exporter.sidecar.config import Ledger
 from tests.conftest import Serve
 from tests.intake import Intake
 from tests.postgres import PASSWORD, Postgres
@@ -221,3 +226,28 @@ def test_sidecars_that_share_a_database_add_up_to_the_truth(
         (name, frozenset()): sum(total(page, name) for page in pages) for name in COUNTERS
     }
     assert_true(together, truth(tmp_path / "truth"), database_url)
+
+
+def test_reports_read_the_ledger_that_the_settings_name(data_dir: Path, database_url: str) -> None:
+    """Without an option that says where it is."""
+    ledger = Ledger(url=database_url)  # type: ignore[arg-type]
+    intake = Intake(data_dir, ledger=ledger)
+    with closing(intake.ingest):
+        intake.take(*a_call("s1"))
+        cost = intake.figure("SELECT sum(cost_usd) FROM usage")
+
+    report = subprocess.run(
+        [
+            *(sys.executable, "-m", "livekit_exporter", "report", "cost", "--json"),
+            *("--since", "2026-11-01", "--until", "2026-12-01"),
+        ],
+        env={**os.environ, "LIVEKIT_EXPORTER_LEDGER_URL": database_url},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert report.returncode == 0, report.stderr
+    no_secret(report.stdout, report.stderr)
+    rows = json.loads(report.stdout)["rows"]
+    assert sum(float(row["cost_usd"]) for row in rows) == pytest.approx(cost)
