@@ -169,10 +169,13 @@ class Options:
         from livekit_exporter.ledger.database import LedgerError
         from livekit_exporter.ledger.queries import snapshot
         from livekit_exporter.reports.question import QuestionError
+        from livekit_exporter.sidecar.config import ConfigError
 
-        where = self.ledger or data_directory.ledger(self._config().data_dir)
-        with one_line_for(LedgerError, QuestionError), snapshot(where) as opened, _patience(opened):
-            yield opened
+        config = self._config()
+        with one_line_for(ConfigError, LedgerError, QuestionError):
+            where = self.ledger or config.ledger.where(config.data_dir)
+            with snapshot(where) as opened, _patience(opened):
+                yield opened
 
     @property
     def zone(self) -> "tzinfo":
