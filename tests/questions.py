@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, tzinfo
 
-from livekit_exporter import data_directory
 from livekit_exporter.ledger.queries import Snapshot, snapshot
 from livekit_exporter.reports.period import Period
 from livekit_exporter.reports.question import Question
@@ -39,7 +38,7 @@ def question(
 @contextmanager
 def reading(intake: Intake) -> Iterator[Snapshot]:
     """The ledger of an intake, as reports read it."""
-    with snapshot(data_directory.ledger(intake.config.data_dir)) as opened:
+    with snapshot(intake.config.ledger.where(intake.config.data_dir)) as opened:
         yield opened
 
 

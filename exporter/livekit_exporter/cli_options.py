@@ -182,9 +182,11 @@ class Options:
         """The ledger's file, or its URL; exits with one line when the settings do not say."""
         from livekit_exporter.sidecar.config import ConfigError
 
+        if self.ledger is not None:
+            return self.ledger
         config = self._config()
         with one_line_for(ConfigError):
-            return self.ledger or config.ledger.where(config.data_dir)
+            return config.ledger.where(config.data_dir)
 
     @property
     def zone(self) -> "tzinfo":
@@ -244,15 +246,6 @@ class Options:
         if self.as_json and self.output_format not in {None, "json"}:
             fail(f"--json and --format {self.output_format} exclude one another")
         return "json" if self.as_json else self.output_format or "table"
-
-    def _where(self) -> Path | str:
-        from livekit_exporter.sidecar.config import ConfigError
-
-        if self.ledger is not None:
-            return self.ledger
-        config = self._config()
-        with one_line_for(ConfigError):
-            return config.ledger.where(config.data_dir)
 
     def _config(self) -> "Config":
         """Settings of the sidecar: where the ledger is, and whose days are meant."""

@@ -2,14 +2,21 @@
 
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from livekit_exporter import data_directory
 from livekit_exporter.ledger.database import LedgerError
 from livekit_exporter.ledger.queries import Span, snapshot
+from livekit_exporter.record import SessionStarted
+from livekit_exporter.reports import calls, cost, latency, usage, waste
+from livekit_exporter.reports.report import Value
+from livekit_exporter.sidecar.config import Ledger
 from tests.intake import Intake
-from tests.questions import DAY, MIDNIGHT
+from tests.questions import DAY, MIDNIGHT, question, reading, rows
 from tests.records import AT, call, heard
 from tests.reports.test_cost import CALL_USD, moved
 
@@ -57,6 +64,42 @@ def test_times_are_grouped_by_quarters(intake: Intake) -> None:
         (0, 2),
         (900, 1),
     ]
+
+
+@pytest.mark.parametrize("by", [(), ("day", "model"), ("hour", "tenant"), ("session", "persona")])
+def test_both_databases_give_the_same_answers(
+    tmp_path: Path, database_url: str, by: tuple[str, ...]
+) -> None:
+    """To the last line and note, in a zone that no day of the rollups fits."""
+    intakes = [
+        Intake(tmp_path / "embedded"),
+        Intake(tmp_path / "shared", ledger=Ledger.model_validate({"url": database_url})),
+    ]
+    asked = question(*by, since=MIDNIGHT - DAY, zone=ZoneInfo("Asia/Kathmandu"))
+    answers = []
+    for intake in intakes:
+        for number in range(5):
+            first, *others = moved(call(f"s{number}"), f"s{number}", number * -7000)
+            assert isinstance(first, SessionStarted)
+            intake.take(replace(first, user=f"u-{number % 2}", labels={"tenant": "acme"}), *others)
+        with reading(intake) as ledger:
+            answers.append(
+                [module.report(ledger, asked) for module in (cost, latency, usage, waste)]
+                + [calls.listing(ledger, asked, "latest")]
+            )
+        intake.ingest.close()
+
+    for one, other in zip(*answers, strict=True):
+        assert one.notes == other.notes
+        for line, same in zip(rows(one), rows(other), strict=True):
+            assert _close(line, same)
+
+
+def _close(line: dict[str, Value], same: dict[str, Value]) -> bool:
+    return all(
+        value == pytest.approx(same[name]) if isinstance(value, float) else value == same[name]
+        for name, value in line.items()
+    )
 
 
 def test_span_is_half_open(intake: Intake) -> None:

@@ -147,7 +147,7 @@ class Kept(NamedTuple):
     """How far back the ledger goes.
 
     Args:
-        rows_since: Time of the oldest usage row, Unix seconds.
+        rows_since: Time before which rows may be gone, Unix seconds.
         days_since: Oldest day of the rollups, `YYYY-MM-DD`.
     """
 
@@ -369,7 +369,7 @@ class Snapshot:
     def kept(self) -> Kept:
         """How far back rows and rollups go."""
         query = select(
-            select(func.min(_USAGE.at)).scalar_subquery(),
+            select(func.max(schema.instances.c.kept_from)).scalar_subquery(),
             select(func.min(schema.daily.c.day)).scalar_subquery(),
         )
         return Kept(*self._connection.execute(query).one())
@@ -483,7 +483,7 @@ def snapshot(where: Path | str) -> Iterator[Snapshot]:
     """Open a ledger to read one state of it.
 
     Args:
-        where: The embedded ledger's file, or the URL of a database.
+        where: The embedded ledger's file, or the URL of a PostgreSQL database.
 
     Raises:
         LedgerError: There is none, it is of another version, or it cannot be read.

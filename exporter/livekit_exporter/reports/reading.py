@@ -249,12 +249,12 @@ def _gone(ledger: Snapshot, question: Question) -> Iterable[str]:
     kept = ledger.kept()
     if kept.days_since is None:
         return
-    rows_from = utc_day(kept.rows_since) if kept.rows_since is not None else "never"
+    rows_from = utc_day(kept.rows_since or 0.0)
     first = max(kept.days_since, utc_day(question.period.since))
     if first < rows_from:
         yield (
-            f"before {rows_from} only daily sums are kept: by UTC day with agent, stage, provider"
-            " and model, or with agent, user and labels; other answers begin there"
+            f"of calls before {rows_from} only daily sums are kept: by UTC day with agent, stage,"
+            " provider and model, or with agent, user and labels; other answers begin there"
         )
 
 
