@@ -153,9 +153,19 @@ def reconcile(  # noqa: PLR0913, PLR0917 - options, given by name
     zone = question.period.zone
     with one_line_for(csv_table.TableError, QuestionError):
         table = csv_table.load(file)
-        columns = (date_column, model_column, cost_column, usage_column)
-        known = None if any(columns) else exports.recognised(table)
-        layout = exports.chosen(columns, unit) if known is None else known.layout
+        explicit = any((date_column, model_column, cost_column, usage_column))
+        known = None if explicit else exports.recognised(table)
+        layout = (
+            known.layout
+            if known is not None
+            else exports.chosen(
+                date=date_column,
+                model=model_column,
+                cost=cost_column,
+                usage=usage_column,
+                unit=unit,
+            )
+        )
         billed = exports.read(table, layout, zone)
         bounded = options.since is not None or options.until is not None
         question = asked.question(question, billed, zone, bounded=bounded)

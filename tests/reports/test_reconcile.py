@@ -155,7 +155,7 @@ def test_export_without_a_good_line_is_refused() -> None:
 
 def test_export_without_the_named_column_is_refused() -> None:
     """And says which there are."""
-    layout = exports.chosen(("Date", "Model", "Cost", None), "tokens")
+    layout = exports.chosen(date="Date", model="Model", cost="Cost", usage=None, unit="tokens")
 
     with pytest.raises(TableError, match="'Cost' is missing; the first line names Date, Model"):
         exports.read(parse("Date,Model\n1,2\n", "x.csv"), layout, ZONE)
@@ -172,8 +172,10 @@ def test_export_without_the_named_column_is_refused() -> None:
 )
 def test_options_are_explicit(columns: tuple[str | None, ...], unit: str, says: str) -> None:
     """Nothing is guessed."""
+    names = dict(zip(("date", "model", "cost", "usage"), columns, strict=True))
+
     with pytest.raises(TableError, match=says):
-        exports.chosen(columns, unit)
+        exports.chosen(**names, unit=unit)
 
 
 def test_cell_without_end_loses_one_line_only() -> None:

@@ -6,7 +6,7 @@ options say which column holds what.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, tzinfo
 from decimal import Decimal
@@ -203,24 +203,28 @@ def _item(text: str) -> str:
     return model.split()[0] if comma and model.split() else text
 
 
-def chosen(columns: Sequence[str | None], unit: str) -> Layout:
-    """A layout from options.
+def chosen(
+    *, date: str | None, model: str | None, cost: str | None, usage: str | None, unit: str
+) -> Layout:
+    """A layout from what a person says of columns.
 
     Args:
-        columns: Those for date, model, cost and usage; `None` where not given.
-        unit: Of the usage column.
+        date: The column that says when.
+        model: The one that says which model.
+        cost: The one of US dollars.
+        usage: The one of an amount used, in place of `cost`.
+        unit: Of the amount.
 
     Raises:
-        TableError: They are not enough, or contradict one another.
+        TableError: It is not enough, or contradicts itself.
     """
-    day, model, cost, usage = columns
-    if day is None or (cost is None) == (usage is None):
+    if date is None or (cost is None) == (usage is None):
         raise TableError(
             "this export is not recognised by its columns; say which hold what with --date-column,"
             " --model-column, and --cost-column or --usage-column"
         )
     measure = (cost, USD) if cost is not None else (usage or "", _unit(unit))
-    return Layout(date=day, model=model, measures=(measure,))
+    return Layout(date=date, model=model, measures=(measure,))
 
 
 def _unit(name: str) -> Unit:

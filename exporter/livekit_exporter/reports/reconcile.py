@@ -319,13 +319,11 @@ def _one_sided(shown: Mapping[Key, Pair], units: Sequence[str]) -> list[str]:
     said = []
     for unit in units:
         pairs = [pair for (of, _), pair in shown.items() if of == unit]
-        for side, missing in (("ledger", "file"), ("file", "ledger")):
-            alone = [
-                (pair.ledger or _ZERO, pair.billed or _ZERO)[side == "file"]
-                for pair in pairs
-                if not (pair.billed, pair.ledger)[side == "file"]
-            ]
-            amounts = [each for each in alone if each]
+        for side, missing, alone in (
+            ("ledger", "file", [pair.ledger for pair in pairs if not pair.billed]),
+            ("file", "ledger", [pair.billed for pair in pairs if not pair.ledger]),
+        ):
+            amounts = [amount for amount in alone if amount]
             if amounts:
                 quantity = _quantity(unit, sum(amounts, _ZERO))
                 said.append(

@@ -95,7 +95,7 @@ class _Told:
     estimated: Decimal = Decimal(0)
 
 
-def swaps(texts: Sequence[str], catalogue: Catalogue) -> dict[Stage, Swap]:
+def swaps(texts: Sequence[str], catalogue: Catalogue) -> dict[str, Swap]:
     """Read `stage=provider/model` texts.
 
     The model may also be named by the id of its entry, where the two differ.
@@ -103,7 +103,7 @@ def swaps(texts: Sequence[str], catalogue: Catalogue) -> dict[Stage, Swap]:
     Raises:
         QuestionError: One has another form, or the catalogue has no price for it.
     """
-    read: dict[Stage, Swap] = {}
+    read: dict[str, Swap] = {}
     for text in texts:
         before, equals, name = text.partition("=")
         stage = next((each for each in get_args(Stage) if each == before.strip()), None)
@@ -143,14 +143,14 @@ def _unknown(stage: str, name: str, catalogue: Catalogue) -> str:
     return f"the catalogue has no price for '{name}' in stage '{stage}'; {remedy}"
 
 
-def pricer(swapped: Mapping[Stage, Swap], catalogue: Catalogue | None) -> Pricer:
+def pricer(swapped: Mapping[str, Swap], catalogue: Catalogue | None) -> Pricer:
     """How to price an event anew.
 
     Args:
         swapped: Models to price it as, by its stage.
         catalogue: Prices for all other usage; `None` leaves that as it is.
     """
-    entries: dict[str, Entry] = {stage: swap.entry for stage, swap in swapped.items()}
+    entries = {stage: swap.entry for stage, swap in swapped.items()}
 
     def price(row: Used) -> Quote | None:
         entry = entries.get(row.stage)
@@ -173,7 +173,7 @@ def pricer(swapped: Mapping[Stage, Swap], catalogue: Catalogue | None) -> Pricer
 def report(
     ledger: Snapshot,
     question: Question,
-    swapped: Mapping[Stage, Swap],
+    swapped: Mapping[str, Swap],
     catalogue: Catalogue | None,
 ) -> Report:
     """Price the usage of a period anew.
@@ -194,7 +194,7 @@ def report(
 def compared(
     rows: Rows,
     question: Question,
-    swapped: Mapping[Stage, Swap],
+    swapped: Mapping[str, Swap],
     catalogue: Catalogue | None,
 ) -> Report:
     """The answer, from rows of the ledger."""
@@ -210,7 +210,7 @@ def compared(
             into = found[group] = Comparison()
         into.requests += row.requests
         quote = price(row)
-        swap = swapped.get(row.stage)  # type: ignore[call-overload]
+        swap = swapped.get(row.stage)
         if quote is not None and swap is not None:
             _note(told, row, quote, swap)
         _compare(into, told, row, quote, swap.name if swap else f"{row.provider}/{row.model}")
@@ -297,7 +297,7 @@ def _line(each: Comparison) -> tuple[Value, ...]:
     )
 
 
-def _subject(swapped: Mapping[Stage, Swap], *, other_prices: bool) -> str:
+def _subject(swapped: Mapping[str, Swap], *, other_prices: bool) -> str:
     said = [f"{stage}={swap.name}" for stage, swap in swapped.items()]
     return f"What if {', '.join([*said, *(['other prices'] if other_prices else [])])}"
 
