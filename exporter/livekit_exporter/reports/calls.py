@@ -1,6 +1,6 @@
 """Single calls: which there were, and everything that one of them did."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 from typing import Final, Literal, TypeAlias, get_args
@@ -39,16 +39,16 @@ _LISTED: Final = (
 _TURNS: Final = (
     Column("speech", "Speech"),
     Column("at", "At"),
-    Column("persona", "Persona", sparse=True),
-    Column("happened", "Note", sparse=True),
+    Column("cost_usd", "Cost", "usd"),
     Column("latency_seconds", "Wait", "seconds"),
     Column("eou_delay_seconds", "EOU", "seconds", sparse=True),
     Column("transcription_delay_seconds", "STT", "seconds", sparse=True),
     Column("callback_seconds", "Callback", "seconds", sparse=True),
     Column("first_token_seconds", "Token", "seconds", sparse=True),
     Column("first_byte_seconds", "Byte", "seconds", sparse=True),
+    Column("happened", "Note", sparse=True),
+    Column("persona", "Persona", sparse=True),
     Column("tool_calls", "Tools", "count", sparse=True),
-    Column("cost_usd", "Cost", "usd"),
     Column("stt_usd", "STT", "usd", sparse=True),
     Column("llm_usd", "LLM", "usd", sparse=True),
     Column("tts_usd", "TTS", "usd", sparse=True),
@@ -190,7 +190,7 @@ def turns(shown: Detail) -> Report:
     return Report(
         title="Turns",
         columns=_TURNS,
-        rows=tuple(tuple(_turn(shown.call, turn, spent)) for turn in shown.rows.turns),
+        rows=tuple(_turn(shown.call, turn, spent) for turn in shown.rows.turns),
         notes=tuple(notes),
         empty="the agent said nothing",
     )
@@ -238,29 +238,27 @@ def _listed(call: Call, wait: float | None, zone: tzinfo) -> tuple[Value, ...]:
 
 def _turn(
     call: SessionRow, turn: TurnRow, spent: Mapping[tuple[object, object], float]
-) -> Iterator[Value]:
+) -> tuple[Value, ...]:
     parts = [spent.get((turn.speech, stage), 0.0) for stage in _STAGES]
-    yield from (
+    other = turn.cost_usd - sum(parts)
+    return (
         turn.speech.removeprefix("speech_"),
         _clock(turn.at - call.started_at),
-        turn.persona,
-        _happened(turn),
-    )
-    yield from (
+        turn.cost_usd,
         turn.latency_seconds,
         turn.eou_delay_seconds,
         turn.transcription_delay_seconds,
         turn.callback_seconds,
         turn.first_token_seconds,
         turn.first_byte_seconds,
+        _happened(turn),
+        turn.persona,
         turn.tool_calls,
-        turn.cost_usd,
+        *parts,
+        # What is left of a sum of doubles is no cost.
+        other if other > turn.cost_usd * _NOTHING else 0.0,
+        turn.wasted_usd,
     )
-    yield from parts
-    other = turn.cost_usd - sum(parts)
-    # What is left of a sum of doubles is no cost.
-    yield other if other > turn.cost_usd * _NOTHING else 0.0
-    yield turn.wasted_usd
 
 
 def _happened(turn: TurnRow) -> str | None:
