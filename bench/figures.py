@@ -70,7 +70,9 @@ def digits(number: float) -> str:
     """Three significant digits, without an exponent; whole thousands apart."""
     if number >= 100:
         return f"{number:,.0f}".replace(",", " ")
-    return f"{number:.1f}" if number >= 10 else f"{number:.2f}"
+    if number >= 10:
+        return f"{number:.1f}"
+    return f"{number:.2f}" if number >= 0.1 or not number else f"{number:.2g}"
 
 
 def ratio(measured: float, baseline: float) -> str:
