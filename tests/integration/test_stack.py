@@ -34,10 +34,12 @@ def test_everything_is_scraped_recorded_and_loaded(run_stack: RunStack) -> None:
     """All targets up, every recording rule with a result, every alert rule without an error."""
     with run_stack("--speed", "4") as stack:
         stack.wait_until_up()
-        assert {sample["metric"]["job"] for sample in stack.query("up == 1")} >= {
-            "livekit-exporter",
-            "livekit-worker",
-        }
+        jobs = {"livekit-exporter", "livekit-worker"}
+        # A scrape may fail on a busy machine; the next one does not.
+        wait_until(
+            lambda: {sample["metric"]["job"] for sample in stack.query("up == 1")} >= jobs,
+            "both jobs are scraped",
+        )
         assert stack.query("lk_agents_worker_load")
         assert stack.query("lk_agents_active_job_count")
 
