@@ -42,6 +42,13 @@ Stage: TypeAlias = Literal[
     "custom",
 ]
 
+Gap: TypeAlias = Literal["interrupted", "speculative", "failed", "recovery_probe"]
+"""Why a vendor bills something that no event reports: the reply was cut off, or thrown away
+before its turn; the attempt failed or was abandoned; a fallback adapter tried a provider."""
+
+Basis: TypeAlias = Literal["call", "ledger"]
+"""Whose finished requests an estimate was calibrated on."""
+
 # Read by pydantic in the sidecar: docstrings below a field become its
 # description in the schema, and what no database or JSON can hold is refused.
 _VALIDATION: Final = {
@@ -187,6 +194,96 @@ class UsageReported:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UsageEstimated:
+    """What a vendor bills and no event reports: measured on spans, estimated from them.
+
+    Never added to reported usage.
+    """
+
+    __pydantic_config__: ClassVar = _VALIDATION
+
+    kind: Literal["usage_estimated"] = "usage_estimated"
+    session: str
+    at: float
+    stage: Stage
+    provider: str
+    model: str
+    label: str = ""
+    request: str = ""
+    """The provider's request id, where it had answered with one."""
+    speech: str | None = None
+    persona: str | None = None
+    trace: str | None = None
+    reason: Gap
+    basis: Basis | None = None
+    """`None` where nothing was there to calibrate on; then `usage` is empty."""
+    usage: Usage = field(default_factory=Usage)
+    requests: int = 1
+    prompt_characters: int = 0
+    """Length of what the model was asked; its text is nowhere kept."""
+    reply_characters: int = 0
+    """Length of what it had answered by then."""
+    request_seconds: float | None = None
+    """Length of the attempt."""
+
+    def as_reported(self) -> UsageReported:
+        """The same usage as an event would report it, to be priced."""
+        return UsageReported(
+            session=self.session,
+            at=self.at,
+            stage=self.stage,
+            provider=self.provider,
+            model=self.model,
+            label=self.label,
+            request=self.request,
+            speech=self.speech,
+            persona=self.persona,
+            trace=self.trace,
+            cancelled=self.reason != "failed",
+            usage=self.usage,
+            requests=self.requests,
+            request_seconds=self.request_seconds,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestTraced:
+    """The span of a request whose usage an event reported has ended.
+
+    It carries what the event does not: what the request was for, and the sizes that
+    estimates of the same model are calibrated on.
+    """
+
+    __pydantic_config__: ClassVar = _VALIDATION
+
+    kind: Literal["request_traced"] = "request_traced"
+    session: str
+    at: float
+    stage: Stage
+    provider: str
+    model: str
+    label: str = ""
+    request: str = ""
+    """The provider's request id, which joins it to its usage."""
+    speech: str | None = None
+    trace: str | None = None
+    recovery_probe: bool = False
+    """A fallback adapter tried whether the provider is back; nobody heard the answer."""
+    prompt_characters: int = 0
+    """Length of what the model was asked; 0 where it is not known."""
+    reply_characters: int = 0
+    """Length of what it answered; 0 where it is not known."""
+    input_tokens: int = 0
+    """As its event reported them; 0 where it was cut off."""
+    cached_input_tokens: int = 0
+    output_tokens: int = 0
+    characters: int = 0
+    """Sent to speech synthesis, as its event reported them."""
+    answering_seconds: float = 0.0
+    """From its first token to its last."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TurnCommitted:
     """The end of the user's utterance was decided."""
 
@@ -325,6 +422,8 @@ Record: TypeAlias = (
     SessionStarted
     | ModelsDeclared
     | UsageReported
+    | UsageEstimated
+    | RequestTraced
     | TurnCommitted
     | MessageAdded
     | RequestFailed

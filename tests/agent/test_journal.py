@@ -145,7 +145,7 @@ class Follower:
 def test_a_follower_is_told_every_record_in_order_once_it_is_on_file(tmp_path: Path) -> None:
     """What it does with them keeps no record waiting."""
     follower = Follower(tmp_path / "journal")
-    journal = Journal(tmp_path / "journal", "s1", follower=follower)
+    journal = Journal(tmp_path / "journal", "s1", followers=[follower])
     records = [message(number) for number in range(200)]
     for record in records:
         journal.put(record)
@@ -160,7 +160,7 @@ def test_a_follower_is_told_while_nothing_can_be_written(tmp_path: Path) -> None
     """Once: not again when the disk is back."""
     (tmp_path / "data").write_text("not a directory")
     follower = Follower(tmp_path / "data" / "journal")
-    journal = Journal(tmp_path / "data" / "journal", "s1", follower=follower)
+    journal = Journal(tmp_path / "data" / "journal", "s1", followers=[follower])
     journal.put(message(1))
     assert not journal.close(0.5)
     assert (follower.told, follower.ends) == ([message(1)], 1)

@@ -165,7 +165,7 @@ async def test_a_handler_that_raises_costs_the_call_its_lines_and_nothing_else(
     assert usage_records(data_dir) == 2
     assert records[-1]["kind"] == "collector"
     rejected = [record["rejected"] for record in records if record["kind"] == "collector"]
-    assert sum(counts["summary_failed"] for counts in rejected) == 2  # type: ignore[index]
+    assert sum(counts["follower_failed"] for counts in rejected) == 2  # type: ignore[index]
 
 
 class Unformattable(logging.Formatter):

@@ -618,9 +618,7 @@ def closed_set(label: str) -> set[str] | None:
     """Values that a label may have, where they are known beforehand."""
     return {
         "stage": set(contract.STAGES),
-        "kind": {"input", "cached_input", "cache_write", "output"}
-        | {"session_started", "models_declared", "usage", "turn_committed", "message"}
-        | {"request_failed", "tool_call", "availability", "session_closed", "collector"},
+        "kind": {"input", "cached_input", "cache_write", "output", *contract.RECORDS.values},
         "modality": {"text", "audio", "image"},
         "label": {"agent", "provider", "model", "tool", "reason"},
     }.get(label)

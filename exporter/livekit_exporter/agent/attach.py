@@ -229,7 +229,8 @@ def _begin(
     root = data_directory.resolve(data_dir)
     prices = Prices(root)
     summary = Summary.wanted(session_id, prices, slow_turn_seconds) if log else None
-    journal = Journal(data_directory.journals(root), session_id, follower=summary)
+    followers = [] if summary is None else [summary]
+    journal = Journal(data_directory.journals(root), session_id, followers=followers)
     name = agent or getattr(job, "agent_name", None) or _program()
     call = Call(session_id, name, journal, prices)
     subscription = _Subscription(session, call, journal)

@@ -16,15 +16,15 @@ import secrets
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
 from livekit_exporter import data_directory
 from livekit_exporter.agent.complaints import Complaints
-from livekit_exporter.agent.normalize import Heard, UnreadableError
+from livekit_exporter.agent.normalize import UnreadableError
 from livekit_exporter.record import MAX_LINE_BYTES, CollectorReport, Record, to_line
 
 QUEUE_LIMIT: Final = 10_000
@@ -61,6 +61,21 @@ class Follower(Protocol):
         ...
 
 
+class Unread(Protocol):
+    """Something that the event loop saw, to be read by the writer."""
+
+    def records(self) -> Sequence[Record]:
+        """What it says.
+
+        Raises:
+            UnreadableError: It cannot be understood.
+        """
+        ...
+
+
+_Item: TypeAlias = "Record | Unread | _Flush | None"
+
+
 class _Flush:
     """Asks the writer to say when everything put before it is on file."""
 
@@ -77,7 +92,7 @@ class Journal:
         session: Session id, the first part of the file's name.
         queue_limit: Records that may wait; more are dropped and counted.
         directory_limit: Bytes of all journals from which records are dropped and counted.
-        follower: Who else is to know the records.
+        followers: Who else is to know the records, in this order.
     """
 
     def __init__(
@@ -87,14 +102,14 @@ class Journal:
         *,
         queue_limit: int = QUEUE_LIMIT,
         directory_limit: int = DIRECTORY_LIMIT_BYTES,
-        follower: Follower | None = None,
+        followers: Sequence[Follower] = (),
     ) -> None:
         self._directory = directory
         self._session = session
-        self._queue: SimpleQueue[Record | Heard | _Flush | None] = SimpleQueue()
+        self._queue: SimpleQueue[_Item] = SimpleQueue()
         self._queue_limit = queue_limit
         self._directory_limit = directory_limit
-        self._follower = follower
+        self._followers = tuple(followers)
         self._last = _Flush(last=True)
         self._closing = False
         # Written by the threads that put, read by the writer, never reset: no lock is
@@ -118,8 +133,8 @@ class Journal:
         self._thread.start()
         _open_journals.add(self)
 
-    def put(self, record: Record | Heard) -> bool:
-        """Queue a record, or metrics to be read by the writer; `False` when it was dropped.
+    def put(self, record: Record | Unread) -> bool:
+        """Queue a record, or something to be read by the writer; `False` when it was dropped.
 
         Returns at once.
         """
@@ -184,7 +199,7 @@ class Journal:
                 flush.done.set()
             waiting.clear()
 
-    def _take(self, timeout: float | None, pending: int) -> list[Record | Heard | _Flush | None]:
+    def _take(self, timeout: float | None, pending: int) -> list[_Item]:
         if pending > _PENDING_LIMIT_BYTES:
             # The disk is away: leave the rest in the bounded queue, which counts what overflows.
             time.sleep(timeout or 0)
@@ -217,10 +232,10 @@ class Journal:
             self._head = self._head or line
             pending += line
 
-    def _records(self, item: Record | Heard | _Flush | None) -> tuple[Record, ...]:
+    def _records(self, item: _Item) -> Sequence[Record]:
         if item is None or isinstance(item, _Flush):
             return ()
-        if not isinstance(item, Heard):
+        if isinstance(item, Record):
             return (item,)
         try:
             return item.records()
@@ -232,22 +247,22 @@ class Journal:
         return ()
 
     def _tell(self, records: list[Record], *, last: bool) -> None:
-        follower = self._follower
-        if follower is None:
-            return
-        for record in records:
-            self._attempt(partial(follower.take, record))
+        for follower in self._followers:
+            for record in records:
+                self._attempt(partial(follower.take, record))
+            if last:
+                self._attempt(follower.end)
         if last:
-            self._follower = None
-            self._attempt(follower.end)
+            self._followers = ()
 
     def _attempt(self, told: Callable[[], None]) -> None:
         try:
             told()
         except Exception as error:  # noqa: BLE001 - a follower must not end the writer
-            self._misread["summary_failed"] = self._misread.get("summary_failed", 0) + 1
+            self._misread["follower_failed"] = self._misread.get("follower_failed", 0) + 1
             self._complain(
-                f"a line about the call is missing from this log, the call goes on: {error!r}"
+                "a line about the call is missing from this log or its budget, the call goes on:"
+                f" {error!r}"
             )
 
     def _lose(self, reason: str) -> None:

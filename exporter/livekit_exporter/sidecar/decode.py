@@ -20,13 +20,16 @@ from livekit_exporter.record import (
     CollectorReport,
     MessageAdded,
     Record,
+    RequestTraced,
     Usage,
+    UsageEstimated,
     UsageReported,
 )
 
 _records: TypeAdapter[Record] = TypeAdapter(Annotated[Record, Field(discriminator="kind")])
 _current: Final = b'{"v":%d,' % SCHEMA_VERSION
 _quantities: Final = attrgetter(*(spec.name for spec in fields(Usage)))
+_sizes: Final = attrgetter("prompt_characters", "reply_characters")
 
 
 class RejectedError(Exception):
@@ -102,6 +105,17 @@ def _counted(record: Record) -> Iterable[float]:
     """Every number of a record that is stored or added up without a check of its own."""
     if isinstance(record, UsageReported):
         return (record.requests, *_quantities(record.usage))
+    if isinstance(record, UsageEstimated):
+        return (record.requests, *_sizes(record), *_quantities(record.usage))
+    if isinstance(record, RequestTraced):
+        return (
+            *_sizes(record),
+            record.input_tokens,
+            record.cached_input_tokens,
+            record.output_tokens,
+            record.characters,
+            record.answering_seconds,
+        )
     if isinstance(record, MessageAdded):
         return (record.characters,)
     if isinstance(record, CollectorReport):
