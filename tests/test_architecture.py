@@ -44,10 +44,12 @@ ALLOWED = {
     "livekit_exporter.contract": (),
     "livekit_exporter.data_directory": (),
     "livekit_exporter.turns": ("livekit_exporter.record",),
+    "livekit_exporter.sizes": ("livekit_exporter.record",),
     "livekit_exporter.agent": (
         "livekit_exporter.agent",
         "livekit_exporter.record",
         "livekit_exporter.data_directory",
+        "livekit_exporter.sizes",
         "livekit_exporter.turns",
     ),
     "livekit_exporter.prices": ("livekit_exporter.prices", "livekit_exporter.record"),

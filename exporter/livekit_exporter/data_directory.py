@@ -51,6 +51,11 @@ def prices(root: Path) -> Path:
     return root / "prices.json"
 
 
+def calibration(root: Path) -> Path:
+    """Sizes of requests in the ledger, which estimates in agents are calibrated on."""
+    return root / "calibration.json"
+
+
 def calls(root: Path) -> Path:
     """Folder of the calls that ended, a folder a day and a file a call."""
     return root / "calls"

@@ -279,6 +279,8 @@ class RequestTraced:
     output_tokens: int = 0
     characters: int = 0
     """Sent to speech synthesis, as its event reported them."""
+    first_seconds: float | None = None
+    """Time to first token."""
     answering_seconds: float = 0.0
     """From its first token to its last."""
 

@@ -20,15 +20,16 @@ from functools import partial
 from importlib import metadata
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from livekit import rtc
 from livekit.agents import get_job_context, llm, stt, tts
 from opentelemetry import trace
 
 from livekit_exporter import data_directory
-from livekit_exporter.agent import normalize
+from livekit_exporter.agent import calibration, normalize, witness
 from livekit_exporter.agent.complaints import Complaints
+from livekit_exporter.agent.estimates import Estimator
 from livekit_exporter.agent.journal import Journal
 from livekit_exporter.agent.prices import Prices
 from livekit_exporter.agent.summary import SLOW_TURN_SECONDS, Summary
@@ -161,7 +162,7 @@ class Call:
             self._journal.put(record)
 
 
-def attach(
+def attach(  # noqa: PLR0913 (everything that an agent may want of it, in one line)
     session: "_Session",
     ctx: "JobContext | None" = None,
     *,
@@ -171,6 +172,7 @@ def attach(
     data_dir: str | PathLike[str] | None = None,
     log: bool = True,
     slow_turn_seconds: float | None = SLOW_TURN_SECONDS,
+    estimates: bool = True,
 ) -> Call:
     """Meter a session.  Call it before `session.start`; a second call changes nothing.
 
@@ -190,21 +192,15 @@ def attach(
             (INFO), and slow turns (WARNING).  What it does not take when the call begins is
             not added up.
         slow_turn_seconds: Turn latency above which a turn is slow; `None` for no warnings.
+        estimates: Whether usage that no event reports, such as that of a reply which was cut
+            off, is estimated from LiveKit's spans; it is never part of what was reported.
     """
     try:
         known = _calls.get(session)
         if known is not None:
             return known
-        call = _begin(
-            session,
-            ctx or _job_context(),
-            agent,
-            user,
-            labels or {},
-            data_dir,
-            log=log,
-            slow_turn_seconds=slow_turn_seconds,
-        )
+        wanted = _Wanted(agent, user, labels or {}, data_dir, log, slow_turn_seconds, estimates)
+        call = _begin(session, ctx or _job_context(), wanted)
         _calls[session] = call
     except Exception as error:  # noqa: BLE001  # never raising is the promise of this function
         Complaints().say("this call is not metered", error=error)
@@ -212,37 +208,42 @@ def attach(
     return call
 
 
-def _begin(
-    session: "_Session",
-    ctx: "JobContext | None",
-    agent: str | None,
-    user: str | None,
-    labels: Mapping[str, str],
-    data_dir: str | PathLike[str] | None,
-    *,
-    log: bool,
-    slow_turn_seconds: float | None,
-) -> Call:
+class _Wanted(NamedTuple):
+    """What `attach` was asked for."""
+
+    agent: str | None
+    user: str | None
+    labels: Mapping[str, str]
+    data_dir: str | PathLike[str] | None
+    log: bool
+    slow_turn_seconds: float | None
+    estimates: bool
+
+
+def _begin(session: "_Session", ctx: "JobContext | None", wanted: _Wanted) -> Call:
     session_id = secrets.token_hex(8)
     job = getattr(ctx, "job", None)
     room = getattr(getattr(ctx, "room", None), "name", None)
-    root = data_directory.resolve(data_dir)
+    root = data_directory.resolve(wanted.data_dir)
     prices = Prices(root)
-    summary = Summary.wanted(session_id, prices, slow_turn_seconds) if log else None
+    summary = Summary.wanted(session_id, prices, wanted.slow_turn_seconds) if wanted.log else None
     followers = [] if summary is None else [summary]
-    journal = Journal(data_directory.journals(root), session_id, followers=followers)
-    name = agent or getattr(job, "agent_name", None) or _program()
+    estimator = Estimator(calibration.known(root)) if wanted.estimates else None
+    journal = Journal(
+        data_directory.journals(root), session_id, followers=followers, deriving=estimator
+    )
+    name = wanted.agent or getattr(job, "agent_name", None) or _program()
     call = Call(session_id, name, journal, prices)
-    subscription = _Subscription(session, call, journal)
+    subscription = _Subscription(session, call, journal, estimator)
     call.put(
         SessionStarted(
             session=session_id,
             at=time.time(),
             agent=normalize.text(name),
-            user=None if user is None else normalize.text(str(user)),
+            user=None if wanted.user is None else normalize.text(str(wanted.user)),
             labels={
                 normalize.text(str(key)): normalize.text(str(value))
-                for key, value in labels.items()
+                for key, value in wanted.labels.items()
             },
             room=normalize.text(room) or None,
             job=normalize.text(getattr(job, "id", None)) or None,
@@ -284,13 +285,17 @@ def _version(distribution: str) -> str:
 class _Subscription:
     """Listens to one session until it closes."""
 
-    def __init__(self, session: "_Session", call: Call, journal: Journal) -> None:
+    def __init__(
+        self, session: "_Session", call: Call, journal: Journal, estimator: Estimator | None
+    ) -> None:
         self._session = session
         self._call = call
         self._journal = journal
+        self._estimator = estimator
         self._agent: object = None
         self._persona: str | None = None
-        self._speeches: OrderedDict[str, None] = OrderedDict()
+        # Whether each is an answer that the caller is to hear, as far as it is known.
+        self._speeches: OrderedDict[str, bool] = OrderedDict()
         self._listened: list[tuple[_Emitter, str, _Handler]] = []
         self._complaints = Complaints()
         self.trace: str | None = _trace()
@@ -321,6 +326,24 @@ class _Subscription:
     def owns(self, speech: str) -> bool:
         """Whether this session made that speech."""
         return speech in self._speeches
+
+    def is_heard(self, speech: str) -> bool:
+        """Whether a reply is meant for the caller, rather than made ahead of their turn."""
+        current = getattr(self._session, "current_speech", None)
+        return self._speeches.get(speech, False) or getattr(current, "id", None) == speech
+
+    def describe(self) -> witness.Description:
+        """What the records of its spans say of the call."""
+        return witness.Description(self._call.session_id, self._persona, self.trace)
+
+    @property
+    def estimator(self) -> Estimator | None:
+        """Who reads its spans."""
+        return self._estimator
+
+    def spans_ended(self, ended: witness.Ended) -> None:
+        """Have something of its spans read on the journal's thread."""
+        self._journal.put(ended)
 
     def _guarded(self, read: _Handler) -> _Handler:
         def handler(event: object) -> None:
@@ -360,7 +383,11 @@ class _Subscription:
         if (kind == "stt_metrics" or self.in_company) and not self._is_ours(metrics):
             return
         speech = None
-        if kind == "realtime_model_metrics":
+        if kind == "eou_metrics":
+            committed = getattr(metrics, "speech_id", None)
+            if isinstance(committed, str) and committed in self._speeches:
+                self._speeches[committed] = True
+        elif kind == "realtime_model_metrics":
             speech = getattr(getattr(self._session, "current_speech", None), "id", None)
         call = self._call
         call.put(normalize.Heard(metrics, call.session_id, time.time(), self._persona, speech))
@@ -394,9 +421,13 @@ class _Subscription:
     def _on_speech(self, event: object) -> None:
         speech = getattr(getattr(event, "speech_handle", None), "id", None)
         if isinstance(speech, str):
-            self._speeches[speech] = None
+            self._speeches[speech] = False
+            forgotten = []
             if len(self._speeches) > _RECENT:
-                self._speeches.popitem(last=False)
+                forgotten.append(self._speeches.popitem(last=False)[0])
+            if self._estimator is not None:
+                witness.watch(speech, self)
+                witness.leave(forgotten)
         # Before 1.3.1 a hand-off adds nothing to the conversation.
         self._follow_agent()
 
@@ -428,6 +459,7 @@ class _Subscription:
 
     def _leave(self) -> None:
         _subscriptions.discard(self)
+        witness.leave(list(self._speeches))
         for emitter, event, handler in self._listened:
             emitter.off(event, handler)
         self._journal.finish()
@@ -479,6 +511,10 @@ def _components(owner: object) -> list[tuple[object, Stage]]:
 
 
 def _trace() -> str | None:
-    """Id of the trace that is being recorded, 32 hexadecimal digits."""
+    """Id of the trace that is being recorded, 32 hexadecimal digits.
+
+    One that is not sampled leads nowhere.
+    """
     context = trace.get_current_span().get_span_context()
-    return f"{context.trace_id:032x}" if context.is_valid else None
+    kept = context.is_valid and context.trace_flags.sampled
+    return f"{context.trace_id:032x}" if kept else None

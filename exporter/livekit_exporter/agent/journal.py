@@ -73,6 +73,18 @@ class Unread(Protocol):
         ...
 
 
+class Deriving(Protocol):
+    """Is asked on the writer's thread, in order, what follows from the records."""
+
+    def derive(self, record: Record) -> Sequence[Record]:
+        """What follows from a record, to be written behind it."""
+        ...
+
+    def rest(self) -> Sequence[Record]:
+        """What follows from there being no more records."""
+        ...
+
+
 _Item: TypeAlias = "Record | Unread | _Flush | None"
 
 
@@ -93,6 +105,7 @@ class Journal:
         queue_limit: Records that may wait; more are dropped and counted.
         directory_limit: Bytes of all journals from which records are dropped and counted.
         followers: Who else is to know the records, in this order.
+        deriving: Who has more to say on them.
     """
 
     def __init__(
@@ -103,6 +116,7 @@ class Journal:
         queue_limit: int = QUEUE_LIMIT,
         directory_limit: int = DIRECTORY_LIMIT_BYTES,
         followers: Sequence[Follower] = (),
+        deriving: Deriving | None = None,
     ) -> None:
         self._directory = directory
         self._session = session
@@ -110,6 +124,7 @@ class Journal:
         self._queue_limit = queue_limit
         self._directory_limit = directory_limit
         self._followers = tuple(followers)
+        self._deriving = deriving
         self._last = _Flush(last=True)
         self._closing = False
         # Written by the threads that put, read by the writer, never reset: no lock is
@@ -182,7 +197,14 @@ class Journal:
             taken = self._take(pause if pending else None, len(pending))
             waiting += [item for item in taken if isinstance(item, _Flush)]
             last = any(flush.last for flush in waiting)
-            records = [record for item in taken for record in self._records(item)]
+            records = [
+                record
+                for item in taken
+                for said in self._records(item)
+                for record in (said, *self._derived(said))
+            ]
+            if last:
+                records += self._rest()
             self._encode(records, pending)
             written = self._write(pending)
             self._tell(records, last=last)
@@ -237,8 +259,21 @@ class Journal:
             return ()
         if isinstance(item, Record):
             return (item,)
+        return self._guarded(item.records)
+
+    def _derived(self, record: Record) -> Sequence[Record]:
+        if self._deriving is None:
+            return ()
+        return self._guarded(partial(self._deriving.derive, record))
+
+    def _rest(self) -> Sequence[Record]:
+        deriving, self._deriving = self._deriving, None
+        return () if deriving is None else self._guarded(deriving.rest)
+
+    def _guarded(self, read: Callable[[], Sequence[Record]]) -> Sequence[Record]:
+        """What can be read; what cannot is counted."""
         try:
-            return item.records()
+            return read()
         except UnreadableError as error:
             self._misread[error.reason] = self._misread.get(error.reason, 0) + 1
         except Exception as error:  # noqa: BLE001 - one event must not end the writer

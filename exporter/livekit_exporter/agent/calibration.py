@@ -1,0 +1,31 @@
+"""What the ledger knows of the sizes of requests, as the sidecar left it for agents."""
+
+import json
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+
+from livekit_exporter import data_directory
+from livekit_exporter.record import Model
+from livekit_exporter.sizes import Sizes
+
+
+def known(root: Path) -> Callable[[Model], Sizes | None]:
+    """Look up what finished requests of a model say; the file is read when somebody asks.
+
+    Args:
+        root: The data directory.
+    """
+
+    @cache
+    def read() -> Mapping[tuple[str, str, str], Sizes]:
+        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+            said = json.loads(data_directory.calibration(root).read_bytes())
+            return {
+                (row["stage"], row["provider"], row["model"]): Sizes.read(row)
+                for row in said["models"]
+            }
+        return {}
+
+    return lambda model: read().get((model.stage, model.provider, model.model))

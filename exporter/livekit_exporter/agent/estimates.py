@@ -1,0 +1,504 @@
+"""What vendors bill and no event of LiveKit reports, estimated from spans.  Pure.
+
+A reply that the caller cut off reports no tokens, or nothing; an attempt that failed, or
+that a fallback adapter gave up on, never reports anything.  Their spans show that they
+were made, how long they ran and how much they were asked.  What that is in tokens and
+characters, finished requests of the same model say: those of this call, or else those
+in the ledger.  `docs/accuracy.md` has the method and how far off it is.
+"""
+
+import json
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import linear_regression
+from typing import Final, Literal, NamedTuple, TypeAlias
+
+from livekit_exporter.record import (
+    LARGEST_QUANTITY,
+    Basis,
+    Gap,
+    MessageAdded,
+    Model,
+    ModelsDeclared,
+    Record,
+    RequestFailed,
+    RequestTraced,
+    SessionStarted,
+    Stage,
+    Usage,
+    UsageEstimated,
+)
+from livekit_exporter.sizes import Sizes
+
+_STEPS_AT_HAND: Final = 64
+"""Steps of replies whose text may still be asked for."""
+
+_HELD: Final = 64
+"""Requests that may wait for something to calibrate on."""
+
+_PROMPTS: Final = 8
+"""Prompts of a model that are kept to compare with."""
+
+_LEAST_SPREAD: Final = 200
+"""Characters by which prompts must differ to say what a character more costs."""
+
+_TOKENS_PER_CHARACTER: Final = 0.12
+"""Of what a conversation grows by, as LiveKit writes it down: a third of it is punctuation and
+names of fields, which are few tokens.  Used until the call itself says."""
+
+_LEAST_SLOPE: Final = 0.02
+_STEEPEST_SLOPE: Final = 0.5
+"""Tokens per character that a language can have there."""
+
+Spoken: TypeAlias = Literal["llm", "tts"]
+
+
+class Attempt(NamedTuple):
+    """One try of a request.
+
+    Args:
+        error: Class of what ended it, empty where nothing did or it was cut off.
+        answered: The vendor had answered with an id.
+        seconds: How long it ran.
+    """
+
+    error: str
+    answered: bool
+    seconds: float
+
+    @property
+    def billed(self) -> bool:
+        """Whether the vendor had taken it up.
+
+        No vendor says what it bills for a broken request.  Assumed is that an error instead
+        of an answer is free, and that a request which was cut off or waited for in vain is not.
+        """
+        return not self.error or self.answered or "Timeout" in self.error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestEnded:
+    """The span of a provider request ended.
+
+    Args:
+        step: Key of the step of the reply whose text it made or speaks; `None` where there
+            is none, as for `session.say`.
+        provider: As the span names it, which is not always how the plugin does.
+        metrics: The metrics that LiveKit put on the span, as JSON; `None` without an event.
+        finished: It came to its end by itself.
+        streamed: Text went to it bit by bit.
+        recovery_probe: A fallback adapter tried whether the provider is back.
+        heard: Its reply was meant for the caller by then.
+        prompt_characters: Length of what the model was asked.
+        attempts: Its tries, the last one at the end.
+    """
+
+    stage: Spoken
+    session: str
+    at: float
+    step: int | None
+    provider: str
+    model: str
+    label: str = ""
+    speech: str | None = None
+    persona: str | None = None
+    trace: str | None = None
+    metrics: str | None = None
+    finished: bool = False
+    streamed: bool = True
+    recovery_probe: bool = False
+    heard: bool = True
+    prompt_characters: int = 0
+    attempts: tuple[Attempt, ...] = ()
+
+
+@dataclass(slots=True)
+class _Step:
+    """One step of a reply: what the model wrote, which speech synthesis then speaks.
+
+    Args:
+        ended: No more of it comes.
+        characters: Of its text, estimated where it was cut off; `None` until then.
+        called: It called a tool, whose arguments come all at once and are not spoken.
+    """
+
+    ended: bool = False
+    characters: int | None = None
+    called: bool = False
+    waiting: list[RequestEnded] = field(default_factory=list)
+
+
+class _Prompt(NamedTuple):
+    """Size of a prompt whose tokens are known."""
+
+    characters: int
+    tokens: int
+    cached: int
+
+
+class _Metrics(NamedTuple):
+    """What an event said, as far as estimates need it."""
+
+    named: Model
+    request: str
+    cancelled: bool
+    input_tokens: int
+    cached_input_tokens: int
+    output_tokens: int
+    characters: int
+    first_seconds: float | None
+    seconds: float
+
+    @property
+    def reported(self) -> bool:
+        """Whether it carries what is billed."""
+        return bool(self.input_tokens or self.output_tokens or self.characters)
+
+    @property
+    def answering_seconds(self) -> float:
+        """From the first token to the last."""
+        first = self.first_seconds
+        return 0.0 if first is None else max(self.seconds - first, 0.0)
+
+
+class Estimator:
+    """Reads the spans of one call, in their order, on one thread.
+
+    Args:
+        known: What the ledger knows of a model.
+    """
+
+    def __init__(self, known: Callable[[Model], Sizes | None] = lambda _: None) -> None:
+        self._known = known
+        self._sizes: dict[Model, Sizes] = {}
+        self._prompts: dict[Model, tuple[_Prompt, ...]] = {}
+        self._steps: OrderedDict[int, _Step] = OrderedDict()
+        self._held: list[tuple[RequestEnded, _Step | None]] = []
+        self._said: OrderedDict[str, RequestEnded] = OrderedDict()
+        self._names: dict[tuple[str, str], Model] = {}
+
+    def derive(self, record: Record) -> Sequence[Record]:
+        """What follows from another record of the call."""
+        match record:
+            case SessionStarted() | ModelsDeclared():
+                self._learn(record.models)
+            case RequestFailed():
+                # A plugin and its spans have different names for a provider.
+                self._learn((_model(record.stage, record.provider, record.model, record.label),))
+            case MessageAdded(speech=str(speech)) if speech in self._said:
+                heard = _Step(ended=True, characters=record.characters)
+                return self._gaps(self._said.pop(speech), heard)
+        return ()
+
+    def request(self, ended: RequestEnded) -> Sequence[Record]:
+        """A request ended."""
+        if ended.step is None:
+            return self._read(ended, None)
+        step = self._step(ended.step)
+        if not step.ended:
+            step.waiting.append(ended)
+            return ()
+        return self._read(ended, step)
+
+    def step(self, key: int, characters: int | None, *, called: bool = False) -> Sequence[Record]:
+        """A step of a reply ended.
+
+        Args:
+            key: Which one.
+            characters: Length of what the model wrote, `None` where it was cut off.
+            called: It called a tool.
+        """
+        step = self._step(key)
+        step.ended, step.characters, step.called = True, characters, called
+        return self._read_waiting(step)
+
+    def rest(self) -> Sequence[Record]:
+        """The call is over: what waited for more is estimated with what there is."""
+        records = [record for step in self._steps.values() for record in self._read_waiting(step)]
+        held, self._held = self._held, []
+        for ended, step in held:
+            records += self._gaps(ended, step, last=True)
+        return records
+
+    def _learn(self, models: Iterable[Model]) -> None:
+        for model in models:
+            self._names[model.stage, model.model] = model
+
+    def _step(self, key: int) -> _Step:
+        step = self._steps.get(key)
+        if step is None:
+            step = self._steps[key] = _Step()
+            if len(self._steps) > _STEPS_AT_HAND:
+                self._steps.popitem(last=False)
+        return step
+
+    def _read_waiting(self, step: _Step) -> list[Record]:
+        # Text before speech: what is spoken of it depends on how much there was.
+        waiting, step.waiting = sorted(step.waiting, key=lambda ended: ended.stage != "llm"), []
+        return [record for ended in waiting for record in self._read(ended, step)]
+
+    def _read(self, ended: RequestEnded, step: _Step | None) -> list[Record]:
+        metrics = _metrics(ended)
+        records: list[Record] = []
+        if metrics is not None:
+            self._learn((metrics.named,))
+            if metrics.reported:
+                records.append(self._finished(ended, metrics, step))
+        records += self._gaps(ended, step)
+        if metrics is not None and metrics.reported:
+            records += self._let_go(metrics.named)
+        return records
+
+    def _let_go(self, model: Model) -> list[Record]:
+        """Estimate what waited for the first finished request of its model."""
+        held, self._held = self._held, []
+        records: list[Record] = []
+        # Text before speech, as always; what still has nothing to go by is held again.
+        for ended, step in sorted(held, key=lambda item: item[0].stage != "llm"):
+            if ended.stage == "tts" or self._named(ended) == model:
+                records += self._gaps(ended, step)
+            else:
+                self._held.append((ended, step))
+        return records
+
+    def _finished(self, ended: RequestEnded, metrics: _Metrics, step: _Step | None) -> Record:
+        """Remember the sizes of a request whose usage was reported."""
+        written, answering = None, metrics.answering_seconds
+        if step is not None and not metrics.cancelled and not ended.recovery_probe:
+            # Several requests of a step speak a part of its text each.
+            written = step.characters if ended.stage == "llm" or ended.streamed else None
+            if ended.stage == "llm" and step.called:
+                written, answering = None, 0.0
+        traced = RequestTraced(
+            session=ended.session,
+            at=ended.at,
+            stage=ended.stage,
+            provider=metrics.named.provider,
+            model=metrics.named.model,
+            label=metrics.named.label,
+            request=metrics.request,
+            speech=ended.speech,
+            trace=ended.trace,
+            recovery_probe=ended.recovery_probe,
+            prompt_characters=ended.prompt_characters,
+            reply_characters=written or 0,
+            input_tokens=metrics.input_tokens,
+            cached_input_tokens=metrics.cached_input_tokens,
+            output_tokens=metrics.output_tokens,
+            characters=metrics.characters,
+            first_seconds=metrics.first_seconds,
+            answering_seconds=answering,
+        )
+        model = metrics.named
+        self._sizes[model] = self._sizes.get(model, Sizes()) + Sizes.of(traced)
+        if traced.prompt_characters and traced.input_tokens:
+            prompt = _Prompt(
+                traced.prompt_characters, traced.input_tokens, traced.cached_input_tokens
+            )
+            self._prompts[model] = (*self._prompts.get(model, ())[1 - _PROMPTS :], prompt)
+        return traced
+
+    def _gaps(self, ended: RequestEnded, step: _Step | None, *, last: bool = False) -> list[Record]:
+        """What a request costs that no event reports, attempt by attempt."""
+        metrics = _metrics(ended)
+        lost = [attempt for attempt in ended.attempts[:-1] if attempt.billed]
+        # The last attempt is the one that an event reports, where one does.
+        silent = metrics is None or (metrics.cancelled and not metrics.reported)
+        if ended.attempts and ended.attempts[-1].billed and silent and not ended.finished:
+            lost.append(ended.attempts[-1])
+        if not lost:
+            return []
+        if ended.stage == "tts":
+            unwritten = step is not None and step.ended and step.characters is None
+            if unwritten and not last and len(self._held) < _HELD:
+                self._held.append((ended, step))
+                return []
+            return self._unspoken(ended, lost, metrics, step)
+        model = self._named(ended)
+        sizes, basis = self._of(model)
+        if sizes is None and not last and len(self._held) < _HELD:
+            self._held.append((ended, step))
+            return []
+        records: list[Record] = []
+        for attempt in lost:
+            cut = attempt is ended.attempts[-1]
+            usage, written = self._asked(ended, attempt, metrics if cut else None, sizes, model)
+            if cut and step is not None and not ended.recovery_probe:
+                step.characters = written
+            records.append(_estimate(ended, attempt, model, usage, basis, written))
+        return records
+
+    def _unspoken(
+        self,
+        ended: RequestEnded,
+        lost: Sequence[Attempt],
+        metrics: _Metrics | None,
+        step: _Step | None,
+    ) -> list[Record]:
+        """Speech synthesis that was cut off or tried again: every character sent is due."""
+        model = self._named(ended)
+        sizes, basis = self._of(model)
+        if metrics is not None and metrics.characters:
+            characters, basis = metrics.characters, "call"
+        elif step is None:
+            # Something said: its text is in no span, and what was heard of it comes with its
+            # message.
+            if ended.speech is not None and ended.streamed:
+                self._said[ended.speech] = ended
+                if len(self._said) > _HELD:
+                    self._said.popitem(last=False)
+            return []
+        else:
+            written = step.characters or 0
+            characters = written if sizes is None else sizes.spoken(written) or written
+            basis = basis or "call"
+        if not characters:
+            return []
+        usage = Usage(characters=characters)
+        return [_estimate(ended, attempt, model, usage, basis, characters) for attempt in lost]
+
+    def _asked(
+        self,
+        ended: RequestEnded,
+        attempt: Attempt,
+        metrics: _Metrics | None,
+        sizes: Sizes | None,
+        model: Model,
+    ) -> tuple[Usage, int]:
+        """Tokens of an attempt, and the characters that it had written."""
+        if sizes is None:
+            return Usage(), 0
+        prompts = self._prompts.get(model, ())
+        asked = _from_prompts(prompts, ended.prompt_characters)
+        cached = round(asked * prompts[-1].cached / prompts[-1].tokens) if asked else 0
+        if not asked:
+            asked = sizes.asked(ended.prompt_characters)
+            cached = sizes.cached(asked)
+        seconds = 0.0
+        if metrics is not None:
+            seconds = metrics.answering_seconds
+        elif attempt.answered:
+            seconds = max(attempt.seconds - sizes.waited, 0.0)
+        answered = sizes.answered(seconds)
+        usage = Usage(
+            input_tokens=asked,
+            cached_input_tokens=cached,
+            output_tokens=answered,
+            total_tokens=asked + answered,
+        )
+        return usage, sizes.written(answered)
+
+    def _of(self, model: Model) -> tuple[Sizes | None, Basis | None]:
+        """What is known of a model, and from where."""
+        sizes = self._sizes.get(model)
+        if sizes is not None:
+            return sizes, "call"
+        sizes = self._known(model)
+        return sizes, None if sizes is None else "ledger"
+
+    def _named(self, ended: RequestEnded) -> Model:
+        """The model by the names of its plugin, as far as they are known."""
+        known = self._names.get((ended.stage, ended.model))
+        return known or _model(ended.stage, ended.provider, ended.model, ended.label)
+
+
+def _from_prompts(prompts: Sequence[_Prompt], characters: int) -> int:
+    """Tokens of a prompt, from others of the same call; 0 where there are none.
+
+    A prompt of a call is one before it and a little more, so only the difference is
+    estimated: what stands in no prompt text, such as the schemas of tools, is in both.
+    """
+    if not prompts or not characters:
+        return 0
+    nearest = min(prompts, key=lambda prompt: abs(prompt.characters - characters))
+    slope = _slope(prompts)
+    return max(round(nearest.tokens + (characters - nearest.characters) * slope), 1)
+
+
+def _slope(prompts: Sequence[_Prompt]) -> float:
+    """Tokens of a character more, by least squares; of few or equal prompts what is usual."""
+    sizes = [prompt.characters for prompt in prompts]
+    if max(sizes) - min(sizes) < _LEAST_SPREAD:
+        return _TOKENS_PER_CHARACTER
+    slope = linear_regression(sizes, [prompt.tokens for prompt in prompts]).slope
+    return min(max(slope, _LEAST_SLOPE), _STEEPEST_SLOPE)
+
+
+def _estimate(
+    ended: RequestEnded,
+    attempt: Attempt,
+    model: Model,
+    usage: Usage,
+    basis: Basis | None,
+    reply_characters: int,
+) -> UsageEstimated:
+    reason: Gap = "interrupted" if ended.heard else "speculative"
+    if ended.recovery_probe:
+        reason = "recovery_probe"
+    elif attempt.error:
+        reason = "failed"
+    return UsageEstimated(
+        session=ended.session,
+        at=ended.at,
+        stage=ended.stage,
+        provider=model.provider,
+        model=model.model,
+        label=model.label,
+        speech=ended.speech,
+        persona=ended.persona,
+        trace=ended.trace,
+        reason=reason,
+        basis=basis,
+        usage=usage,
+        prompt_characters=ended.prompt_characters,
+        reply_characters=reply_characters,
+        request_seconds=attempt.seconds,
+    )
+
+
+def _model(stage: Stage, provider: str, model: str, label: str) -> Model:
+    return Model(stage=stage, provider=provider, model=model, label=label)
+
+
+def _metrics(ended: RequestEnded) -> _Metrics | None:
+    """What LiveKit put on the span; `None` where that is nothing, or cannot be read."""
+    if ended.metrics is None:
+        return None
+    try:
+        said = json.loads(ended.metrics)
+    except ValueError:
+        return None
+    if not isinstance(said, dict):
+        return None
+    metadata = said.get("metadata")
+    named = metadata if isinstance(metadata, dict) else {}
+    first = _number(said, "ttft")
+    return _Metrics(
+        named=_model(
+            ended.stage,
+            _text(named, "model_provider") or ended.provider,
+            _text(named, "model_name") or ended.model,
+            _text(said, "label") or ended.label,
+        ),
+        request=_text(said, "request_id"),
+        cancelled=said.get("cancelled") is True,
+        input_tokens=int(_number(said, "prompt_tokens")),
+        cached_input_tokens=int(_number(said, "prompt_cached_tokens")),
+        output_tokens=int(_number(said, "completion_tokens")),
+        characters=int(_number(said, "characters_count")),
+        first_seconds=first if first > 0 else None,
+        seconds=_number(said, "duration"),
+    )
+
+
+def _number(said: Mapping[str, object], name: str) -> float:
+    value = said.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return 0.0
+    return float(value) if abs(value) <= LARGEST_QUANTITY else 0.0
+
+
+def _text(said: Mapping[str, object], name: str) -> str:
+    value = said.get(name)
+    return value if isinstance(value, str) else ""
