@@ -151,8 +151,17 @@ TOKEN_PARTS: Final = {
 }
 """Kinds and modalities of tokens that models of a stage normally report."""
 
-WASTE_REASONS: Final = dict.fromkeys(("llm", "tts", "realtime"), ("interrupted", "speculative"))
+WASTE_REASONS: Final = {
+    "llm": ("interrupted", "speculative", "recovery_probe"),
+    "tts": ("interrupted", "speculative", "recovery_probe"),
+    "realtime": ("interrupted", "speculative"),
+}
 """Why cost of a stage was for nothing."""
+
+GAP_REASONS: Final = dict.fromkeys(
+    ("llm", "tts"), ("interrupted", "speculative", "failed", "recovery_probe")
+)
+"""Why vendors bill for a stage what no event reports."""
 
 CLOSE_REASONS: Final = (
     "user_initiated",
@@ -176,9 +185,25 @@ COST: Final = Family(
 WASTED_COST: Final = Family(
     "livekit_agent_wasted_cost_usd",
     Kind.COUNTER,
-    "The part of the cost that no caller heard: replies talked over, and replies thrown away.",
+    "The part of the cost that no caller heard: replies talked over or thrown away, and probes of a"
+    " fallback adapter.",
     (*_SPM, "reason"),
     "usd",
+)
+ESTIMATED_COST: Final = Family(
+    "livekit_agent_estimated_cost_usd",
+    Kind.COUNTER,
+    "List price in US dollars of what vendors bill and no event reports, estimated from spans; not"
+    " contained in the cost.",
+    (*_SPM, "reason"),
+    "usd",
+)
+ESTIMATED_REQUESTS: Final = Family(
+    "livekit_agent_estimated_requests",
+    Kind.COUNTER,
+    "Requests that vendors bill and no event reports, as spans show them; not contained in requests"
+    " unless they were cut off.",
+    (*_SPM, "reason"),
 )
 REQUESTS: Final = Family(
     "livekit_agent_requests",

@@ -111,13 +111,13 @@ def _wasted(
     What was wasted of a cost stays the same share of it.  Of what had no cost, nobody
     knew: that is told from the reply, as if the call ended now.
     """
-    thrown_away = {turn.speech for turn in waste.thrown_away(turns, lost=call.session.incomplete)}
+    unfinished = {turn.speech for turn in waste.unfinished(turns, lost=call.session.incomplete)}
     found = {}
     for turn in turns:
         rows = [row for row in call.usage if row.speech == turn.speech and _counts(row)]
         if not any(row.id in changed for row in rows):
             continue
-        why = waste.reason(turn) if turn.answered or turn.speech in thrown_away else None
+        why = waste.reason(turn) if turn.answered or turn.speech in unfinished else None
         unheard = waste.unheard(turn, [_spent(row, changed.get(row.id)) for row in rows])
         for row, usd in zip(rows, unheard, strict=True):
             change = changed.get(row.id)
@@ -164,7 +164,11 @@ def _with_cost(turn: TurnRow, changed: dict[int, RowChange]) -> TurnRow:
 
 
 def _with_waste(turn: TurnRow, changed: dict[int, RowChange]) -> TurnRow:
-    more = sum(_more_waste(each) for each in changed.values() if each.row.speech == turn.speech)
+    more = sum(
+        _more_waste(each)
+        for each in changed.values()
+        if each.row.speech == turn.speech and _counts(each.row)
+    )
     return replace(turn, wasted_usd=_settled(turn.wasted_usd + more)) if more else turn
 
 

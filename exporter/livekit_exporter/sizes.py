@@ -90,6 +90,10 @@ class Sizes:
         """Characters of a reply of so many tokens."""
         return _share(tokens, self.written_characters, self.written_tokens)
 
+    def tokens(self, characters: int) -> int:
+        """Tokens of a reply of that length."""
+        return _share(characters, self.written_tokens, self.written_characters)
+
     def spoken(self, characters: int) -> int:
         """Of a reply of that length, the characters that are sent to speech synthesis."""
         return _share(characters, self.spoken_characters, self.text_characters)

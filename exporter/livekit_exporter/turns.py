@@ -134,5 +134,5 @@ class Reply:
         self.characters += message.characters
         self.spoken = True
         talked_over = message.interrupted and self.answered and not self.interrupted
-        self.interrupted = self.interrupted or talked_over
+        self.interrupted = self.interrupted or message.interrupted
         return talked_over

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from livekit_exporter.ledger.rows import TurnRow
+from livekit_exporter.ledger.rows import Source, TurnRow
 
-Reason: TypeAlias = Literal["interrupted", "speculative"]
+Reason: TypeAlias = Literal["interrupted", "speculative", "recovery_probe", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,7 @@ class Spent:
         at: When, Unix seconds.
         stored: Id of its row, once that is in the ledger.
         wasted_usd: What is known already to be for nothing.
+        source: Reported, or estimated beside what is reported.
     """
 
     stage: str
@@ -35,6 +36,12 @@ class Spent:
     at: float = 0.0
     stored: int | None = None
     wasted_usd: float = 0.0
+    source: Source = "reported"
+
+    @property
+    def useless(self) -> bool:
+        """Whether all of it was for nothing: another request was made for the same."""
+        return 0 < self.usd <= self.wasted_usd
 
 
 def spent(row: Mapping[str, object]) -> Spent:
@@ -49,6 +56,7 @@ def spent(row: Mapping[str, object]) -> Spent:
         at=_number(row["at"]),
         stored=int(_number(row["id"])) if "id" in row else None,
         wasted_usd=_number(row["wasted_usd"]),
+        source="estimated" if row["source"] == "estimated" else "reported",
     )
 
 
@@ -62,18 +70,19 @@ def reason(turn: TurnRow) -> Reason | None:
     return "interrupted" if turn.committed else "speculative"
 
 
-def thrown_away(turns: Iterable[TurnRow], *, lost: bool) -> list[TurnRow]:
-    """Replies of a call that is over which cost something and were never said.
+def unfinished(turns: Iterable[TurnRow], *, lost: bool) -> list[TurnRow]:
+    """Replies of a call that is over which answered nobody and were not heard to their end.
 
     Args:
-        turns: All of its replies, or all that were not said.
+        turns: All of its replies, or all that were not said or were cut off.
         lost: Its process died, and with it perhaps a reply on its lips: the last one was
             not thrown away.
     """
-    unspoken = [turn for turn in turns if turn.cost_usd and not turn.spoken]
+    turns = list(turns)
+    unspoken = [turn for turn in turns if not turn.spoken]
     if lost and unspoken:
         unspoken.remove(max(unspoken, key=lambda turn: turn.at))
-    return unspoken
+    return unspoken + [turn for turn in turns if turn.interrupted and not turn.answered]
 
 
 def unheard(turn: TurnRow, costs: Sequence[Spent]) -> list[float]:
@@ -85,7 +94,7 @@ def unheard(turn: TurnRow, costs: Sequence[Spent]) -> list[float]:
     """
     if not turn.spoken:
         return [cost.usd for cost in costs]
-    sent = sum(cost.characters for cost in costs)
+    sent = sum(cost.characters for cost in costs if not cost.useless)
     share = max(0.0, 1 - turn.characters / sent) if sent else 0.0
     return [share * (cost.usd if cost.stage == "tts" else cost.output_usd) for cost in costs]
 

@@ -44,7 +44,8 @@ def assert_stages_agree(told: dict[str, Any], intake: Intake, session: str) -> N
     """What each turn used, stage by stage."""
     rows = intake.ask(
         "SELECT turn, stage, sum(requests), sum(cost_usd), sum(status = 'unpriced') FROM usage"  # noqa: S608 - the same
-        f" WHERE session = '{session}' AND NOT connection GROUP BY turn, stage"
+        f" WHERE session = '{session}' AND NOT connection AND source = 'reported'"
+        " GROUP BY turn, stage"
     )
     ledger = {
         (speech, stage): (requests, known(number(cost or 0), number(unpriced)))
@@ -63,7 +64,7 @@ def assert_models_agree(whole: dict[str, Any], intake: Intake, session: str) -> 
     rows = intake.ask(
         "SELECT stage, provider, model, sum(requests), sum(characters), sum(audio_seconds),"  # noqa: S608 - the same
         f" sum(cost_usd), sum(status = 'unpriced') FROM usage WHERE session = '{session}'"
-        " AND NOT connection GROUP BY stage, provider, model"
+        " AND NOT connection AND source = 'reported' GROUP BY stage, provider, model"
     )
     ledger = {(stage, provider, model): figures for stage, provider, model, *figures in rows}
     told = {

@@ -57,7 +57,7 @@ def test_what_was_committed_is_there_after_a_restart(database_url: str) -> None:
         assert ledger.series() == full_batch().series
         assert ledger.positions() == {"s1-aa.jsonl": Position(100, discarding=True)}
         assert ledger.models(0.0) == [("llm", "openai", "gpt-4.1-mini", 1, 0, 0.5)]
-        assert ledger.spend(AT - 100) == ledger.spend(0.0) == {"support": 0.5}
+        assert ledger.spend(AT - 100) == ledger.spend(0.0) == {("support", "reported"): 0.5}
         assert ledger.last_record_at() == AT
 
 
@@ -73,7 +73,7 @@ def test_rows_are_replaced_changed_and_added_up(database_url: str) -> None:
         found = ledger.session("s1")
         assert found is not None
         assert found.turns == 3
-        assert ledger.spend(0.0) == {"support": 1.0}
+        assert ledger.spend(0.0) == {("support", "reported"): 1.0}
     with psycopg.connect(database_url) as connection:
         wasted = connection.execute("SELECT wasted_usd, waste_reason FROM usage ORDER BY id")
         assert wasted.fetchall() == [(0.25, "interrupted"), (0.0, None)]
@@ -105,7 +105,10 @@ def test_sidecars_in_one_database_do_not_see_one_another(database_url: str) -> N
         two.forget(series_before=0.0, now=AT)
 
         assert one.series() == full_batch().series
-        assert (one.spend(0.0), two.spend(0.0)) == ({"support": 0.5}, {"support": 0.5})
+        assert (one.spend(0.0), two.spend(0.0)) == (
+            {("support", "reported"): 0.5},
+            {("support", "reported"): 0.5},
+        )
 
 
 def test_the_longest_names_of_any_language_fit(database_url: str) -> None:

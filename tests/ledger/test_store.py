@@ -153,7 +153,7 @@ def test_rows_are_replaced_and_daily_sums_added(ledger: Ledger, path: Path) -> N
     found = ledger.session("s1")
     assert found is not None
     assert found.turns == 3
-    assert ledger.spend(0.0) == {"support": 1.0}
+    assert ledger.spend(0.0) == {("support", "reported"): 1.0}
 
 
 def test_instances_in_one_database_do_not_see_one_another(path: Path) -> None:
@@ -173,7 +173,10 @@ def test_instances_in_one_database_do_not_see_one_another(path: Path) -> None:
 
         assert one.session("s1") == SESSION
         assert one.series() == full_batch().series
-        assert (one.spend(0.0), two.spend(0.0)) == ({"support": 0.5}, {"support": 1.0})
+        assert (one.spend(0.0), two.spend(0.0)) == (
+            {("support", "reported"): 0.5},
+            {("support", "reported"): 1.0},
+        )
 
 
 def test_a_ledger_knows_the_instance_that_it_belongs_to(path: Path) -> None:
@@ -280,16 +283,16 @@ def test_spend_of_a_period_is_the_plain_sum_of_its_usage(
         for index, offset in enumerate(offsets)
     ]
     since = period_start(period, AT + now, ZoneInfo(zone))
-    expected: dict[str, float] = {}
+    expected: dict[tuple[str, str], float] = {}
     for row in rows:
         if float(str(row["at"])) >= since:
-            agent = str(row["agent"])
-            expected[agent] = expected.get(agent, 0.0) + float(str(row["cost_usd"] or 0.0))
+            key = (str(row["agent"]), "reported")
+            expected[key] = expected.get(key, 0.0) + float(str(row["cost_usd"] or 0.0))
 
     with closing(Ledger(tmp_path_factory.mktemp("spend") / "ledger.db")) as ledger:
         ledger.commit(batch_of(*rows))
 
-        assert ledger.spend(since) == expected
+        assert dict(ledger.spend(since)) == expected
 
 
 @pytest.mark.parametrize("zone", ZONES)
@@ -298,7 +301,7 @@ def test_usage_at_midnight_belongs_to_the_new_day(ledger: Ledger, zone: str) -> 
     since = period_start("day", AT, ZoneInfo(zone))
     ledger.commit(batch_of(usage(at=since - 1e-5, cost=1.0), usage(at=since, cost=2.0)))
 
-    assert ledger.spend(since) == {"support": 2.0}
+    assert ledger.spend(since) == {("support", "reported"): 2.0}
 
 
 def test_a_newer_ledger_is_refused(path: Path) -> None:

@@ -625,7 +625,9 @@ def closed_set(label: str) -> set[str] | None:
 
 
 OWN_WORDS = {contract.OTHER, contract.UNKNOWN, *contract.CLOSE_REASONS}.union(
-    *(family.values for family in contract.FAMILIES)
+    *(family.values for family in contract.FAMILIES),
+    *contract.WASTE_REASONS.values(),
+    *contract.GAP_REASONS.values(),
 )
 """What the sidecar itself says takes nobody's place, whoever says it, too."""
 

@@ -5,6 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from livekit_exporter.sidecar import spend
 from livekit_exporter.sidecar.spend import Spend, period_start
 
 
@@ -19,13 +20,13 @@ class Sums:
         self.usage = list(usage)
         self.asked = 0
 
-    def spend(self, since: float) -> dict[str, float]:
+    def spend(self, since: float) -> spend.Sums:
         """Plain sums."""
         self.asked += 1
-        summed: dict[str, float] = {}
+        summed: spend.Sums = {}
         for at, agent, usd in self.usage:
             if at >= since:
-                summed[agent] = summed.get(agent, 0.0) + usd
+                summed[agent, "reported"] = summed.get((agent, "reported"), 0.0) + usd
         return summed
 
 
@@ -69,17 +70,19 @@ def test_spend_is_read_once_a_period_and_then_added_to() -> None:
     """The ledger is asked twice: for the day and for the month."""
     now = moment("2026-11-23T12:00")
     ledger = Sums((now - 3600, "a", 1.0), (now - 86400, "a", 2.0), (now - 40 * 86400, "a", 4.0))
-    spend = Spend(ledger, UTC)
+    followed = Spend(ledger, UTC)
 
     for minute in range(10):
-        spend.follow(now + minute * 60)
-    spend.add(now, "a", 0.5)
-    spend.add(now, "b", 0.25)
-    spend.add(now - 86400, "b", 8.0)
-    spend.add(now - 40 * 86400, "b", 16.0)
+        followed.follow(now + minute * 60)
+    followed.add(now, "a", "reported", 0.5)
+    followed.add(now, "a", "estimated", 0.125)
+    followed.add(now, "b", "reported", 0.25)
+    followed.add(now - 86400, "b", "reported", 8.0)
+    followed.add(now - 40 * 86400, "b", "reported", 16.0)
 
-    assert spend.of("day") == {"a": 1.5, "b": 0.25}
-    assert spend.of("month") == {"a": 3.5, "b": 8.25}
+    assert followed.of("day", "reported") == {"a": 1.5, "b": 0.25}
+    assert followed.of("day", "estimated") == {"a": 0.125}
+    assert followed.of("month", "reported") == {"a": 3.5, "b": 8.25}
     assert ledger.asked == 2
 
 
@@ -87,20 +90,20 @@ def test_spend_begins_anew_with_the_day() -> None:
     """Also when the clock was set back."""
     midnight = moment("2026-11-24T00:00")
     ledger = Sums((midnight - 60, "a", 1.0), (midnight, "a", 2.0))
-    spend = Spend(ledger, UTC)
+    followed = Spend(ledger, UTC)
 
     seen = []
     for now in (midnight - 1, midnight, midnight - 1):
-        spend.follow(now)
-        seen.append(spend.of("day"))
+        followed.follow(now)
+        seen.append(followed.of("day", "reported"))
 
     assert seen == [{"a": 3.0}, {"a": 2.0}, {"a": 3.0}]
 
 
 def test_what_is_shown_is_a_copy() -> None:
     """A page being written must not change under the writer."""
-    spend = Spend(Sums(), UTC)
-    spend.follow(moment("2026-11-23T12:00"))
-    spend.of("day")["a"] = 9.0
+    followed = Spend(Sums(), UTC)
+    followed.follow(moment("2026-11-23T12:00"))
+    followed.of("day", "reported")["a"] = 9.0
 
-    assert spend.of("day") == {}
+    assert followed.of("day", "reported") == {}

@@ -23,6 +23,7 @@ from livekit_exporter.record import (
     Stage,
     ToolCalled,
     TurnCommitted,
+    UsageEstimated,
     UsageReported,
 )
 from livekit_exporter.turns import Conversation, Reply, speech_of
@@ -112,6 +113,8 @@ class Account:
         self.interrupted = 0
         self.spent: dict[Model, Spent] = {}
         """By model; providers have the names that metrics have for them."""
+        self.estimated: dict[Model, Spent] = {}
+        """What vendors bill and no event reports, by model; in no other sum."""
         self.reason: str | None = None
         """LiveKit's close reason, once the session said goodbye."""
         self._prices = prices
@@ -132,6 +135,8 @@ class Account:
                 self._started = record
             case UsageReported():
                 self._usage(record)
+            case UsageEstimated():
+                self._estimate(record)
             case TurnCommitted(speech=str(speech)):
                 self._reply(speech, record.at).commit(record)
             case ToolCalled(speech=str(speech)):
@@ -182,10 +187,16 @@ class Account:
             reply.use(record)
             into = reply.spent
         if self._prices is not None and not record.connection:
-            spent = self._spend(record, self._prices)
+            spent = self._spend(record, self._prices, self.spent)
             into.setdefault(record.stage, Spent()).add(spent)
 
-    def _spend(self, record: UsageReported, prices: Prices) -> Spent:
+    def _estimate(self, record: UsageEstimated) -> None:
+        if record.speech is not None:
+            self._reply(record.speech, record.at)
+        if self._prices is not None:
+            self._spend(record.as_reported(), self._prices, self.estimated)
+
+    def _spend(self, record: UsageReported, prices: Prices, into: dict[Model, Spent]) -> Spent:
         from livekit_exporter.prices import rules
 
         quote = prices.quote(record)
@@ -202,7 +213,7 @@ class Account:
         model = Model(
             stage=record.stage, provider=prices.provider(record), model=record.model or "unknown"
         )
-        self.spent.setdefault(model, Spent()).add(spent)
+        into.setdefault(model, Spent()).add(spent)
         return spent
 
     def _message(self, record: MessageAdded) -> None:

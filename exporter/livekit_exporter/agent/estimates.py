@@ -86,6 +86,8 @@ class RequestEnded:
             is none, as for `session.say`.
         provider: As the span names it, which is not always how the plugin does.
         metrics: The metrics that LiveKit put on the span, as JSON; `None` without an event.
+        written: Characters that the model had written, also where it was cut off; `None` where
+            the span does not say.
         finished: It came to its end by itself.
         streamed: Text went to it bit by bit.
         recovery_probe: A fallback adapter tried whether the provider is back.
@@ -105,6 +107,7 @@ class RequestEnded:
     persona: str | None = None
     trace: str | None = None
     metrics: str | None = None
+    written: int | None = None
     finished: bool = False
     streamed: bool = True
     recovery_probe: bool = False
@@ -380,14 +383,18 @@ class Estimator:
             seconds = metrics.answering_seconds
         elif attempt.answered:
             seconds = max(attempt.seconds - sizes.waited, 0.0)
-        answered = sizes.answered(seconds)
+        answered, written = sizes.answered(seconds), ended.written if metrics else None
+        if written is None:
+            written = sizes.written(answered)
+        else:
+            answered = sizes.tokens(written) or answered
         usage = Usage(
             input_tokens=asked,
             cached_input_tokens=cached,
             output_tokens=answered,
             total_tokens=asked + answered,
         )
-        return usage, sizes.written(answered)
+        return usage, written
 
     def _of(self, model: Model) -> tuple[Sizes | None, Basis | None]:
         """What is known of a model, and from where."""

@@ -105,7 +105,7 @@ def of_call(session: str, account: Account) -> Line:
         if found:
             models += found
             stages[stage] = total(spent for _, spent in found)
-    whole = total(stages.values())
+    whole, estimated = total(stages.values()), total(account.estimated.values())
     average, p95 = account.average_latency, account.p95_latency
     fields: dict[str, object] = {
         "reason": account.reason,
@@ -114,6 +114,8 @@ def of_call(session: str, account: Account) -> Line:
         "interrupted": account.interrupted,
         "latency_seconds": {"count": account.latency_count, "average": average, "p95": p95},
         "cost_usd": float(whole.cost),
+        "estimated_usd": float(estimated.cost),
+        "estimated_requests": estimated.requests,
         "outside_turns_usd": float(account.outside_turns),
         "unpriced_requests": whole.unpriced,
         "stages": {stage: _usd(spent) for stage, spent in stages.items()},
@@ -137,6 +139,11 @@ def of_call(session: str, account: Account) -> Line:
         text.append(f"  by stage: {', '.join(by_stage)}")
     if account.outside_turns >= _LEAST_SHOWN_USD:
         text.append(f"  outside turns: {_dollars(account.outside_turns)}")
+    if estimated.requests:
+        text.append(
+            f"  not reported: about {_cost(estimated)} in"
+            f" {_count(estimated.requests, 'request')}, estimated"
+        )
     if average is not None and p95 is not None:
         text.append(f"  turn latency: average {average:.2f} s, p95 {p95:.2f} s")
     unpriced = [

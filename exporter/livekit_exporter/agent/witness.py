@@ -9,10 +9,11 @@ for as long as a metered call lasts.  It is one that LiveKit and OpenTelemetry t
 none: whoever sets a real provider, before or later, has it used from then on.
 """
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, NamedTuple, Protocol
@@ -39,6 +40,8 @@ _METRICS: Final = {"llm": "lk.llm_metrics", "tts": "lk.tts_metrics"}
 _PROMPT: Final = ("lk.pii.chat_ctx", "lk.chat_ctx")
 _REPLY: Final = ("lk.pii.response.text", "lk.response.text")
 _CALLS: Final = ("lk.pii.response.function_calls", "lk.response.function_calls")
+_CUT: Final = '"cancelled":true'
+_OUTPUT: Final = "gen_ai.output.messages"
 _INPUT: Final = ("lk.pii.input_text", "lk.input_text")
 
 _NO_CALLS: Final = len("[]")
@@ -183,6 +186,7 @@ def _request_ended(
     said, step = span.attributes or {}, live.step
     session, persona, traced = call.describe()
     asked = None if stage == "tts" or step is None else _length(step.span.attributes, _PROMPT)
+    metrics = _raw(said, _METRICS[stage])
     ended = RequestEnded(
         stage=stage,
         session=session,
@@ -194,7 +198,8 @@ def _request_ended(
         speech=live.speech,
         persona=persona,
         trace=traced,
-        metrics=_raw(said, _METRICS[stage]),
+        metrics=metrics,
+        written=_written(said) if metrics is not None and _CUT in metrics else None,
         finished=_length(said, _INPUT) is not None,
         streamed=said.get("lk.tts.streaming") is not False,
         recovery_probe=said.get("lk.fallback.recovery") is True,
@@ -203,6 +208,23 @@ def _request_ended(
         attempts=tuple(live.attempts),
     )
     return Ended(partial(estimator.request, ended))
+
+
+def _written(said: Attributes) -> int | None:
+    """Length of what a model had written, also where it was cut off; `None` where it is not said.
+
+    LiveKit leaves it out where the capture of content is switched off.
+    """
+    raw = _raw(said, _OUTPUT)
+    # A provider may have a limit on the length of attributes.
+    with suppress(ValueError, KeyError, TypeError, AttributeError):
+        return sum(
+            len(part.get("content") or "")
+            for message in json.loads(raw or "")
+            for part in message["parts"]
+            if part.get("type") == "text"
+        )
+    return None
 
 
 def _turn(live: _Live) -> _Live:

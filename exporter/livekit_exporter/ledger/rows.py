@@ -8,6 +8,7 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Final, Literal, NamedTuple, TypeAlias
 
+from livekit_exporter.sizes import Sizes
 from livekit_exporter.turns import Reply
 
 _DAY_SECONDS: Final = 86400
@@ -173,6 +174,14 @@ class UserKey(NamedTuple):
     source: Source
 
 
+class SizesKey(NamedTuple):
+    """Whose sizes a row of `sizes` holds, by the names that plugins give."""
+
+    stage: str
+    provider: str
+    model: str
+
+
 def user_key(row: SessionRow, at: float, source: Source = "reported") -> UserKey:
     """Where something that a call did at a time is added up."""
     return UserKey(utc_day(at), row.agent, row.user, row.labels, source)
@@ -205,6 +214,7 @@ class Batch:
         unassigned: Usage rows of this batch that belong to no answer yet, by session.
         wasted: US dollars that are known by now to be wasted, and why, of usage rows that
             are in the ledger, by their id.
+        sizes: What finished requests add to the sizes of their models.
         models: What the rollup by day and model gains beside the new rows of usage.
         users: The same of the rollup by day and user.
     """
@@ -216,6 +226,7 @@ class Batch:
     failures: list[dict[str, object]] = field(default_factory=list)
     sessions: dict[str, SessionRow] = field(default_factory=dict)
     turns: dict[tuple[str, str], TurnRow] = field(default_factory=dict)
+    sizes: dict[SizesKey, Sizes] = field(default_factory=dict)
     models: list[tuple[ModelKey, ModelSums]] = field(default_factory=list)
     users: list[tuple[UserKey, UserSums]] = field(default_factory=list)
     series: list[SeriesRow] = field(default_factory=list)

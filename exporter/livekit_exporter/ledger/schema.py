@@ -255,6 +255,27 @@ repricings: Final = Table(
     Column("new_unpriced_requests", BigInteger, nullable=False),
 )
 
+# Sums over finished requests, which estimates of others are calibrated on; see `sizes.Sizes`.
+sizes: Final = Table(
+    "sizes",
+    metadata,
+    Column("instance", Text, primary_key=True),
+    Column("stage", Text, primary_key=True),
+    Column("provider", Text, primary_key=True),  # as the plugin names it
+    Column("model", Text, primary_key=True),
+    Column("prompt_characters", BigInteger, nullable=False),
+    Column("prompt_tokens", BigInteger, nullable=False),
+    Column("cached_tokens", BigInteger, nullable=False),
+    Column("answering_seconds", Float, nullable=False),
+    Column("answered_tokens", BigInteger, nullable=False),
+    Column("written_characters", BigInteger, nullable=False),
+    Column("written_tokens", BigInteger, nullable=False),
+    Column("begun", BigInteger, nullable=False),
+    Column("first_seconds", Float, nullable=False),
+    Column("text_characters", BigInteger, nullable=False),
+    Column("spoken_characters", BigInteger, nullable=False),
+)
+
 series: Final = Table(
     "series",
     metadata,

@@ -5,7 +5,7 @@ import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -22,6 +22,7 @@ from sqlalchemy import (
     delete,
     func,
     literal,
+    or_,
     select,
     true,
     union_all,
@@ -39,11 +40,14 @@ from livekit_exporter.ledger.rows import (
     Position,
     SeriesRow,
     SessionRow,
+    SizesKey,
+    Source,
     TurnRow,
     UserSums,
     digest,
     utc_day,
 )
+from livekit_exporter.sizes import Sizes
 
 __all__ = ["Ledger", "LedgerError", "RepricedError"]
 
@@ -154,14 +158,15 @@ class Ledger:
         """
         return self._turns(session, true())
 
-    def unspoken(self, session: str) -> list[TurnRow]:
-        """Replies of a call that cost something and of which no message came.
+    def unfinished(self, session: str) -> list[TurnRow]:
+        """Replies of a call of which no message came, or which were cut off and answer nobody.
 
         Raises:
             LedgerError: The ledger cannot be read.
         """
         columns = schema.turns.c
-        return self._turns(session, and_(columns.spoken.is_(False), columns.cost_usd > 0))
+        cut = and_(columns.interrupted.is_(True), columns.answered.is_(False))
+        return self._turns(session, or_(columns.spoken.is_(False), cut))
 
     def usage_of(self, session: str, speech: str) -> list[dict[str, object]]:
         """Usage rows of one reply.
@@ -259,8 +264,26 @@ class Ledger:
             for row in self._read(select(schema.positions).where(self._own(schema.positions)))
         }
 
-    def spend(self, since: float) -> dict[str, float]:
-        """Reported cost in US dollars by agent, of usage at or after `since` (Unix seconds).
+    def sizes(self) -> dict[SizesKey, Sizes]:
+        """What finished requests of each model say, of all that share this database.
+
+        Raises:
+            LedgerError: The ledger cannot be read.
+        """
+        columns = schema.sizes.c
+        key = [columns[name] for name in SizesKey._fields]
+        query = select(
+            *key, *(func.sum(columns[spec.name]).label(spec.name) for spec in fields(Sizes))
+        ).group_by(*key)
+        return {
+            SizesKey(row["stage"], row["provider"], row["model"]): Sizes.read(
+                {spec.name: float(row[spec.name]) for spec in fields(Sizes)}
+            )
+            for row in self._read(query)
+        }
+
+    def spend(self, since: float) -> dict[tuple[str, Source], float]:
+        """Cost in US dollars by agent and source, of usage at or after `since` (Unix seconds).
 
         Whole UTC days come from the rollup, the rest of the first day from its rows.
 
@@ -272,22 +295,16 @@ class Ledger:
         whole_from = midnight if since <= midnight else midnight + _DAY_SECONDS
         rows, days = schema.usage.c, schema.daily.c
         query = union_all(
-            select(days.agent, days.cost_usd).where(
-                self._own(schema.daily),
-                days.day >= utc_day(whole_from),
-                days.source == "reported",
+            select(days.agent, days.source, days.cost_usd).where(
+                self._own(schema.daily), days.day >= utc_day(whole_from)
             ),
-            select(rows.agent, func.coalesce(rows.cost_usd, literal(0.0))).where(
-                self._own(schema.usage),
-                rows.at >= since,
-                rows.at < whole_from,
-                rows.source == "reported",
+            select(rows.agent, rows.source, func.coalesce(rows.cost_usd, literal(0.0))).where(
+                self._own(schema.usage), rows.at >= since, rows.at < whole_from
             ),
         ).subquery()
-        summed = select(query.c.agent, func.sum(query.c.cost_usd).label("usd")).group_by(
-            query.c.agent
-        )
-        return {row["agent"]: row["usd"] for row in self._read(summed)}
+        key = query.c.agent, query.c.source
+        summed = select(*key, func.sum(query.c.cost_usd).label("usd")).group_by(*key)
+        return {(row["agent"], row["source"]): row["usd"] for row in self._read(summed)}
 
     def models(
         self, since: float, *, session: str | None = None
@@ -542,6 +559,12 @@ class Ledger:
                 {"journal": journal, **asdict(position)}
                 for journal, position in batch.positions.items()
             ],
+        )
+        self._add(
+            connection,
+            schema.sizes,
+            [{**key._asdict(), **asdict(added)} for key, added in batch.sizes.items()],
+            tuple(spec.name for spec in fields(Sizes)),
         )
         models, users = rolled_up(batch)
         self._add(

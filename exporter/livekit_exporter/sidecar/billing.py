@@ -16,7 +16,7 @@ from livekit_exporter.ledger.rows import (
 from livekit_exporter.ledger.schema import QUANTITIES
 from livekit_exporter.prices import pricing, rules
 from livekit_exporter.prices.catalogue import Catalogue
-from livekit_exporter.record import UsageReported
+from livekit_exporter.record import UsageEstimated, UsageReported
 from livekit_exporter.sidecar.labels import CallLabels
 from livekit_exporter.sidecar.registry import Labels, Staged
 from livekit_exporter.waste import Spent
@@ -69,6 +69,27 @@ class Billing:
         self._write(row, record, quote, (cost, float(quote.output_cost)), batch)
         return cost
 
+    def estimate(
+        self,
+        row: SessionRow,
+        record: UsageEstimated,
+        base: Labels,
+        batch: Batch,
+        staged: Staged,
+    ) -> None:
+        """Count and write down what a vendor bills and no event reports, beside what was."""
+        reported = record.as_reported()
+        quote = pricing.price_record(self._catalogue, reported)
+        cost = float(quote.cost)
+        labels = (*base, record.reason, *self._labels.own(row, staged))
+        staged.inc(contract.ESTIMATED_REQUESTS, labels, record.requests)
+        staged.inc(contract.ESTIMATED_COST, labels, cost)
+        used = self._write(row, reported, quote, (cost, float(quote.output_cost)), batch)
+        used["source"] = "estimated"
+        # Of a reply that was cut off some was heard; how much, its message says.
+        if record.reason != "interrupted" and cost:
+            used["waste_reason"], used["wasted_usd"] = record.reason, cost
+
     def write_off(
         self,
         row: SessionRow,
@@ -87,7 +108,7 @@ class Billing:
             staged: What is shown.
 
         Returns:
-            The part that was not known before, in US dollars.
+            The part of reported cost that was not known before, in US dollars.
         """
         cost, usd, why = unheard
         known = cost.wasted_usd
@@ -99,17 +120,20 @@ class Billing:
         agent, *extra = self._labels.agent(row, staged)
         provider = self._labels.values.admit("provider", cost.provider, staged)
         model = self._labels.values.admit("model", cost.model, staged)
-        staged.inc(contract.WASTED_COST, (agent, cost.stage, provider, model, why, *extra), more)
+        counted = cost.source == "reported"
+        if counted:
+            labels = (agent, cost.stage, provider, model, why, *extra)
+            staged.inc(contract.WASTED_COST, labels, more)
         if cost.stored is None:
             used["wasted_usd"], used["waste_reason"] = usd, why
-            return more
-        batch.wasted[cost.stored] = (usd, why)
-        product_of_day = ModelKey(
-            utc_day(cost.at), row.agent, cost.stage, cost.provider, cost.model, "reported"
-        )
-        batch.models.append((product_of_day, ModelSums(wasted_usd=more)))
-        batch.users.append((user_key(row, cost.at), UserSums(wasted_usd=more)))
-        return more
+        else:
+            batch.wasted[cost.stored] = (usd, why)
+            product_of_day = ModelKey(
+                utc_day(cost.at), row.agent, cost.stage, cost.provider, cost.model, cost.source
+            )
+            batch.models.append((product_of_day, ModelSums(wasted_usd=more)))
+            batch.users.append((user_key(row, cost.at, cost.source), UserSums(wasted_usd=more)))
+        return more if counted else 0.0
 
     def _write(
         self,
@@ -118,7 +142,7 @@ class Billing:
         quote: pricing.Quote,
         sums: tuple[float, float],
         batch: Batch,
-    ) -> None:
+    ) -> dict[str, object]:
         cost, output = sums
         usage = record.usage
         provider = self._labels.provider(record.provider, record.label)
@@ -156,6 +180,7 @@ class Billing:
         batch.usage.append(used)
         if record.speech is None:
             batch.unassigned.setdefault(row.session, []).append(used)
+        return used
 
 
 def _count_answer(

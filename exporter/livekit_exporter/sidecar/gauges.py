@@ -9,6 +9,7 @@ from typing import Final
 
 from livekit_exporter import __version__, contract
 from livekit_exporter.contract import Family
+from livekit_exporter.ledger.rows import Source
 from livekit_exporter.prices.catalogue import Catalogue
 from livekit_exporter.sidecar.registry import Labels
 
@@ -22,7 +23,7 @@ class Moment:
     Args:
         agents: Every agent on the page; those without calls and spend show zero.
         active: Calls going on, by agent.
-        spend: Spend of the current period in US dollars, by period and agent.
+        spend: Spend of the current period in US dollars, by period and source, then agent.
         budgets: Spend allowed in US dollars, by period.
         models: Stage, provider and model in use.
         journal_files: Journals in the data directory.
@@ -35,7 +36,7 @@ class Moment:
 
     agents: frozenset[str] = frozenset()
     active: Mapping[str, float] = field(default_factory=dict)
-    spend: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    spend: Mapping[tuple[str, Source], Mapping[str, float]] = field(default_factory=dict)
     budgets: Mapping[str, Decimal] = field(default_factory=dict)
     models: frozenset[Labels] = frozenset()
     journal_files: int = 0
@@ -54,8 +55,8 @@ def gauges(moment: Moment, catalogue: Catalogue, now: float) -> dict[Family, dic
             (agent,): moment.active.get(agent, 0) for agent in sorted(moment.agents)
         },
         contract.PERIOD_COST: {
-            (agent, period, "reported"): sums.get(agent, 0.0)
-            for period, sums in moment.spend.items()
+            (agent, period, source): sums.get(agent, 0.0)
+            for (period, source), sums in moment.spend.items()
             for agent in sorted(moment.agents)
         },
         contract.BUDGET: {(period,): float(usd) for period, usd in moment.budgets.items()},

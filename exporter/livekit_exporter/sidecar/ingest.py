@@ -10,14 +10,14 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, get_args
 
 from livekit_exporter import contract, data_directory
-from livekit_exporter.ledger.rows import Batch, Position
+from livekit_exporter.ledger.rows import Batch, Position, Source
 from livekit_exporter.ledger.store import Ledger, LedgerError, RepricedError
 from livekit_exporter.prices.catalogue import Catalogue
 from livekit_exporter.record import Record
-from livekit_exporter.sidecar import prices_in_force
+from livekit_exporter.sidecar import prices_in_force, sizes_in_ledger
 from livekit_exporter.sidecar.config import Config, ConfigError
 from livekit_exporter.sidecar.decode import RejectedError, decode
 from livekit_exporter.sidecar.exports import CALLS_AT_A_TIME, Exports
@@ -38,6 +38,7 @@ _LONGEST_PAUSE_SECONDS: Final = 10.0
 _LOOK_EVERY_SECONDS: Final = 5.0
 """How long the spend of a period may show costs from before a repricing."""
 
+_SHARE_EVERY_SECONDS: Final = 60.0
 _ORPHANED_SECONDS: Final = 30.0
 _HOUSEKEEPING_SECONDS: Final = 3600.0
 _DELETED_AT_ONCE: Final = 50
@@ -96,6 +97,7 @@ class Ingest:
         self._commits: list[float] = []
         self._swept_at = time.monotonic()
         self._look_after = float("-inf")
+        self._share_after = float("-inf")
         self._deleting = True
         self._complained_at = float("-inf")
         self._reconfigured = False
@@ -300,6 +302,7 @@ class Ingest:
         if batch.positions or batch.sessions:
             self._commit(opened, batch, staged)
         self._remove_finished(opened)
+        self._share_sizes(opened)
         self._export(opened)
         self._sweep(opened)
         self._delete_old_calls(opened)
@@ -372,8 +375,9 @@ class Ingest:
         self._registry.publish(staged)
         for row in batch.usage:
             cost = row["cost_usd"]
-            if isinstance(cost, float) and row["source"] == "reported":
-                opened.spend.add(float(str(row["at"])), str(row["agent"]), cost)
+            if isinstance(cost, float):
+                source: Source = "estimated" if row["source"] == "estimated" else "reported"
+                opened.spend.add(float(str(row["at"])), str(row["agent"]), source, cost)
 
     def _export(self, opened: _Open) -> None:
         """Write files of calls that ended; what cannot be written is tried again later."""
@@ -397,6 +401,13 @@ class Ingest:
             opened.exports_due = written == CALLS_AT_A_TIME
         self._registry.publish(staged)
         self._exports_counted = True
+
+    def _share_sizes(self, opened: _Open) -> None:
+        """Now and then: leave for agents what the ledger knows of the sizes of requests."""
+        if time.monotonic() < self._share_after:
+            return
+        self._share_after = time.monotonic() + _SHARE_EVERY_SECONDS
+        sizes_in_ledger.share(opened.ledger.sizes(), self._config.data_dir)
 
     def _remove_finished(self, opened: _Open) -> None:
         for name in list(opened.reader.sizes):
@@ -456,7 +467,11 @@ class Ingest:
                 reloaded_at=self._reloaded_at,
             )
         agents = {labels[0] for labels in self._registry.series(contract.SESSIONS)}
-        spend = {period: self._by_agent(opened.spend.of(period)) for period in PERIODS}
+        spend = {
+            (period, source): self._by_agent(opened.spend.of(period, source))
+            for period in PERIODS
+            for source in get_args(Source)
+        }
         return Moment(
             agents=frozenset(agents.union(*spend.values())),
             active=self._by_agent(opened.meter.active()),

@@ -8,9 +8,11 @@ from typing import Final, Protocol
 from livekit_exporter.contract import (
     CLOSE_REASONS,
     FAMILIES,
+    GAP_REASONS,
     LABEL_VALUES_CAPPED,
     OTHER,
     UNKNOWN,
+    WASTE_REASONS,
     Family,
 )
 from livekit_exporter.ledger.rows import SessionRow
@@ -18,7 +20,9 @@ from livekit_exporter.sidecar.registry import Labels, Staged
 
 _BASE: Final = ("agent", "stage", "provider", "model")
 
-_ALWAYS: Final = {UNKNOWN, OTHER, *CLOSE_REASONS}.union(*(family.values for family in FAMILIES))
+_ALWAYS: Final = {UNKNOWN, OTHER, *CLOSE_REASONS}.union(
+    *(family.values for family in FAMILIES), *WASTE_REASONS.values(), *GAP_REASONS.values()
+)
 """Values of our own, which take nobody's place."""
 
 

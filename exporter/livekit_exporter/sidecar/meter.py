@@ -14,7 +14,14 @@ from typing import Final, Protocol
 
 from livekit_exporter import contract, waste
 from livekit_exporter.contract import Family, Kind
-from livekit_exporter.ledger.rows import Batch, SessionRow, TurnRow, UserSums, user_key
+from livekit_exporter.ledger.rows import (
+    Batch,
+    SessionRow,
+    SizesKey,
+    TurnRow,
+    UserSums,
+    user_key,
+)
 from livekit_exporter.prices import legs
 from livekit_exporter.prices.catalogue import Catalogue
 from livekit_exporter.record import (
@@ -25,15 +32,18 @@ from livekit_exporter.record import (
     ModelsDeclared,
     Record,
     RequestFailed,
+    RequestTraced,
     SessionClosed,
     SessionStarted,
     ToolCalled,
     TurnCommitted,
+    UsageEstimated,
     UsageReported,
 )
 from livekit_exporter.sidecar.billing import Billing
 from livekit_exporter.sidecar.labels import CallLabels, LabelValues, project
 from livekit_exporter.sidecar.registry import Labels, Staged, exemplar
+from livekit_exporter.sizes import Sizes
 from livekit_exporter.turns import Conversation, plausible, speech_of
 
 _TURNS_AT_HAND: Final = 8
@@ -68,8 +78,8 @@ class Archive(Protocol):
         """One turn."""
         ...
 
-    def unspoken(self, session: str) -> list[TurnRow]:
-        """Replies of a call that cost something and of which no message came."""
+    def unfinished(self, session: str) -> list[TurnRow]:
+        """Replies of a call of which no message came, or which were cut off and answer nobody."""
         ...
 
     def usage_of(self, session: str, speech: str) -> list[dict[str, object]]:
@@ -145,6 +155,8 @@ class Meter:
         match record:
             case UsageReported():
                 self._usage(row, record, batch, staged)
+            case UsageEstimated() | RequestTraced():
+                self._traced(row, record, batch, staged)
             case MessageAdded():
                 self._message(row, record, batch, staged)
             case TurnCommitted():
@@ -158,13 +170,16 @@ class Meter:
             case SessionStarted() | ModelsDeclared():
                 self._declare(row, record.models, staged)
             case SessionClosed():
-                before = row.seconds or 0.0
-                row.closed_at = record.at
-                row.reason = record.reason
-                row.error = record.error
-                if row.ended:
-                    # Said in a second file, after the first had come to its end.
-                    self._lasted(row, (row.seconds or 0.0) - before, batch)
+                self._closed(row, record, batch)
+
+    def _closed(self, row: SessionRow, record: SessionClosed, batch: Batch) -> None:
+        before = row.seconds or 0.0
+        row.closed_at = record.at
+        row.reason = record.reason
+        row.error = record.error
+        if row.ended:
+            # Said in a second file, after the first had come to its end.
+            self._lasted(row, (row.seconds or 0.0) - before, batch)
 
     def end(self, journal: str, batch: Batch, staged: Staged) -> None:
         """End the calls of a journal that is read to its end and has no writer."""
@@ -172,7 +187,7 @@ class Meter:
             self._settle(row, batch, staged)
             row.ended = True
             row.reason = row.reason or "lost"
-            self._unspoken(row, batch, staged)
+            self._unfinished(row, batch, staged)
             row.closed_at = row.closed_at or row.last_at
             self._legs(row, batch, staged)
             labels = self._labels.agent(row, staged)
@@ -257,6 +272,9 @@ class Meter:
                 staged.born(contract.TOKENS, (*base, *part, *extra))
             for reason in contract.WASTE_REASONS.get(model.stage, ()):
                 staged.born(contract.WASTED_COST, (*base, reason, *extra))
+            for reason in contract.GAP_REASONS.get(model.stage, ()):
+                staged.born(contract.ESTIMATED_COST, (*base, reason, *extra))
+                staged.born(contract.ESTIMATED_REQUESTS, (*base, reason, *extra))
             if model.stage == "stt":
                 row.stt_provider, row.stt_model = base[2], base[3]
 
@@ -397,35 +415,82 @@ class Meter:
             staged.observe(contract.TURN_COST, self._labels.agent(row, staged), turn.cost_usd)
             self._waste(row, turn, batch, staged)
 
-    def _unspoken(self, row: SessionRow, batch: Batch, staged: Staged) -> None:
-        """Count what was made and never said, now that the call is over."""
-        turns = {turn.speech: turn for turn in self._archive.unspoken(row.session)}
+    def _unfinished(self, row: SessionRow, batch: Batch, staged: Staged) -> None:
+        """Count what was made and never said, or answered nobody, now that the call is over."""
+        turns = {turn.speech: turn for turn in self._archive.unfinished(row.session)}
         turns |= {
             speech: turn
             for (session, speech), turn in batch.turns.items()
             if session == row.session
         }
-        for turn in waste.thrown_away(turns.values(), lost=row.incomplete):
+        for turn in waste.unfinished(turns.values(), lost=row.incomplete):
             self._waste(row, turn, batch, staged)
 
     def _waste(self, row: SessionRow, turn: TurnRow, batch: Batch, staged: Staged) -> None:
         why = waste.reason(turn)
         if why is None:
             return
-        rows = [
-            *self._archive.usage_of(row.session, turn.speech),
+        rows = self._used(row, turn.speech, batch)
+        costs = [waste.spent(used) for used in rows]
+        for used, cost, usd in zip(rows, costs, waste.unheard(turn, costs), strict=True):
+            self._write_off(row, turn, used, (cost, usd, why), batch, staged)
+
+    def _write_off(
+        self,
+        row: SessionRow,
+        turn: TurnRow,
+        used: dict[str, object],
+        unheard: tuple[waste.Spent, float, waste.Reason],
+        batch: Batch,
+        staged: Staged,
+    ) -> None:
+        more = self._billing.write_off(row, used, unheard, batch, staged)
+        turn.wasted_usd += more
+        row.wasted_usd += more
+        batch.turns[row.session, turn.speech] = turn
+
+    def _used(self, row: SessionRow, speech: str, batch: Batch) -> list[dict[str, object]]:
+        """Usage rows of a reply, those of the ledger first."""
+        return [
+            *self._archive.usage_of(row.session, speech),
             *(
                 used
                 for used in batch.usage
-                if used["speech"] == turn.speech and used["session"] == row.session
+                if used["speech"] == speech and used["session"] == row.session
             ),
         ]
-        costs = [waste.spent(used) for used in rows]
-        for used, cost, usd in zip(rows, costs, waste.unheard(turn, costs), strict=True):
-            more = self._billing.write_off(row, used, (cost, usd, why), batch, staged)
-            turn.wasted_usd += more
-            row.wasted_usd += more
-        batch.turns[row.session, turn.speech] = turn
+
+    def _traced(
+        self,
+        row: SessionRow,
+        record: UsageEstimated | RequestTraced,
+        batch: Batch,
+        staged: Staged,
+    ) -> None:
+        """What spans say: sizes of a finished request, or what another one is estimated to cost."""
+        if isinstance(record, UsageEstimated):
+            if record.speech is not None:
+                self._turn(row, record.speech, record.at, batch)
+            base = self._labels.base(row, record, staged)
+            self._billing.estimate(row, record, base, batch, staged)
+            return
+        key = SizesKey(record.stage, record.provider, record.model)
+        added = Sizes.of(record)
+        if added != Sizes():
+            batch.sizes[key] = batch.sizes.get(key, Sizes()) + added
+        if record.recovery_probe and record.speech is not None:
+            self._probe(row, record, record.speech, batch, staged)
+
+    def _probe(
+        self, row: SessionRow, record: RequestTraced, speech: str, batch: Batch, staged: Staged
+    ) -> None:
+        """A request that only probed a provider was heard by nobody."""
+        turn = self._turn(row, speech, record.at, batch)
+        for used in self._used(row, speech, batch):
+            if used["request"] == record.request and used["reported_provider"] == record.provider:
+                cost = waste.spent(used)
+                why: waste.Reason = "recovery_probe"
+                self._write_off(row, turn, used, (cost, cost.usd, why), batch, staged)
 
     def _find(self, session: str, speech: str, batch: Batch) -> TurnRow | None:
         """The row of a speech: from this batch, from memory, or from the ledger."""

@@ -70,7 +70,8 @@ class _Served:
             with suppress(LedgerError):  # /-/ready says why
                 for period in spend:
                     start = period_start(period, now, config.zone)
-                    spend[period] = sum(ledger.spend(start).values())
+                    spent = ledger.spend(start).items()
+                    spend[period] = sum(usd for (_, source), usd in spent if source == "reported")
                 today = ledger.models(period_start("day", now, config.zone))
                 rows = _rows(today)
                 active = sum(row.closed_at is None for row in ledger.open_sessions())

@@ -1,16 +1,22 @@
 """Spend of the current day and month: exact, from the ledger, by agent."""
 
 from datetime import datetime, tzinfo
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
+
+from livekit_exporter.ledger.rows import Source
 
 PERIODS: Final = ("day", "month")
+
+
+Sums: TypeAlias = dict[tuple[str, Source], float]
+"""US dollars by agent, what was reported apart from what is estimated."""
 
 
 class SpendSource(Protocol):
     """Where sums of earlier usage come from."""
 
-    def spend(self, since: float) -> dict[str, float]:
-        """Cost in US dollars by agent, of usage at or after a Unix time."""
+    def spend(self, since: float) -> Sums:
+        """Cost of usage at or after a Unix time."""
         ...
 
 
@@ -34,7 +40,7 @@ class Spend:
         self._source = source
         self._zone = zone
         self._starts: dict[str, float] = {}
-        self._sums: dict[str, dict[str, float]] = {period: {} for period in PERIODS}
+        self._sums: dict[str, Sums] = {period: {} for period in PERIODS}
 
     def follow(self, now: float) -> None:
         """Begin a new period when its time has come, also when the clock was set back."""
@@ -44,13 +50,14 @@ class Spend:
                 self._sums[period] = self._source.spend(start)
                 self._starts[period] = start
 
-    def add(self, at: float, agent: str, usd: float) -> None:
+    def add(self, at: float, agent: str, source: Source, usd: float) -> None:
         """Count usage that has just been committed."""
         for period, start in self._starts.items():
             if at >= start:
                 sums = self._sums[period]
-                sums[agent] = sums.get(agent, 0.0) + usd
+                sums[agent, source] = sums.get((agent, source), 0.0) + usd
 
-    def of(self, period: str) -> dict[str, float]:
+    def of(self, period: str, source: Source) -> dict[str, float]:
         """Spend of the current period by agent, in US dollars."""
-        return dict(self._sums[period])
+        sums = self._sums[period]
+        return {agent: usd for (agent, known), usd in sums.items() if known == source}

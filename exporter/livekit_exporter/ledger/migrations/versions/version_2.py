@@ -303,6 +303,24 @@ def _create() -> None:
         sa.Column("exported_at", sa.Float()),
     )
     op.create_table(
+        "sizes",
+        sa.Column("instance", sa.Text(), primary_key=True),
+        sa.Column("stage", sa.Text(), primary_key=True),
+        sa.Column("provider", sa.Text(), primary_key=True),
+        sa.Column("model", sa.Text(), primary_key=True),
+        sa.Column("prompt_characters", sa.BigInteger(), nullable=False),
+        sa.Column("prompt_tokens", sa.BigInteger(), nullable=False),
+        sa.Column("cached_tokens", sa.BigInteger(), nullable=False),
+        sa.Column("answering_seconds", sa.Float(), nullable=False),
+        sa.Column("answered_tokens", sa.BigInteger(), nullable=False),
+        sa.Column("written_characters", sa.BigInteger(), nullable=False),
+        sa.Column("written_tokens", sa.BigInteger(), nullable=False),
+        sa.Column("begun", sa.BigInteger(), nullable=False),
+        sa.Column("first_seconds", sa.Float(), nullable=False),
+        sa.Column("text_characters", sa.BigInteger(), nullable=False),
+        sa.Column("spoken_characters", sa.BigInteger(), nullable=False),
+    )
+    op.create_table(
         "turns",
         sa.Column("session", sa.Text(), primary_key=True),
         sa.Column("speech", sa.Text(), primary_key=True),
