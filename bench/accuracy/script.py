@@ -1,0 +1,77 @@
+"""What happens in a scripted call, and where it has come to."""
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+Fault: TypeAlias = Literal["none", "refused", "drop_before_text", "drop_after_text", "silent"]
+"""What a vendor does to a request: `refused` is an answer with an error, which is free;
+a drop closes the connection; `silent` reads the prompt and answers nobody in time."""
+
+Moment: TypeAlias = Literal["asked", "writing", "sent", "played"]
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """When the caller begins to speak over the agent.
+
+    Args:
+        at: `asked`, when the model has read the prompt and written nothing; `writing`, when
+            it has written a share of its reply; `sent`, when the voice has the whole text and
+            is still making audio of it; `played`, when all audio is made and is being played.
+        share: Of the reply's tokens.
+    """
+
+    at: Moment
+    share: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """The caller says something, or the agent does by itself, and what comes of it."""
+
+    says: tuple[str, ...] = ()
+    """Parts that speech-to-text settles one by one; an agent that answers ahead of time
+    answers after each.  Nothing for words that the agent speaks unasked."""
+    reply: str
+    """What the model writes, or what `say` is given where the caller says nothing."""
+    tool: bool = False
+    """Whether the model looks something up first."""
+    faults: tuple[Fault, ...] = ()
+    """What the first model does to its next requests, one by one."""
+    cut: Cut | None = None
+    """The next step begins then; without one, when the agent has finished."""
+    think: float | None = None
+    """Simulated seconds to the first token, where they matter."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """One call.
+
+    Args:
+        name: As the table has it.
+        about: What happens, in a sentence.
+        steps: In their order.
+        fallback: Whether the model is the first of a fallback adapter's two.
+        hang_up: When the caller leaves during the last step; by default when it is over.
+    """
+
+    name: str
+    about: str
+    steps: tuple[Step, ...]
+    fallback: bool = False
+    hang_up: Cut | None = None
+
+
+@dataclass(slots=True)
+class Script:
+    """Where the call has come to; what the stand-ins of vendors answer to."""
+
+    step: Step = field(default_factory=lambda: Step(reply="Hello."))
+    faults: deque[Fault] = field(default_factory=deque)
+
+    def begin(self, step: Step) -> None:
+        """The call has come to this step."""
+        self.step = step
+        self.faults.extend(step.faults)
