@@ -374,10 +374,12 @@ class Estimator:
             return Usage(), 0
         prompts = self._prompts.get(model, ())
         asked = _from_prompts(prompts, ended.prompt_characters)
-        cached = round(asked * prompts[-1].cached / prompts[-1].tokens) if asked else 0
-        if not asked:
-            asked = sizes.asked(ended.prompt_characters)
-            cached = sizes.cached(asked)
+        asked = asked or sizes.asked(ended.prompt_characters)
+        if len(prompts) > 1:
+            cached = round(asked * prompts[-1].cached / prompts[-1].tokens)
+        else:
+            # The first prompt of a call is cached least, so other calls know better.
+            cached = (self._known(model) or sizes).cached(asked)
         seconds = 0.0
         if metrics is not None:
             seconds = metrics.answering_seconds
@@ -503,7 +505,7 @@ def _number(said: Mapping[str, object], name: str) -> float:
     value = said.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return 0.0
-    return float(value) if abs(value) <= LARGEST_QUANTITY else 0.0
+    return float(value) if 0 <= value <= LARGEST_QUANTITY else 0.0
 
 
 def _text(said: Mapping[str, object], name: str) -> str:
