@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from bench.accuracy.script import Scenario
 
+SPEED = 12.0
+
 
 def livekits() -> trace.TracerProvider:
     """The provider that LiveKit uses; there is no public way to ask."""
@@ -56,6 +58,7 @@ async def held(
     data_dir: Path,
     scenario: Scenario = scenarios.CUT_LATE,
     before: Callable[[AgentSession[Any]], None] = lambda _: None,
+    *,
     estimates: bool = True,
 ) -> list[dict[str, Any]]:
     """Lines of a call's journal."""
@@ -65,7 +68,7 @@ async def held(
         call = attach(session, agent="a", data_dir=root, log=False, estimates=estimates)
         return call.session_id
 
-    await hold(scenario, simulated(), data_dir, meter=meter)
+    await hold(scenario, simulated(), data_dir, meter=meter, speed=SPEED)
     (file,) = data_directory.journals(data_dir).glob("*.jsonl")
     return [json.loads(line) for line in file.read_text("utf-8").splitlines()]
 

@@ -469,10 +469,13 @@ class Meter:
     ) -> None:
         """What spans say: sizes of a finished request, or what another one is estimated to cost."""
         if isinstance(record, UsageEstimated):
-            if record.speech is not None:
-                self._turn(row, record.speech, record.at, batch)
             base = self._labels.base(row, record, staged)
             self._billing.estimate(row, record, base, batch, staged)
+            if record.speech is not None:
+                turn = self._turn(row, record.speech, record.at, batch)
+                if turn.spoken and turn.interrupted:
+                    # It came late: what was heard of the reply is known.
+                    self._waste(row, turn, batch, staged)
             return
         key = SizesKey(record.stage, record.provider, record.model)
         added = Sizes.of(record)
