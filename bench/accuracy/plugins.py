@@ -9,25 +9,28 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import aiohttp
+import anthropic as anthropic_sdk
 import httpx2
+import openai as openai_sdk
+from google.genai import types
+from livekit.plugins import anthropic, cartesia, deepgram, elevenlabs, google, groq, openai
 
 from bench.accuracy.bills import GPT, GPT_MINI, SONIC, Product
 from bench.accuracy.call import Cast, Providers, Stage
 from bench.accuracy.standins import (
     anthropic_messages,
-    cartesia,
-    deepgram,
-    elevenlabs,
+    cartesia_voice,
+    deepgram_voice,
+    elevenlabs_voice,
     gemini,
     openai_chat,
-    openai_speech,
+    openai_voice,
 )
 from bench.accuracy.standins.served import served
-from bench.accuracy.standins.voice import SAMPLE_RATE, Voice
+from bench.accuracy.standins.voice import Voice
 from bench.accuracy.vendor import Vendor
 
 if TYPE_CHECKING:
-    import openai
     from livekit.agents import llm, tts
 
 _KEY: Final = "unused"
@@ -80,18 +83,14 @@ async def _http(stack: AsyncExitStack, port: int) -> httpx2.AsyncClient:
     )
 
 
-async def _openai_client(stack: AsyncExitStack, port: int, base_url: str) -> "openai.AsyncClient":
-    import openai
-
+async def _openai_client(stack: AsyncExitStack, port: int, base_url: str) -> openai_sdk.AsyncClient:
     # Retries are LiveKit's; its plugins tell their own clients the same.
-    return openai.AsyncClient(
+    return openai_sdk.AsyncClient(
         api_key=_KEY, base_url=base_url, max_retries=0, http_client=await _http(stack, port)
     )
 
 
 async def _openai(stage: Stage, stack: AsyncExitStack) -> _Models:
-    from livekit.plugins import openai
-
     vendors = _vendors(stage, GPT_MINI, GPT, caches=True)
     port = await stack.enter_async_context(served(openai_chat.routes(vendors)))
     client = await _openai_client(stack, port, "https://api.openai.com/v1")
@@ -102,8 +101,6 @@ async def _openai(stage: Stage, stack: AsyncExitStack) -> _Models:
 
 
 async def _groq(stage: Stage, stack: AsyncExitStack) -> _Models:
-    from livekit.plugins import groq
-
     vendors = _vendors(stage, LLAMA, SMALL_LLAMA, caches=False)
     port = await stack.enter_async_context(served(openai_chat.routes(vendors, "/openai/v1")))
     client = await _openai_client(stack, port, "https://api.groq.com/openai/v1")
@@ -114,12 +111,11 @@ async def _groq(stage: Stage, stack: AsyncExitStack) -> _Models:
 
 
 async def _anthropic(stage: Stage, stack: AsyncExitStack) -> _Models:
-    from anthropic import AsyncClient
-    from livekit.plugins import anthropic
-
     vendors = _vendors(stage, SONNET, HAIKU, caches=False)
     port = await stack.enter_async_context(served(anthropic_messages.routes(vendors)))
-    client = AsyncClient(api_key=_KEY, max_retries=0, http_client=await _http(stack, port))
+    client = anthropic_sdk.AsyncClient(
+        api_key=_KEY, max_retries=0, http_client=await _http(stack, port)
+    )
     return (
         anthropic.LLM(model=SONNET.model, api_key=_KEY, client=client),
         anthropic.LLM(model=HAIKU.model, api_key=_KEY, client=client),
@@ -127,9 +123,6 @@ async def _anthropic(stage: Stage, stack: AsyncExitStack) -> _Models:
 
 
 async def _gemini(stage: Stage, stack: AsyncExitStack) -> _Models:
-    from google.genai import types
-    from livekit.plugins import google
-
     vendors = _vendors(stage, FLASH, FLASH_LITE, caches=False)
     port = await stack.enter_async_context(served(gemini.routes(vendors)))
     where = types.HttpOptions(base_url=f"http://127.0.0.1:{port}")
@@ -140,20 +133,16 @@ async def _gemini(stage: Stage, stack: AsyncExitStack) -> _Models:
 
 
 async def _tts_1(stage: Stage, stack: AsyncExitStack) -> "tts.TTS[Any]":
-    from livekit.plugins import openai
-
     voice = Voice(TTS_1, stage.books, stage.line)
-    port = await stack.enter_async_context(served(openai_speech.routes(voice)))
+    port = await stack.enter_async_context(served(openai_voice.routes(voice)))
     client = await _openai_client(stack, port, "https://api.openai.com/v1")
     return openai.TTS(model=TTS_1.model, client=client, response_format="pcm")
 
 
 async def _cartesia(stage: Stage, stack: AsyncExitStack) -> "tts.TTS[Any]":
-    from livekit.plugins import cartesia as plugin
-
     voice = Voice(SONIC, stage.books, stage.line)
-    port = await stack.enter_async_context(served(cartesia.routes(voice)))
-    return plugin.TTS(
+    port = await stack.enter_async_context(served(cartesia_voice.routes(voice)))
+    return cartesia.TTS(
         api_key=_KEY,
         base_url=f"http://127.0.0.1:{port}",
         http_session=await stack.enter_async_context(aiohttp.ClientSession()),
@@ -162,11 +151,9 @@ async def _cartesia(stage: Stage, stack: AsyncExitStack) -> "tts.TTS[Any]":
 
 
 async def _deepgram(stage: Stage, stack: AsyncExitStack) -> "tts.TTS[Any]":
-    from livekit.plugins import deepgram as plugin
-
     voice = Voice(AURA, stage.books, stage.line)
-    port = await stack.enter_async_context(served(deepgram.routes(voice)))
-    return plugin.TTS(
+    port = await stack.enter_async_context(served(deepgram_voice.routes(voice)))
+    return deepgram.TTS(
         api_key=_KEY,
         base_url=f"http://127.0.0.1:{port}/v1/speak",
         http_session=await stack.enter_async_context(aiohttp.ClientSession()),
@@ -174,14 +161,12 @@ async def _deepgram(stage: Stage, stack: AsyncExitStack) -> "tts.TTS[Any]":
 
 
 async def _elevenlabs(stage: Stage, stack: AsyncExitStack) -> "tts.TTS[Any]":
-    from livekit.plugins import elevenlabs as plugin
-
     voice = Voice(TURBO, stage.books, stage.line)
-    port = await stack.enter_async_context(served(elevenlabs.routes(voice)))
-    return plugin.TTS(
+    port = await stack.enter_async_context(served(elevenlabs_voice.routes(voice)))
+    return elevenlabs.TTS(
         api_key=_KEY,
         base_url=f"http://127.0.0.1:{port}/v1",
-        encoding=f"pcm_{SAMPLE_RATE}",
+        encoding="pcm_24000",
         http_session=await stack.enter_async_context(aiohttp.ClientSession()),
     )
 

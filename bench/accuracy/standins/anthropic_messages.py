@@ -55,7 +55,7 @@ def _tool_wanted(body: Mapping[str, Any]) -> bool:
 
 
 async def _events(bill: Bill, pieces: AsyncGenerator[Piece]) -> AsyncGenerator[sse.Event]:
-    message = {
+    message: dict[str, object] = {
         "id": utils.shortuuid("msg_"),
         "type": "message",
         "role": "assistant",
@@ -97,5 +97,5 @@ async def _events(bill: Bill, pieces: AsyncGenerator[Piece]) -> AsyncGenerator[s
     yield _event("message_stop")
 
 
-def _event(kind: str, **fields: Any) -> sse.Event:
+def _event(kind: str, **fields: object) -> sse.Event:
     return kind, {"type": kind, **fields}

@@ -32,7 +32,7 @@ def routes(vendors: Mapping[str, Vendor], path: str = "/v1") -> list[web.RouteDe
 async def _events(bill: Bill, pieces: AsyncGenerator[Piece]) -> AsyncGenerator[sse.Event]:
     request, finish = utils.shortuuid("chatcmpl-"), "stop"
 
-    def chunk(**fields: Any) -> sse.Event:
+    def chunk(**fields: object) -> sse.Event:
         return "", {
             "id": request,
             "object": "chat.completion.chunk",
