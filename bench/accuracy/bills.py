@@ -33,6 +33,11 @@ class Bill:
     ending: Ending = "open"
 
     @property
+    def outcome(self) -> str:
+        """How it ended, in the words of a script."""
+        return "unsaid" if self.ending == "cut" and not self.output_tokens else self.ending
+
+    @property
     def usage(self) -> Usage:
         """The same in the words of a journal."""
         return Usage(

@@ -23,7 +23,7 @@ from livekit_exporter.demo.line import Line
 from livekit_exporter.demo.script import Turn
 from livekit_exporter.demo.vad import SimulatedVAD
 
-SPEED: Final = 5.0
+SPEED: Final = 4.0
 """Simulated seconds in a second."""
 _ATTEMPT_SECONDS: Final = 4.0
 """How long a fallback adapter waits for a model."""

@@ -50,47 +50,56 @@ PLAIN: Final = Scenario(
     name="plain turns",
     about="three answers, heard to their end",
     steps=(_PLAIN_TURN, _asks("and how about the lamp?", reply=_SHORT), _BYE),
+    requests=("complete", "complete", "complete"),
 )
 TOOL: Final = Scenario(
     name="tool turn",
     about="an answer that needs a look at the order first",
     steps=(_PLAIN_TURN, _asks("it is A 1024, could you look it up?", tool=True), _BYE),
+    requests=("complete", "complete", "complete", "complete"),
 )
 CUT_EARLY: Final = Scenario(
     name="cut early",
     about="the caller cuts in when a tenth of a long reply is written",
     steps=(_PLAIN_TURN, _asks(_TABLE, reply=_LONG, cut=_EARLY), _BYE),
+    requests=("complete", "cut", "complete"),
 )
 CUT_LATE: Final = Scenario(
     name="cut late",
     about="the caller cuts in when most of a long reply is written",
     steps=(_PLAIN_TURN, _asks(_TABLE, reply=_LONG, cut=_LATE), _BYE),
+    requests=("complete", "cut", "complete"),
 )
 CUT_SENT: Final = Scenario(
     name="cut in synthesis",
     about="the caller cuts in when all is written and the voice is still making audio of it",
     steps=(_PLAIN_TURN, _asks(_TABLE, reply=_LONG, cut=_SENT), _BYE),
+    requests=("complete", "complete", "complete"),
 )
 CUT_PLAYED: Final = Scenario(
     name="cut in playback",
     about="the caller cuts in when all audio is made and is being played",
     steps=(_PLAIN_TURN, _asks(_TABLE, reply=_LONG, cut=_PLAYED), _BYE),
+    requests=("complete", "complete", "complete"),
 )
 CUT_UNSAID: Final = Scenario(
     name="cut before a token",
     about="the caller goes on while the model has read the prompt and written nothing",
     steps=(_PLAIN_TURN, _asks(_TABLE, reply=_LONG, cut=_ASKED, think=_THINKING_SECONDS), _BYE),
+    requests=("complete", "unsaid", "complete"),
 )
 FIRST_CUT: Final = Scenario(
     name="first reply cut",
     about="the first reply of the call is cut off, so nothing in it was finished before",
     steps=(_asks(_TABLE, reply=_LONG, cut=_LATE), _BYE),
+    requests=("cut", "complete"),
 )
 ONLY_CUT: Final = Scenario(
     name="only reply cut",
     about="the caller hangs up during the only reply of the call",
     steps=(_asks(_TABLE, reply=_LONG),),
     hang_up=_LATE,
+    requests=("cut",),
 )
 SPECULATIVE: Final = Scenario(
     name="speculative",
@@ -105,38 +114,45 @@ SPECULATIVE: Final = Scenario(
         ),
         _BYE,
     ),
+    requests=("complete", "cut", "complete", "complete"),
 )
 SAY_CUT: Final = Scenario(
     name="say cut off",
     about="words that the agent speaks unasked are cut off",
     steps=(_PLAIN_TURN, Step(reply=_LONG, cut=_SENT), _BYE),
+    requests=("complete", "complete"),
 )
 DROP_BEFORE: Final = Scenario(
     name="drop, retried",
     about="the vendor closes the connection before the first token, and is asked again",
     steps=(_PLAIN_TURN, _asks(_TABLE, faults=("drop_before_text",)), _BYE),
+    requests=("complete", "dropped", "complete", "complete"),
 )
 DROP_AFTER: Final = Scenario(
     name="drop in reply",
     about="the vendor closes the connection after twenty tokens",
     steps=(_PLAIN_TURN, _asks(_TABLE, reply=_LONG, faults=("drop_after_text",)), _BYE),
+    requests=("complete", "dropped", "complete"),
 )
 REFUSED: Final = Scenario(
     name="refused, retried",
     about="the vendor answers with an error, which is free, and is asked again",
     steps=(_PLAIN_TURN, _asks(_TABLE, faults=("refused",)), _BYE),
+    requests=("complete", "complete", "complete"),
 )
 PROBE_BACK: Final = Scenario(
     name="fallback, probe works",
     about="the first model is silent until the adapter gives up; its recovery probe is answered",
     steps=(_PLAIN_TURN, _asks(_TABLE, faults=("silent", "none")), _BYE),
     fallback=True,
+    requests=("complete", "unsaid", "complete", "complete", "complete"),
 )
 PROBE_FAILS: Final = Scenario(
     name="fallback, probe fails",
     about="the first model is silent, and so is it to the recovery probe",
     steps=(_PLAIN_TURN, _asks(_TABLE, faults=("silent", "silent")), _BYE),
     fallback=True,
+    requests=("complete", "unsaid", "complete", "unsaid", "complete", "complete"),
 )
 BARGE_IN_CALL: Final = Scenario(
     name="barge-in call",
@@ -159,6 +175,21 @@ BARGE_IN_CALL: Final = Scenario(
         _asks("or on a Saturday, if that is easier?", reply=_LONG, cut=_LATE),
         _asks("fine, then let us do it like that", reply=_SHORT),
         _BYE,
+    ),
+    requests=(
+        "complete",
+        "cut",
+        "cut",
+        "complete",
+        "complete",
+        "cut",
+        "cut",
+        "complete",
+        "complete",
+        "unsaid",
+        "cut",
+        "complete",
+        "complete",
     ),
 )
 

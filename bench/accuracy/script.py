@@ -8,6 +8,9 @@ Fault: TypeAlias = Literal["none", "refused", "drop_before_text", "drop_after_te
 """What a vendor does to a request: `refused` is an answer with an error, which is free;
 a drop closes the connection; `silent` reads the prompt and answers nobody in time."""
 
+Outcome: TypeAlias = Literal["complete", "cut", "unsaid", "dropped"]
+"""How a language model's request ends: `unsaid` is cut off before its first token."""
+
 Moment: TypeAlias = Literal["asked", "writing", "sent", "played"]
 
 
@@ -53,6 +56,8 @@ class Scenario:
         name: As the table has it.
         about: What happens, in a sentence.
         steps: In their order.
+        requests: How the requests to language models end, in the order of their coming, where
+            everything goes by the script.
         fallback: Whether the model is the first of a fallback adapter's two.
         hang_up: When the caller leaves during the last step; by default when it is over.
     """
@@ -60,6 +65,7 @@ class Scenario:
     name: str
     about: str
     steps: tuple[Step, ...]
+    requests: tuple[Outcome, ...]
     fallback: bool = False
     hang_up: Cut | None = None
 

@@ -1,0 +1,193 @@
+"""LiveKit's own plugins, unmodified, against stand-ins of their vendors.
+
+Plugins built on the SDK of OpenAI or Anthropic name the host that they speak to, so the
+clients they are given believe in the real one and are led to loopback below that.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import aiohttp
+import anthropic as anthropic_sdk
+import httpx2
+import openai as openai_sdk
+from google.genai import types
+from livekit.plugins import anthropic, cartesia, deepgram, elevenlabs, google, groq, openai
+
+from bench.accuracy.bills import GPT, GPT_MINI, SONIC, Product
+from bench.accuracy.call import Cast, Providers, Stage
+from bench.accuracy.standins import (
+    anthropic_messages,
+    cartesia_voice,
+    deepgram_voice,
+    elevenlabs_voice,
+    gemini,
+    openai_chat,
+    openai_voice,
+)
+from bench.accuracy.standins.served import served
+from bench.accuracy.standins.voice import Voice
+from bench.accuracy.vendor import Vendor
+
+if TYPE_CHECKING:
+    from livekit.agents import llm, tts
+
+_KEY: Final = "unused"
+
+LLAMA: Final = Product("llm", "api.groq.com", "llama-3.3-70b-versatile")
+SMALL_LLAMA: Final = Product("llm", "api.groq.com", "llama-3.1-8b-instant")
+SONNET: Final = Product("llm", "api.anthropic.com", "claude-sonnet-4-6")
+HAIKU: Final = Product("llm", "api.anthropic.com", "claude-haiku-4-5")
+FLASH: Final = Product("llm", "Gemini", "gemini-2.5-flash")
+FLASH_LITE: Final = Product("llm", "Gemini", "gemini-2.5-flash-lite")
+TTS_1: Final = Product("tts", "api.openai.com", "tts-1")
+AURA: Final = Product("tts", "Deepgram", "aura-2-andromeda-en")
+TURBO: Final = Product("tts", "ElevenLabs", "eleven_turbo_v2_5")
+
+_Models: TypeAlias = tuple["llm.LLM[Any]", "llm.LLM[Any]"]
+_MakeModels: TypeAlias = Callable[[Stage, AsyncExitStack], Awaitable[_Models]]
+_MakeVoice: TypeAlias = Callable[[Stage, AsyncExitStack], Awaitable["tts.TTS[Any]"]]
+
+
+class _Loopback(httpx2.AsyncHTTPTransport):
+    """Leads every request to a port of this machine."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__()
+        self._port = port
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        request.url = request.url.copy_with(scheme="http", host="127.0.0.1", port=self._port)
+        return await super().handle_async_request(request)
+
+
+def _vendors(stage: Stage, first: Product, second: Product, *, caches: bool) -> dict[str, Vendor]:
+    """Two models of one vendor; the script's faults are the first one's."""
+    return {
+        product.model: Vendor(
+            product,
+            stage.script,
+            stage.books,
+            stage.line,
+            may_fail=product is first,
+            caches=caches,
+        )
+        for product in (first, second)
+    }
+
+
+async def _http(stack: AsyncExitStack, port: int) -> httpx2.AsyncClient:
+    return await stack.enter_async_context(
+        httpx2.AsyncClient(transport=_Loopback(port), timeout=httpx2.Timeout(5.0))
+    )
+
+
+async def _openai_client(stack: AsyncExitStack, port: int, base_url: str) -> openai_sdk.AsyncClient:
+    # Retries are LiveKit's; its plugins tell their own clients the same.
+    return openai_sdk.AsyncClient(
+        api_key=_KEY, base_url=base_url, max_retries=0, http_client=await _http(stack, port)
+    )
+
+
+async def _openai(stage: Stage, stack: AsyncExitStack) -> _Models:
+    vendors = _vendors(stage, GPT_MINI, GPT, caches=True)
+    port = await stack.enter_async_context(served(openai_chat.routes(vendors)))
+    client = await _openai_client(stack, port, "https://api.openai.com/v1")
+    return (
+        openai.LLM(model=GPT_MINI.model, client=client),
+        openai.LLM(model=GPT.model, client=client),
+    )
+
+
+async def _groq(stage: Stage, stack: AsyncExitStack) -> _Models:
+    vendors = _vendors(stage, LLAMA, SMALL_LLAMA, caches=False)
+    port = await stack.enter_async_context(served(openai_chat.routes(vendors, "/openai/v1")))
+    client = await _openai_client(stack, port, "https://api.groq.com/openai/v1")
+    return (
+        groq.LLM(model=LLAMA.model, api_key=_KEY, client=client),
+        groq.LLM(model=SMALL_LLAMA.model, api_key=_KEY, client=client),
+    )
+
+
+async def _anthropic(stage: Stage, stack: AsyncExitStack) -> _Models:
+    vendors = _vendors(stage, SONNET, HAIKU, caches=False)
+    port = await stack.enter_async_context(served(anthropic_messages.routes(vendors)))
+    client = anthropic_sdk.AsyncClient(
+        api_key=_KEY, max_retries=0, http_client=await _http(stack, port)
+    )
+    return (
+        anthropic.LLM(model=SONNET.model, api_key=_KEY, client=client),
+        anthropic.LLM(model=HAIKU.model, api_key=_KEY, client=client),
+    )
+
+
+async def _gemini(stage: Stage, stack: AsyncExitStack) -> _Models:
+    vendors = _vendors(stage, FLASH, FLASH_LITE, caches=False)
+    port = await stack.enter_async_context(served(gemini.routes(vendors)))
+    where = types.HttpOptions(base_url=f"http://127.0.0.1:{port}")
+    return (
+        google.LLM(model=FLASH.model, api_key=_KEY, http_options=where),
+        google.LLM(model=FLASH_LITE.model, api_key=_KEY, http_options=where),
+    )
+
+
+async def _tts_1(stage: Stage, stack: AsyncExitStack) -> "tts.TTS[Any]":
+    voice = Voice(TTS_1, stage.books, stage.line)
+    port = await stack.enter_async_context(served(openai_voice.routes(voice)))
+    client = await _openai_client(stack, port, "https://api.openai.com/v1")
+    return openai.TTS(model=TTS_1.model, client=client, response_format="pcm")
+
+
+async def _cartesia(stage: Stage, stack: AsyncExitStack) -> "tts.TTS[Any]":
+    voice = Voice(SONIC, stage.books, stage.line)
+    port = await stack.enter_async_context(served(cartesia_voice.routes(voice)))
+    return cartesia.TTS(
+        api_key=_KEY,
+        base_url=f"http://127.0.0.1:{port}",
+        http_session=await stack.enter_async_context(aiohttp.ClientSession()),
+        word_timestamps=False,
+    )
+
+
+async def _deepgram(stage: Stage, stack: AsyncExitStack) -> "tts.TTS[Any]":
+    voice = Voice(AURA, stage.books, stage.line)
+    port = await stack.enter_async_context(served(deepgram_voice.routes(voice)))
+    return deepgram.TTS(
+        api_key=_KEY,
+        base_url=f"http://127.0.0.1:{port}/v1/speak",
+        http_session=await stack.enter_async_context(aiohttp.ClientSession()),
+    )
+
+
+async def _elevenlabs(stage: Stage, stack: AsyncExitStack) -> "tts.TTS[Any]":
+    voice = Voice(TURBO, stage.books, stage.line)
+    port = await stack.enter_async_context(served(elevenlabs_voice.routes(voice)))
+    return elevenlabs.TTS(
+        api_key=_KEY,
+        base_url=f"http://127.0.0.1:{port}/v1",
+        encoding="pcm_24000",
+        http_session=await stack.enter_async_context(aiohttp.ClientSession()),
+    )
+
+
+def _cast(models: _MakeModels, voice: _MakeVoice) -> Cast:
+    @asynccontextmanager
+    async def cast(stage: Stage) -> AsyncIterator[Providers]:
+        async with AsyncExitStack() as stack:
+            made = await models(stage, stack)
+            speaks = await voice(stage, stack)
+            for part in (*made, speaks):
+                stack.push_async_callback(part.aclose)
+            yield Providers(models=made, voice=speaks)
+
+    return cast
+
+
+CASTS: Final[Mapping[str, Cast]] = {
+    "openai + cartesia": _cast(_openai, _cartesia),
+    "groq + openai": _cast(_groq, _tts_1),
+    "anthropic + deepgram": _cast(_anthropic, _deepgram),
+    "google + elevenlabs": _cast(_gemini, _elevenlabs),
+}
+"""Who writes and who speaks, by the names of their plugins."""

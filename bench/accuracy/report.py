@@ -1,0 +1,125 @@
+"""What the calls gave: a table for people, JSON for programs."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Final, TypeAlias
+
+from bench.accuracy.figures import Figures, add
+from bench.accuracy.measure import Measured
+from bench.figures import table
+
+WHOLE: Final = "whole call"
+
+_COLUMNS: Final = (
+    "call",
+    "of",
+    "billed",
+    "reported",
+    "of the bill",
+    "with estimates",
+    "error",
+    "requests seen",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line: a stage of a call with one vendor's plugin, or a call.
+
+    Args:
+        scenario: What happened.
+        plugin: Whose figures, or `WHOLE`.
+        figures: The three.
+    """
+
+    scenario: str
+    plugin: str
+    figures: Figures
+
+
+JSON: TypeAlias = Mapping[str, object]
+
+
+def lines(measured: Iterable[Measured]) -> list[Line]:
+    """A line for each plugin in each scenario; for the longest call one for all of it too."""
+    found: list[Line] = []
+    for call in measured:
+        writes, speaks = _plugins(call.cast)
+        found.append(Line(call.scenario.name, writes, call.stages["llm"]))
+        if call.stages["tts"].billed.requests:
+            found.append(Line(call.scenario.name, speaks, call.stages["tts"]))
+        if len(call.scenario.steps) > _SHORT:
+            found.append(Line(call.scenario.name, f"{call.cast}, {WHOLE}", call.total))
+    order = {name: place for place, name in enumerate(dict.fromkeys(one.scenario for one in found))}
+    return sorted(found, key=lambda line: (order[line.scenario], WHOLE in line.plugin))
+
+
+def as_table(measured: Iterable[Measured]) -> str:
+    """Markdown."""
+    shown = []
+    previous = ""
+    for line in lines(measured):
+        figures = line.figures
+        shown.append(
+            (
+                "" if line.scenario == previous else line.scenario,
+                line.plugin,
+                _usd(figures.billed.usd),
+                _usd(figures.reported.usd),
+                _percent(figures.reported_share),
+                _usd(figures.reported.usd + figures.estimated.usd),
+                _signed(figures.error),
+                _seen(figures),
+            )
+        )
+        previous = line.scenario
+    return table(_COLUMNS, shown)
+
+
+def as_json(measured: Sequence[Measured]) -> JSON:
+    """Every figure of every line, and their sum."""
+    return {
+        "calls": len(measured),
+        "total": _told(add(call.total for call in measured)),
+        "lines": [
+            {"scenario": line.scenario, "plugin": line.plugin, **_told(line.figures)}
+            for line in lines(measured)
+        ],
+    }
+
+
+_SHORT: Final = 4
+"""Steps of the calls that try one thing."""
+
+
+def _plugins(cast: str) -> tuple[str, str]:
+    """Names of who writes and who speaks."""
+    writes, _, speaks = cast.partition(" + ")
+    return f"{writes} LLM", f"{speaks or writes} TTS"
+
+
+def _told(figures: Figures) -> JSON:
+    return {
+        **asdict(figures),
+        "reported_share": figures.reported_share,
+        "error": figures.error,
+    }
+
+
+def _usd(amount: float) -> str:
+    """Thousandths of a dollar, since a call is cents."""
+    return f"${amount:.5f}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
+def _signed(share: float) -> str:
+    # Rounding leaves a minus before some zeros.
+    return f"{round(100 * share, 1) + 0.0:+.1f} %"
+
+
+def _seen(figures: Figures) -> str:
+    seen = figures.reported.requests + figures.estimated.requests
+    return f"{seen} of {figures.billed.requests}"
