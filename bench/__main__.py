@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from typing import Final
 
-from bench import exports, handlers, intake, prices, quote, reports, scrapes
+from bench import exports, handlers, intake, prices, quote, reports, scrapes, turns
 from bench.figures import Answer, table
 
 _QUESTIONS: Final[Sequence[Callable[[bool], list[Answer]]]] = (
@@ -26,6 +26,7 @@ _QUESTIONS: Final[Sequence[Callable[[bool], list[Answer]]]] = (
     lambda quick: [exports.measure(quick=quick)],
     # Last: it loads LiveKit, and what comes after would carry that.
     lambda quick: handlers.measure(quick=quick),
+    lambda quick: [turns.measure(quick=quick)],
 )
 
 
