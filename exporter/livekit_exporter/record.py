@@ -324,6 +324,8 @@ class MessageAdded:
     trace: str | None = None
     characters: int = 0
     interrupted: bool = False
+    spoken_seconds: float | None = None
+    """How long it was heard."""
     measured: bool = True
     """The SDK measures turn latency on messages; where it does not, the reader derives it."""
     latency_seconds: float | None = None

@@ -146,6 +146,8 @@ def _spent(row: UsedRow, change: RowChange | None) -> Spent:
         usd=now.cost_usd or 0.0,
         output_usd=now.output_usd,
         characters=row.usage.characters,
+        wasted_usd=now.wasted_usd,
+        audio_seconds=row.usage.audio_seconds,
     )
 
 

@@ -75,7 +75,8 @@ class Reply:
         committed: It belongs to an utterance that was decided to be over.
         spoken: A message of it entered the conversation.
         answered: That message answered the user.
-        characters: Length of its messages.
+        characters: Length of its messages, of which more may be written than was heard.
+        spoken_seconds: How long it was heard.
     """
 
     speech: str
@@ -94,6 +95,7 @@ class Reply:
     interrupted: bool = False
     tool_calls: int = 0
     characters: int = 0
+    spoken_seconds: float | None = None
 
     def use(self, usage: UsageReported) -> None:
         """A provider request for it ended."""
@@ -132,6 +134,8 @@ class Reply:
         """A message of it was spoken; `True` when the user talked over an answer with it."""
         self.persona = message.persona or self.persona
         self.characters += message.characters
+        if message.spoken_seconds is not None:
+            self.spoken_seconds = (self.spoken_seconds or 0.0) + message.spoken_seconds
         self.spoken = True
         talked_over = message.interrupted and self.answered and not self.interrupted
         self.interrupted = self.interrupted or message.interrupted

@@ -6,11 +6,14 @@ A reply that was made ahead of the user's turn and thrown away was heard by nobo
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from livekit_exporter.ledger.rows import Source, TurnRow
 
 Reason: TypeAlias = Literal["interrupted", "speculative", "recovery_probe", "failed"]
+
+_CHARACTERS_PER_SECOND: Final = 15.0
+"""Of speech whose length nobody reports, as voices speak English."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,7 @@ class Spent:
         at: When, Unix seconds.
         stored: Id of its row, once that is in the ledger.
         wasted_usd: What is known already to be for nothing.
+        audio_seconds: Made by speech synthesis.
         source: Reported, or estimated beside what is reported.
     """
 
@@ -36,6 +40,7 @@ class Spent:
     at: float = 0.0
     stored: int | None = None
     wasted_usd: float = 0.0
+    audio_seconds: float = 0.0
     source: Source = "reported"
 
     @property
@@ -56,6 +61,7 @@ def spent(row: Mapping[str, object]) -> Spent:
         at=_number(row["at"]),
         stored=int(_number(row["id"])) if "id" in row else None,
         wasted_usd=_number(row["wasted_usd"]),
+        audio_seconds=_number(row["audio_seconds"]),
         source="estimated" if row["source"] == "estimated" else "reported",
     )
 
@@ -94,9 +100,26 @@ def unheard(turn: TurnRow, costs: Sequence[Spent]) -> list[float]:
     """
     if not turn.spoken:
         return [cost.usd for cost in costs]
-    sent = sum(cost.characters for cost in costs if not cost.useless)
-    share = max(0.0, 1 - turn.characters / sent) if sent else 0.0
+    spoken = [cost for cost in costs if cost.characters and not cost.useless]
+    sent = sum(cost.characters for cost in spoken)
+    share = max(0.0, 1 - _heard(turn, spoken) / sent) if sent else 0.0
     return [share * (cost.usd if cost.stage == "tts" else cost.output_usd) for cost in costs]
+
+
+def _heard(turn: TurnRow, spoken: Sequence[Spent]) -> float:
+    """Characters of a reply that the caller heard.
+
+    Of its message, more may be there than was heard, where nobody cuts the text to the
+    audio; then the time says it, at the speed at which this reply was spoken.
+    """
+    if turn.spoken_seconds is None:
+        return turn.characters
+    timed = [cost for cost in spoken if cost.audio_seconds]
+    speed = _CHARACTERS_PER_SECOND
+    if timed:
+        seconds = sum(cost.audio_seconds for cost in timed)
+        speed = sum(cost.characters for cost in timed) / seconds
+    return min(turn.characters, turn.spoken_seconds * speed)
 
 
 def _number(value: object) -> float:

@@ -1,5 +1,7 @@
 """Which part of a reply's cost nobody heard."""
 
+from dataclasses import replace
+
 import pytest
 
 from livekit_exporter.ledger.rows import TurnRow
@@ -51,3 +53,29 @@ def test_a_reply_heard_to_its_end_wasted_nothing() -> None:
 def test_without_synthesised_characters_the_share_is_not_known() -> None:
     """A realtime model speaks by itself: nothing is claimed."""
     assert unheard(reply(spoken=True, interrupted=True, characters=10), [LLM]) == [0]
+
+
+def test_where_a_text_is_not_cut_to_its_audio_the_time_says_what_was_heard() -> None:
+    """400 characters in 20 s of audio, of which 5 s were played: a quarter was heard."""
+    cut = reply(spoken=True, interrupted=True, characters=400, spoken_seconds=5.0)
+
+    lost = unheard(cut, [LLM, replace(TTS, audio_seconds=20.0)])
+
+    assert lost == pytest.approx([0.003, 0.015])
+
+
+def test_a_voice_whose_audio_nobody_measured_speaks_as_voices_do() -> None:
+    """15 characters a second; and what was heard is never more than what was said."""
+    cut = reply(spoken=True, interrupted=True, characters=400, spoken_seconds=10.0)
+    said = reply(spoken=True, interrupted=True, characters=100, spoken_seconds=1000.0)
+
+    assert unheard(cut, [TTS]) == pytest.approx([0.020 * 250 / 400])
+    assert unheard(said, [TTS]) == pytest.approx([0.015])
+
+
+def test_a_request_that_was_made_again_takes_no_part_in_what_was_heard() -> None:
+    """Its characters were sent twice and could be heard once."""
+    failed = replace(TTS, wasted_usd=TTS.usd)
+    cut = reply(spoken=True, interrupted=True, characters=100)
+
+    assert unheard(cut, [TTS, failed])[0] == pytest.approx(0.015)

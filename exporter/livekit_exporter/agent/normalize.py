@@ -10,7 +10,7 @@ and the record says so in `rejected`.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from types import SimpleNamespace
 from typing import Final, NamedTuple
@@ -155,6 +155,14 @@ def _positive(source: object, name: str) -> float | None:
     """A duration that LiveKit leaves at zero when it did not measure it."""
     number = _number(getattr(source, name, None))
     return number if number is not None and number > 0 else None
+
+
+def _between(values: Mapping[str, object], begun: str, ended: str) -> float | None:
+    """Seconds from one time to another, `None` where one of them is not known."""
+    first, last = _number(values.get(begun)), _number(values.get(ended))
+    if first is None or last is None or not 0 <= last - first <= CLOCK_TOLERANCE_SECONDS:
+        return None
+    return last - first
 
 
 def _llm(metrics: object, moment: Moment) -> UsageReported:
@@ -442,6 +450,7 @@ def _read_item(event: object, moment: Moment) -> tuple[Record, ...]:
         trace=moment.trace,
         characters=_characters(item),
         interrupted=bool(getattr(item, "interrupted", False)),
+        spoken_seconds=_between(values, "started_speaking_at", "stopped_speaking_at"),
         measured=measured,
         latency_seconds=_measured(values.get("e2e_latency"), rejected),
         first_token_seconds=_measured(values.get("llm_node_ttft"), rejected),

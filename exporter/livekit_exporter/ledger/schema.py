@@ -111,6 +111,7 @@ turns: Final = Table(
     Column("interrupted", Boolean, nullable=False),
     Column("tool_calls", BigInteger, nullable=False),
     Column("characters", BigInteger, nullable=False),
+    Column("spoken_seconds", Float),
     Column("cost_usd", Float, nullable=False),
     Column("wasted_usd", Float, nullable=False),
 )

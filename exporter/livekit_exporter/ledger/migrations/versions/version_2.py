@@ -66,7 +66,8 @@ _MOVE_TURNS = """
     INSERT INTO turns
     SELECT session, speech, :instance, at, persona, eou_delay_seconds, transcription_delay_seconds,
         callback_seconds, first_token_seconds, first_byte_seconds, latency_seconds, derived,
-        committed, spoken, answered, interrupted, tool_calls, characters, cost_usd, wasted_usd
+        committed, spoken, answered, interrupted, tool_calls, characters, NULL, cost_usd,
+        wasted_usd
     FROM old_turns
 """
 
@@ -340,6 +341,7 @@ def _create() -> None:
         sa.Column("interrupted", sa.Boolean(), nullable=False),
         sa.Column("tool_calls", sa.BigInteger(), nullable=False),
         sa.Column("characters", sa.BigInteger(), nullable=False),
+        sa.Column("spoken_seconds", sa.Float()),
         sa.Column("cost_usd", sa.Float(), nullable=False),
         sa.Column("wasted_usd", sa.Float(), nullable=False),
     )
