@@ -7,6 +7,7 @@ OLD := .venv-oldest
 DEV := $(VENV)/.installed-dev
 LITELLM := 1.110.2
 PRICE_MAP := $(VENV)/litellm-$(LITELLM).json
+PLUGINS := anthropic cartesia deepgram elevenlabs google groq openai
 ARGS ?=
 
 # A name on PATH is not enough: version managers leave shims that do not run.
@@ -17,7 +18,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help setup demo serve stack test lint format generate check-generated prices-check bench \
-	build clean
+	accuracy build clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
@@ -90,6 +91,16 @@ prices-check: $(DEV) $(PRICE_MAP) ## Hold the prices against pinned public lists
 
 bench: $(DEV) ## Measure the figures that the README quotes
 	$(BIN)/python -m bench $(ARGS)
+
+# LiveKit's plugins at the version of livekit-agents: 100 MB and half a minute.
+$(VENV)/.installed-plugins: $(DEV)
+	version=$$($(BIN)/python -c "from importlib.metadata import version; print(version('livekit-agents'))") && \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		$(foreach name,$(PLUGINS),livekit-plugins-$(name)=="$$version")
+	@touch $@
+
+accuracy: $(VENV)/.installed-plugins ## Hold calls whose bill is known, and the figures against it (ARGS=--quote)
+	$(BIN)/python -m bench.accuracy $(ARGS)
 
 build: $(DEV) ## Build the wheel and the source archive into dist/
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check build

@@ -1,9 +1,9 @@
 """Holds scripted calls whose bill is known, and holds the exporter's figures against it.
 
-python -m bench.accuracy                  every scenario with every plugin, about two minutes
+python -m bench.accuracy                  every scenario with every plugin, about four minutes
 python -m bench.accuracy --simulated      without plugins
 python -m bench.accuracy --json FILE      every figure, for programs
-python -m bench.accuracy --quote          writes the table into docs/accuracy.md
+python -m bench.accuracy --quote          writes docs/accuracy.json and docs/accuracy.md
 """
 
 import argparse
@@ -51,13 +51,13 @@ def main(arguments: Sequence[str]) -> int:
         if chosen.simulated
         else _plugins(),
     )
-    shown = report.as_table(measured)
-    print(shown)
+    print(report.as_table(measured))
     print(f"\n{len(measured)} calls in {time.monotonic() - begun:.0f} s", file=sys.stderr)
+    told = report.as_json(measured, "" if chosen.simulated else _circumstances(len(measured)))
     if chosen.json:
-        chosen.json.write_text(json.dumps(report.as_json(measured), indent=1) + "\n", "utf-8")
+        chosen.json.write_text(json.dumps(told, indent=1) + "\n", "utf-8")
     if chosen.quote:
-        quote.write(quote.block(shown, _circumstances(len(measured))))
+        quote.write(told)
         print(f"{quote.PAGE.name}: written", file=sys.stderr)
     return 0
 
@@ -85,8 +85,7 @@ def _circumstances(calls: int) -> str:
     )
     return (
         f"`make accuracy`, one run of {calls} calls, {datetime.now(UTC):%Y-%m-%d}: livekit-agents"
-        f" {metadata.version('livekit-agents')}, {plugins}. Requests seen: reported or estimated,"
-        " of those billed. Error: of reported and estimated cost together, against the bill."
+        f" {metadata.version('livekit-agents')}, {plugins}."
     )
 
 

@@ -136,39 +136,43 @@ async def _tts_1(stage: Stage, stack: AsyncExitStack) -> "tts.TTS[Any]":
     voice = Voice(TTS_1, stage.books, stage.line)
     port = await stack.enter_async_context(served(openai_voice.routes(voice)))
     client = await _openai_client(stack, port, "https://api.openai.com/v1")
-    return openai.TTS(model=TTS_1.model, client=client, response_format="pcm")
+    made: tts.TTS[Any] = openai.TTS(model=TTS_1.model, client=client, response_format="pcm")
+    return made
 
 
 async def _cartesia(stage: Stage, stack: AsyncExitStack) -> "tts.TTS[Any]":
     voice = Voice(SONIC, stage.books, stage.line)
     port = await stack.enter_async_context(served(cartesia_voice.routes(voice)))
-    return cartesia.TTS(
+    made: tts.TTS[Any] = cartesia.TTS(
         api_key=_KEY,
         base_url=f"http://127.0.0.1:{port}",
         http_session=await stack.enter_async_context(aiohttp.ClientSession()),
         word_timestamps=False,
     )
+    return made
 
 
 async def _deepgram(stage: Stage, stack: AsyncExitStack) -> "tts.TTS[Any]":
     voice = Voice(AURA, stage.books, stage.line)
     port = await stack.enter_async_context(served(deepgram_voice.routes(voice)))
-    return deepgram.TTS(
+    made: tts.TTS[Any] = deepgram.TTS(
         api_key=_KEY,
         base_url=f"http://127.0.0.1:{port}/v1/speak",
         http_session=await stack.enter_async_context(aiohttp.ClientSession()),
     )
+    return made
 
 
 async def _elevenlabs(stage: Stage, stack: AsyncExitStack) -> "tts.TTS[Any]":
     voice = Voice(TURBO, stage.books, stage.line)
     port = await stack.enter_async_context(served(elevenlabs_voice.routes(voice)))
-    return elevenlabs.TTS(
+    made: tts.TTS[Any] = elevenlabs.TTS(
         api_key=_KEY,
         base_url=f"http://127.0.0.1:{port}/v1",
         encoding="pcm_24000",
         http_session=await stack.enter_async_context(aiohttp.ClientSession()),
     )
+    return made
 
 
 def _cast(models: _MakeModels, voice: _MakeVoice) -> Cast:

@@ -1,27 +1,43 @@
-"""The part of `docs/accuracy.md` that `make accuracy` writes."""
+"""What `make accuracy ARGS=--quote` writes: figures as JSON, and the tables of the document."""
 
+import json
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-PAGE: Final = Path(__file__).resolve().parents[2] / "docs" / "accuracy.md"
-BEGIN: Final = "<!-- accuracy:begin -->"
+from bench.accuracy import report
+
+_DOCS: Final = Path(__file__).resolve().parents[2] / "docs"
+PAGE: Final = _DOCS / "accuracy.md"
+FIGURES: Final = _DOCS / "accuracy.json"
+BEGIN: Final = "<!-- accuracy:begin, written by make accuracy ARGS=--quote -->"
 END: Final = "<!-- accuracy:end -->"
 
 
-def block(table: str, circumstances: str) -> str:
-    """The Markdown between the markers, markers included."""
-    return f"{BEGIN}\n{table}\n\n{circumstances}\n{END}"
-
-
-def write(text: str, page: Path = PAGE) -> None:
-    """Put a block between the markers.
+def write(told: report.JSON, page: Path = PAGE, figures: Path = FIGURES) -> None:
+    """Keep the figures, and put the tables of them between the markers.
 
     Raises:
         ValueError: The page has no such place.
     """
-    written = page.read_text("utf-8")
-    before, begin, rest = written.partition(BEGIN)
+    written = between(page.read_text("utf-8"), report.as_page(told))
+    figures.write_text(json.dumps(told, indent=1) + "\n", "utf-8")
+    page.write_text(written, "utf-8")
+
+
+def read(figures: Path = FIGURES) -> dict[str, Any]:
+    """The figures that the document states."""
+    told: dict[str, Any] = json.loads(figures.read_text("utf-8"))
+    return told
+
+
+def between(page: str, tables: str) -> str:
+    """The page with other tables.
+
+    Raises:
+        ValueError: The markers are missing.
+    """
+    before, begin, rest = page.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise ValueError(f"{page}: '{BEGIN}' or '{END}' is missing; add the markers")
-    page.write_text(f"{before}{text}{after}", "utf-8")
+        raise ValueError(f"'{BEGIN}' or '{END}' is missing; add the markers")
+    return f"{before}{BEGIN}\n{tables}\n{END}{after}"

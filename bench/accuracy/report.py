@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from bench.accuracy.figures import Figures, add
 from bench.accuracy.measure import Measured
@@ -37,7 +37,8 @@ class Line:
     figures: Figures
 
 
-JSON: TypeAlias = Mapping[str, object]
+# Any: it is read back from a file.
+JSON: TypeAlias = Mapping[str, Any]
 
 
 def lines(measured: Iterable[Measured]) -> list[Line]:
@@ -76,9 +77,10 @@ def as_table(measured: Iterable[Measured]) -> str:
     return table(_COLUMNS, shown)
 
 
-def as_json(measured: Sequence[Measured]) -> JSON:
+def as_json(measured: Sequence[Measured], circumstances: str) -> JSON:
     """Every figure of every line, and their sum."""
     return {
+        "circumstances": circumstances,
         "calls": len(measured),
         "total": _told(add(call.total for call in measured)),
         "lines": [
@@ -88,6 +90,42 @@ def as_json(measured: Sequence[Measured]) -> JSON:
     }
 
 
+def as_page(told: JSON) -> str:
+    """What the document says of figures that `as_json` told: stage by stage, then whole calls."""
+    lines = told["lines"]
+    parts = [
+        f"{head}\n\n{_pivot([line for line in lines if line['plugin'].endswith(f' {stage}')])}"
+        for stage, head in _HEADS.items()
+    ]
+    whole = [
+        (
+            f"{line['scenario']}, {line['plugin'].removesuffix(f', {WHOLE}')}",
+            _usd(line["billed"]["usd"]),
+            _usd(line["reported"]["usd"]),
+            _percent(line["reported_share"]),
+            _usd(line["reported"]["usd"] + line["estimated"]["usd"]),
+            _signed(line["error"]),
+        )
+        for line in lines
+        if line["plugin"].endswith(WHOLE)
+    ]
+    columns = ("whole call", "billed", "reported", "of the bill", "with estimates", "error")
+    return "\n\n".join([*parts, table(columns, whole), str(told["circumstances"])])
+
+
+def _pivot(lines: Sequence[JSON]) -> str:
+    plugins = list(dict.fromkeys(line["plugin"].rpartition(" ")[0] for line in lines))
+    cells: dict[str, dict[str, str]] = {}
+    for line in lines:
+        cell = f"{_percent(line['reported_share'])}, {_signed(line['error'])}"
+        cells.setdefault(line["scenario"], {})[line["plugin"].rpartition(" ")[0]] = cell
+    rows = [
+        (scenario, *(row.get(plugin, "") for plugin in plugins)) for scenario, row in cells.items()
+    ]
+    return table(("call", *plugins), rows)
+
+
+_HEADS: Final = {"LLM": "Language models:", "TTS": "Speech synthesis:"}
 _SHORT: Final = 4
 """Steps of the calls that try one thing."""
 
