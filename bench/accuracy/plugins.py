@@ -147,7 +147,6 @@ async def _cartesia(stage: Stage, stack: AsyncExitStack) -> "tts.TTS[Any]":
         api_key=_KEY,
         base_url=f"http://127.0.0.1:{port}",
         http_session=await stack.enter_async_context(aiohttp.ClientSession()),
-        word_timestamps=False,
     )
     return made
 
