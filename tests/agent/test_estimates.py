@@ -86,9 +86,10 @@ def spoken(step: int | None, metrics: str | None = None, **changed: object) -> R
 
 
 def known(estimator: Estimator, **changed: object) -> None:
-    """A reply of 100 tokens and 400 characters, in 1.5 s, finished before."""
-    estimator.request(answered(**changed))  # type: ignore[arg-type]
-    estimator.step(1, 400)
+    """Two replies of 100 tokens and 400 characters, in 1.5 s each, finished before."""
+    for step in (1, 99):
+        estimator.request(answered(step, **changed))  # type: ignore[arg-type]
+        estimator.step(step, 400)
 
 
 def estimates(records: object) -> list[UsageEstimated]:
@@ -129,7 +130,7 @@ def test_a_reply_that_was_cut_off_costs_its_prompt_and_what_it_had_written() -> 
     estimator = Estimator()
     known(estimator)
 
-    estimator.request(cut(written=200))
+    estimator.request(cut(written=(200, 150)))
     (one,) = estimates(estimator.step(2, None))
 
     assert one.usage == Usage(
@@ -189,6 +190,7 @@ def test_a_reply_made_ahead_of_its_turn_was_speculative() -> None:
     [
         pytest.param(Attempt("APITimeoutError", answered=False, seconds=4), True, id="waited for"),
         pytest.param(Attempt("APIConnectionError", answered=True, seconds=1), True, id="broke off"),
+        pytest.param(Attempt("APIConnectionError", answered=False, seconds=0.4), True, id="late"),
         pytest.param(Attempt("APIConnectionError", answered=False, seconds=0), False, id="away"),
         pytest.param(Attempt("APIStatusError", answered=False, seconds=0.1), False, id="refused"),
     ],
@@ -253,7 +255,7 @@ def test_speech_of_a_text_that_was_cut_off_itself_is_due_for_what_there_was() ->
     known(estimator)
 
     estimator.request(spoken(2))
-    estimator.request(cut(written=200))
+    estimator.request(cut(written=(200, 150)))
     records = estimates(estimator.step(2, None))
 
     assert [one.stage for one in records] == ["llm", "tts"]
@@ -298,23 +300,79 @@ def test_a_call_of_a_tool_says_nothing_of_the_speed_of_words() -> None:
 
 
 def test_the_first_reply_waits_for_one_that_finishes() -> None:
-    """And its speech with it."""
+    """Its speech does not: what there was of its text is known."""
     estimator = Estimator()
 
-    estimator.request(cut(written=200))
+    estimator.request(cut(written=(200, 150)))
+    estimator.request(spoken(2))
+    at_once = estimates(estimator.step(2, None))
+    estimator.request(answered(1))
+    later = estimates(estimator.step(1, 400))
+
+    assert [(one.stage, one.usage.characters) for one in at_once] == [("tts", 200)]
+    assert [(one.stage, one.basis) for one in later] == [("llm", "call")]
+    assert estimator.rest() == []
+
+
+def test_where_its_text_is_not_recorded_its_speech_waits_with_it() -> None:
+    """100 tokens of 400 characters in 1.5 s, and it answered for 1 s."""
+    estimator = Estimator()
+
+    estimator.request(cut())
     estimator.request(spoken(2))
     assert estimates(estimator.step(2, None)) == []
     estimator.request(answered(1))
     records = estimates(estimator.step(1, 400))
 
-    assert [(one.stage, one.basis) for one in records] == [("llm", "call"), ("tts", "call")]
-    assert records[1].usage.characters == 200
-    assert estimator.rest() == []
+    assert [(one.stage, one.usage.characters) for one in records] == [("llm", 0), ("tts", 268)]
+
+
+def test_how_much_of_a_prompt_is_remembered_the_next_finished_one_says() -> None:
+    """The first of a call says nothing of that: there was none before it."""
+    estimator = Estimator()
+    estimator.request(answered(1, prompt_cached_tokens=0))
+    estimator.step(1, 400)
+
+    estimator.request(cut(2, written=(200, 150), characters=5000))
+    assert estimates(estimator.step(2, None)) == []
+    estimator.request(answered(3, characters=5000, tokens=1200, prompt_cached_tokens=960))
+    (one,) = estimates(estimator.step(3, 400))
+
+    assert one.usage.input_tokens == 1200
+    # Four fifths of the prompt before, which was four fifths of this one.
+    assert one.usage.cached_input_tokens == round(1200 * 0.8 * 0.8)
+
+
+def test_a_vendor_that_takes_whole_sentences_was_sent_no_half_ones() -> None:
+    """Cartesia's plugin keeps the rest back; 150 of the 200 characters are sentences."""
+    estimator = Estimator()
+    known(estimator)
+    sonic = replace(SONIC, label="livekit.plugins.cartesia.tts.TTS")
+
+    estimator.derive(SessionStarted(session="s1", at=AT, agent="a", models=(sonic,)))
+    estimator.request(cut(written=(200, 150)))
+    estimator.request(spoken(2))
+    records = estimates(estimator.step(2, None))
+
+    assert [(one.stage, one.usage.characters) for one in records] == [("llm", 0), ("tts", 150)]
+
+
+def test_speech_of_a_reply_whose_tokens_were_reported_though_it_was_cut_off() -> None:
+    """Gemini says with every piece of text what it has used."""
+    estimator = Estimator()
+    known(estimator)
+    metrics = said(GPT, ttft=0.5, prompt_tokens=1000, completion_tokens=50, cancelled=True)
+
+    estimator.request(asked(2, metrics=metrics, written=(200, 150)))
+    estimator.request(spoken(2))
+    records = estimates(estimator.step(2, None))
+
+    assert [(one.stage, one.usage.characters) for one in records] == [("tts", 200)]
 
 
 def test_what_nothing_can_be_calibrated_on_is_counted_and_not_estimated() -> None:
     estimator = Estimator()
-    estimator.request(cut(written=200))
+    estimator.request(cut(written=(200, 150)))
     estimator.step(2, None)
 
     (one,) = estimates(estimator.rest())
@@ -328,7 +386,7 @@ def test_the_ledger_knows_models_that_finished_in_other_calls() -> None:
     estimator = Estimator(lambda model: sizes if model == GPT else None)
     estimator.derive(SessionStarted(session="s1", at=AT, agent="a", models=(GPT,)))
 
-    estimator.request(cut(written=200, characters=2000))
+    estimator.request(cut(written=(200, 150), characters=2000))
     (one,) = estimates(estimator.step(2, None))
 
     assert one.basis == "ledger"
@@ -374,8 +432,9 @@ def test_whatever_a_span_says_an_estimate_can_be_written(
     estimator = Estimator()
     known(estimator)
     metrics = raw if raw is not None else json.dumps({**fields, "request_id": 7})
+    text = None if written is None else (written, 0)
     stages = (
-        asked(2, characters=characters, metrics=metrics, written=written),
+        asked(2, characters=characters, metrics=metrics, written=text),
         spoken(2, metrics),
     )
 

@@ -10,10 +10,10 @@ in the ledger.  `docs/accuracy.md` has the method and how far off it is.
 import json
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from statistics import linear_regression
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal, NamedTuple, TypeAlias
 
+from livekit_exporter.agent.prompts import Prompts
 from livekit_exporter.record import (
     LARGEST_QUANTITY,
     Basis,
@@ -37,19 +37,13 @@ _STEPS_AT_HAND: Final = 64
 _HELD: Final = 64
 """Requests that may wait for something to calibrate on."""
 
-_PROMPTS: Final = 8
-"""Prompts of a model that are kept to compare with."""
+_SENDS_SENTENCES: Final = ("livekit.plugins.cartesia.",)
+"""Plugins that send a text to their vendor by whole sentences, as read in their source (1.8.9);
+others send it word by word."""
 
-_LEAST_SPREAD: Final = 200
-"""Characters by which prompts must differ to say what a character more costs."""
-
-_TOKENS_PER_CHARACTER: Final = 0.12
-"""Of what a conversation grows by, as LiveKit writes it down: a third of it is punctuation and
-names of fields, which are few tokens.  Used until the call itself says."""
-
-_LEAST_SLOPE: Final = 0.02
-_STEEPEST_SLOPE: Final = 0.5
-"""Tokens per character that a language can have there."""
+_TAKEN_UP: Final = 0.5
+"""Part of the usual time to a first token after which a vendor whose connection breaks had
+begun to work."""
 
 Spoken: TypeAlias = Literal["llm", "tts"]
 
@@ -67,14 +61,20 @@ class Attempt(NamedTuple):
     answered: bool
     seconds: float
 
-    @property
-    def billed(self) -> bool:
+    def billed(self, waited: float) -> bool:
         """Whether the vendor had taken it up.
 
-        No vendor says what it bills for a broken request.  Assumed is that an error instead
-        of an answer is free, and that a request which was cut off or waited for in vain is not.
+        No vendor says what it bills for a broken request.  Assumed is that a refusal is free,
+        and so is a connection that broke at once; a request that was cut off, waited for in
+        vain, or broke off when an answer was due, is not.
+
+        Args:
+            waited: Seconds to a first token as a rule, 0 where that is not known.
         """
-        return not self.error or self.answered or "Timeout" in self.error
+        if not self.error or self.answered or "Timeout" in self.error:
+            return True
+        broken = "Connection" in self.error
+        return broken and 0 < waited * _TAKEN_UP <= self.seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,13 +86,14 @@ class RequestEnded:
             is none, as for `session.say`.
         provider: As the span names it, which is not always how the plugin does.
         metrics: The metrics that LiveKit put on the span, as JSON; `None` without an event.
-        written: Characters that the model had written, also where it was cut off; `None` where
-            the span does not say.
+        written: Characters that the model had written, also where it was cut off, and of them
+            those in whole sentences; `None` where the span does not say.
         finished: It came to its end by itself.
         streamed: Text went to it bit by bit.
         recovery_probe: A fallback adapter tried whether the provider is back.
         heard: Its reply was meant for the caller by then.
         prompt_characters: Length of what the model was asked.
+        before: The same of the request to the model before it.
         attempts: Its tries, the last one at the end.
     """
 
@@ -107,12 +108,13 @@ class RequestEnded:
     persona: str | None = None
     trace: str | None = None
     metrics: str | None = None
-    written: int | None = None
+    written: tuple[int, int] | None = None
     finished: bool = False
     streamed: bool = True
     recovery_probe: bool = False
     heard: bool = True
     prompt_characters: int = 0
+    before: int = 0
     attempts: tuple[Attempt, ...] = ()
 
 
@@ -123,21 +125,15 @@ class _Step:
     Args:
         ended: No more of it comes.
         characters: Of its text, estimated where it was cut off; `None` until then.
+        sentences: Of them those in whole sentences, where it was cut off.
         called: It called a tool, whose arguments come all at once and are not spoken.
     """
 
     ended: bool = False
     characters: int | None = None
+    sentences: int | None = None
     called: bool = False
     waiting: list[RequestEnded] = field(default_factory=list)
-
-
-class _Prompt(NamedTuple):
-    """Size of a prompt whose tokens are known."""
-
-    characters: int
-    tokens: int
-    cached: int
 
 
 class _Metrics(NamedTuple):
@@ -175,7 +171,7 @@ class Estimator:
     def __init__(self, known: Callable[[Model], Sizes | None] = lambda _: None) -> None:
         self._known = known
         self._sizes: dict[Model, Sizes] = {}
-        self._prompts: dict[Model, tuple[_Prompt, ...]] = {}
+        self._prompts: dict[str, Prompts] = {}
         self._steps: OrderedDict[int, _Step] = OrderedDict()
         self._held: list[tuple[RequestEnded, _Step | None]] = []
         self._said: OrderedDict[str, RequestEnded] = OrderedDict()
@@ -196,6 +192,9 @@ class Estimator:
 
     def request(self, ended: RequestEnded) -> Sequence[Record]:
         """A request ended."""
+        if ended.stage == "llm":
+            before = self._prompts_of(ended).asked(ended.prompt_characters)
+            ended = replace(ended, before=before)
         if ended.step is None:
             return self._read(ended, None)
         step = self._step(ended.step)
@@ -295,42 +294,69 @@ class Estimator:
         )
         model = metrics.named
         self._sizes[model] = self._sizes.get(model, Sizes()) + Sizes.of(traced)
-        if traced.prompt_characters and traced.input_tokens:
-            prompt = _Prompt(
-                traced.prompt_characters, traced.input_tokens, traced.cached_input_tokens
-            )
-            self._prompts[model] = (*self._prompts.get(model, ())[1 - _PROMPTS :], prompt)
+        self._prompts_of(ended).finished(
+            traced.prompt_characters,
+            ended.before,
+            traced.input_tokens,
+            traced.cached_input_tokens,
+        )
         return traced
 
     def _gaps(self, ended: RequestEnded, step: _Step | None, *, last: bool = False) -> list[Record]:
         """What a request costs that no event reports, attempt by attempt."""
         metrics = _metrics(ended)
-        lost = [attempt for attempt in ended.attempts[:-1] if attempt.billed]
+        model = self._named(ended)
+        sizes, basis = self._of(model)
+        waited = 0.0 if sizes is None else sizes.waited
+        lost = [attempt for attempt in ended.attempts[:-1] if attempt.billed(waited)]
         # The last attempt is the one that an event reports, where one does.
         silent = metrics is None or (metrics.cancelled and not metrics.reported)
-        if ended.attempts and ended.attempts[-1].billed and silent and not ended.finished:
+        if ended.attempts and silent and not ended.finished and ended.attempts[-1].billed(waited):
             lost.append(ended.attempts[-1])
+        self._note_text(ended, step, metrics, sizes)
         if not lost:
             return []
+        room = not last and len(self._held) < _HELD
         if ended.stage == "tts":
-            unwritten = step is not None and step.ended and step.characters is None
-            if unwritten and not last and len(self._held) < _HELD:
+            if room and step is not None and step.ended and step.characters is None:
                 self._held.append((ended, step))
                 return []
             return self._unspoken(ended, lost, metrics, step)
-        model = self._named(ended)
-        sizes, basis = self._of(model)
-        if sizes is None and not last and len(self._held) < _HELD:
+        asked = self._asked(ended, model, sizes, last=not room)
+        if asked is None:
             self._held.append((ended, step))
             return []
         records: list[Record] = []
         for attempt in lost:
             cut = attempt is ended.attempts[-1]
-            usage, written = self._asked(ended, attempt, metrics if cut else None, sizes, model)
-            if cut and step is not None and not ended.recovery_probe:
-                step.characters = written
+            answered = _answered(ended, attempt, metrics if cut else None, sizes)
+            usage = replace(
+                asked, output_tokens=answered, total_tokens=asked.input_tokens + answered
+            )
+            written = ended.written[0] if ended.written is not None and cut else 0
+            written = written or (0 if sizes is None else sizes.written(answered))
             records.append(_estimate(ended, attempt, model, usage, basis, written))
         return records
+
+    def _note_text(
+        self,
+        ended: RequestEnded,
+        step: _Step | None,
+        metrics: _Metrics | None,
+        sizes: Sizes | None,
+    ) -> None:
+        """Keep how much of a text there was when it was cut off: speech of it is due."""
+        if step is None or not step.ended or step.characters is not None:
+            return
+        if ended.stage == "tts" or ended.recovery_probe:
+            return
+        if ended.written is not None:
+            step.characters, step.sentences = ended.written
+        elif metrics is None:
+            step.characters = 0
+        elif sizes is not None:
+            tokens = metrics.output_tokens or sizes.answered(metrics.answering_seconds)
+            step.characters = sizes.written(tokens)
 
     def _unspoken(
         self,
@@ -354,6 +380,8 @@ class Estimator:
             return []
         else:
             written = step.characters or 0
+            if step.sentences is not None and model.label.startswith(_SENDS_SENTENCES):
+                written = step.sentences
             characters = written if sizes is None else sizes.spoken(written) or written
             basis = basis or "call"
         if not characters:
@@ -362,41 +390,24 @@ class Estimator:
         return [_estimate(ended, attempt, model, usage, basis, characters) for attempt in lost]
 
     def _asked(
-        self,
-        ended: RequestEnded,
-        attempt: Attempt,
-        metrics: _Metrics | None,
-        sizes: Sizes | None,
-        model: Model,
-    ) -> tuple[Usage, int]:
-        """Tokens of an attempt, and the characters that it had written."""
+        self, ended: RequestEnded, model: Model, sizes: Sizes | None, *, last: bool
+    ) -> Usage | None:
+        """Tokens of a prompt; `None` where it is better to wait for what the call will show."""
+        known = self._known(model)
         if sizes is None:
-            return Usage(), 0
-        prompts = self._prompts.get(model, ())
-        asked = _from_prompts(prompts, ended.prompt_characters)
-        asked = asked or sizes.asked(ended.prompt_characters)
-        if len(prompts) > 1:
-            cached = round(asked * prompts[-1].cached / prompts[-1].tokens)
-        else:
-            # The first prompt of a call is cached least, so other calls know better.
-            cached = (self._known(model) or sizes).cached(asked)
-        seconds = 0.0
-        if metrics is not None:
-            seconds = metrics.answering_seconds
-        elif attempt.answered:
-            seconds = max(attempt.seconds - sizes.waited, 0.0)
-        answered, written = sizes.answered(seconds), ended.written if metrics else None
-        if written is None:
-            written = sizes.written(answered)
-        else:
-            answered = sizes.tokens(written) or answered
-        usage = Usage(
-            input_tokens=asked,
-            cached_input_tokens=cached,
-            output_tokens=answered,
-            total_tokens=asked + answered,
-        )
-        return usage, written
+            return Usage() if last else None
+        prompts = self._prompts_of(ended)
+        asked = prompts.tokens(ended.prompt_characters) or sizes.asked(ended.prompt_characters)
+        cached = prompts.cached(asked, ended.prompt_characters, ended.before)
+        if cached is None and ended.before and known is None and not last:
+            return None
+        if cached is None:
+            cached = 0 if known is None else known.cached(asked)
+        return Usage(input_tokens=asked, cached_input_tokens=cached)
+
+    def _prompts_of(self, ended: RequestEnded) -> Prompts:
+        # By its name alone: a span and an event name its provider differently.
+        return self._prompts.setdefault(ended.model, Prompts())
 
     def _of(self, model: Model) -> tuple[Sizes | None, Basis | None]:
         """What is known of a model, and from where."""
@@ -412,26 +423,20 @@ class Estimator:
         return known or _model(ended.stage, ended.provider, ended.model, ended.label)
 
 
-def _from_prompts(prompts: Sequence[_Prompt], characters: int) -> int:
-    """Tokens of a prompt, from others of the same call; 0 where there are none.
-
-    A prompt of a call is one before it and a little more, so only the difference is
-    estimated: what stands in no prompt text, such as the schemas of tools, is in both.
-    """
-    if not prompts or not characters:
+def _answered(
+    ended: RequestEnded, attempt: Attempt, metrics: _Metrics | None, sizes: Sizes | None
+) -> int:
+    """Tokens that an attempt had written: by their text, or else by the time."""
+    if sizes is None:
         return 0
-    nearest = min(prompts, key=lambda prompt: abs(prompt.characters - characters))
-    slope = _slope(prompts)
-    return max(round(nearest.tokens + (characters - nearest.characters) * slope), 1)
-
-
-def _slope(prompts: Sequence[_Prompt]) -> float:
-    """Tokens of a character more, by least squares; of few or equal prompts what is usual."""
-    sizes = [prompt.characters for prompt in prompts]
-    if max(sizes) - min(sizes) < _LEAST_SPREAD:
-        return _TOKENS_PER_CHARACTER
-    slope = linear_regression(sizes, [prompt.tokens for prompt in prompts]).slope
-    return min(max(slope, _LEAST_SLOPE), _STEEPEST_SLOPE)
+    seconds = 0.0
+    if metrics is not None:
+        if ended.written is not None and (tokens := sizes.tokens(ended.written[0])):
+            return tokens
+        seconds = metrics.answering_seconds
+    elif attempt.answered:
+        seconds = max(attempt.seconds - sizes.waited, 0.0)
+    return sizes.answered(seconds)
 
 
 def _estimate(

@@ -42,6 +42,7 @@ _REPLY: Final = ("lk.pii.response.text", "lk.response.text")
 _CALLS: Final = ("lk.pii.response.function_calls", "lk.response.function_calls")
 _CUT: Final = '"cancelled":true'
 _OUTPUT: Final = "gen_ai.output.messages"
+_SENTENCE_ENDS: Final = (". ", "! ", "? ")
 _INPUT: Final = ("lk.pii.input_text", "lk.input_text")
 
 _NO_CALLS: Final = len("[]")
@@ -210,20 +211,21 @@ def _request_ended(
     return Ended(partial(estimator.request, ended))
 
 
-def _written(said: Attributes) -> int | None:
-    """Length of what a model had written, also where it was cut off; `None` where it is not said.
+def _written(said: Attributes) -> tuple[int, int] | None:
+    """Length of what a model had written, also where it was cut off, and of its whole sentences.
 
     LiveKit leaves it out where the capture of content is switched off.
     """
     raw = _raw(said, _OUTPUT)
     # A provider may have a limit on the length of attributes.
     with suppress(ValueError, KeyError, TypeError, AttributeError):
-        return sum(
-            len(part.get("content") or "")
+        reply = "".join(
+            part.get("content") or ""
             for message in json.loads(raw or "")
             for part in message["parts"]
             if part.get("type") == "text"
         )
+        return len(reply), max(reply.rfind(end) for end in _SENTENCE_ENDS) + 1
     return None
 
 
