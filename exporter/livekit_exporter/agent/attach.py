@@ -31,6 +31,7 @@ from livekit_exporter.agent import normalize
 from livekit_exporter.agent.complaints import Complaints
 from livekit_exporter.agent.journal import Journal
 from livekit_exporter.agent.prices import Prices
+from livekit_exporter.agent.spans import CallSpans
 from livekit_exporter.agent.summary import SLOW_TURN_SECONDS, Summary
 from livekit_exporter.agent.tally import Tally
 from livekit_exporter.record import (
@@ -100,6 +101,7 @@ class Call:
         self.agent = agent
         self._journal = journal
         self._tally = Tally(prices)
+        self._spans = CallSpans(session_id, prices)
 
     @property
     def usage(self) -> dict[Model, Usage]:
@@ -159,6 +161,9 @@ class Call:
         self._tally.take(record)
         if self._journal is not None:
             self._journal.put(record)
+        spans = self._spans
+        if spans.on or not isinstance(record, normalize.Heard):
+            spans.take(record)
 
 
 def attach(

@@ -586,17 +586,27 @@ class Heard:
         UnreadableError: The object has no fields.
     """
 
-    __slots__ = ("_fields", "_moment", "_records")
+    __slots__ = ("_moment", "_records", "fields")
 
     def __init__(
         self, metrics: object, *moment: *tuple[str, float, str | None, str | None]
     ) -> None:
         try:
-            self._fields = dict(vars(metrics))
+            self.fields = dict(vars(metrics))
         except TypeError:
             raise UnreadableError("unknown_metrics") from None
         self._moment = moment
         self._records: tuple[Record, ...] | None = None
+
+    @property
+    def now(self) -> float:
+        """When they were heard, Unix time."""
+        return self._moment[1]
+
+    @property
+    def speech(self) -> str | None:
+        """Which reply they belong to."""
+        return text(self.fields.get("speech_id")) or self._moment[3]
 
     def records(self) -> tuple[Record, ...]:
         """What they say; read by whichever thread asks first.
@@ -605,7 +615,7 @@ class Heard:
             UnreadableError: They are of an unknown kind, or a billed quantity is no number.
         """
         if self._records is None:
-            event = SimpleNamespace(metrics=SimpleNamespace(**self._fields))
+            event = SimpleNamespace(metrics=SimpleNamespace(**self.fields))
             self._records = _read_metrics(event, Moment(*self._moment))
         return self._records
 

@@ -1,0 +1,263 @@
+"""What one event's usage costs, read straight from LiveKit's fields.
+
+For the event loop: no record is made.  Whatever is not plain - a quantity that is no
+count, a price by the hour, a large context - goes the long way, through `normalize` and
+`pricing`; what is plain, this and they price alike, to the last digit (a test compares).
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+
+from livekit_exporter.agent.normalize import CLOCK_TOLERANCE_SECONDS, Heard, text
+from livekit_exporter.agent.prices import Prices
+from livekit_exporter.record import LARGEST_QUANTITY, Model, Stage, Usage, UsageReported
+
+if TYPE_CHECKING:
+    from livekit_exporter.prices.card import Card
+    from livekit_exporter.prices.units import Bucket
+
+_Fields: TypeAlias = Mapping[str, object]
+
+
+class Bill(NamedTuple):
+    """What one event reports."""
+
+    stage: Stage
+    model: str
+    units: int
+    """In `prices.card.ATTO`; 0 where there is no price."""
+    priced: bool
+    usage: str
+    """What each part of the price is for, as the inside of a JSON object; whole numbers."""
+
+
+ATTO: Final = 10**18
+"""`prices.card.ATTO`, which is not loaded before there is a price to look up."""
+
+NOTHING: Final = Bill("custom", "", 0, priced=False, usage="")
+"""Nothing was used."""
+
+# Langfuse adds up what begins with `input` and what begins with `output`.
+_NAMES: Final[Mapping[str, str]] = {
+    "input": "input",
+    "cached_input": "input_cached",
+    "cache_write": "input_cache_creation",
+    "output": "output",
+}
+
+
+def usage_name(bucket: "Bucket") -> str:
+    """Name of the tokens of one price in usage details."""
+    kind, modality = bucket
+    name = _NAMES[kind]
+    if modality == "text":
+        return f"{name}_tokens" if kind == "cached_input" else name
+    return f"{name}_{modality}_tokens"
+
+
+CHARACTERS: Final = "input"
+"""Name of the characters that a voice was sent."""
+
+
+class Biller:
+    """Prices the events of one call, on its event loop.
+
+    Args:
+        prices: Prices in force.
+    """
+
+    def __init__(self, prices: Prices) -> None:
+        self._prices = prices
+        self._cards: dict[tuple[object, ...], tuple[Card | None, str]] = {}
+
+    def expect(self, models: Iterable[Model], at: float) -> None:
+        """Read the prices, and look up those of models.  For another thread, before usage."""
+        self._prices.read()
+        for model in models:
+            key = (model.stage, model.provider, model.model, model.label)
+            self._cards[key] = self._card(*key, at)
+
+    def of(self, heard: Heard, now: float) -> Bill:
+        """What metrics report; `NOTHING` also where they are not about usage.
+
+        Raises:
+            UnreadableError: They cannot be understood; no ledger has them either.
+        """
+        fields = heard.fields
+        kind = fields.get("type")
+        read = _READ.get(kind) if isinstance(kind, str) else None
+        if read is None:
+            return NOTHING
+        stage, plain = read
+        metadata = fields.get("metadata")
+        provider = getattr(metadata, "model_provider", None)
+        model = getattr(metadata, "model_name", None)
+        key = (stage, provider, model, fields.get("label"))
+        known = self._cards.get(key)
+        if known is None:
+            known = self._cards[key] = self._card(*key, now)
+        card, name = known
+        at = fields.get("timestamp")
+        if (
+            card is not None
+            and type(at) is float
+            and card.since <= at < card.until
+            and -CLOCK_TOLERANCE_SECONDS <= at - now <= CLOCK_TOLERANCE_SECONDS
+        ):
+            bill: Bill | None = plain(fields, card, name)
+            if bill is not None:
+                return bill
+        for record in heard.records():
+            if isinstance(record, UsageReported):
+                return self.of_record(record)
+        return NOTHING
+
+    def of_record(self, record: UsageReported) -> Bill:
+        """What a record reports, the long way."""
+        from livekit_exporter.prices import card, rules
+
+        quote = self._prices.quote(record)
+        if quote.status == "nothing_to_bill":
+            return NOTHING
+        usage = record.usage
+        by_token = any(part.unit.endswith("_token") for part in quote.parts)
+        if usage.characters and not by_token:
+            said = f'"{CHARACTERS}":{usage.characters}'
+        else:
+            said = _tokens(rules.token_buckets(usage))
+        return Bill(
+            record.stage, record.model, card.atto(quote.cost), quote.status == "priced", said
+        )
+
+    def _card(
+        self, stage: Stage, provider: object, model: object, label: object, at: float
+    ) -> "tuple[Card | None, str]":
+        name = text(model)
+        return self._prices.card(stage, text(provider), name, text(label), at), name
+
+
+def _tokens(buckets: "Mapping[Bucket, int]") -> str:
+    return ",".join(f'"{usage_name(bucket)}":{tokens}' for bucket, tokens in buckets.items())
+
+
+def _llm(fields: _Fields, card: "Card", model: str) -> Bill | None:
+    prompt = fields.get("prompt_tokens", 0)
+    cached = fields.get("prompt_cached_tokens", 0)
+    written = fields.get("cache_creation_tokens", 0)
+    completion = fields.get("completion_tokens", 0)
+    total = fields.get("total_tokens", 0)
+    if not (
+        type(prompt) is int
+        and type(cached) is int
+        and type(written) is int
+        and type(completion) is int
+        and type(total) is int
+        and 0 <= prompt <= LARGEST_QUANTITY
+        and 0 <= cached <= LARGEST_QUANTITY
+        and 0 <= written <= LARGEST_QUANTITY
+        and 0 <= completion <= LARGEST_QUANTITY
+        and 0 <= total <= LARGEST_QUANTITY
+    ):
+        return None
+    priced = card.of_text(prompt, cached, written, completion, total)
+    if priced is None:
+        return None
+    units, fresh, answered = priced
+    if not (fresh or cached or written or answered):
+        return NOTHING
+    said = f'"input":{fresh},"output":{answered}'
+    if cached:
+        said = f'{said},"input_cached_tokens":{cached}'
+    if written:
+        said = f'{said},"input_cache_creation":{written}'
+    return Bill("llm", model, units, card.priced, said)
+
+
+def _tts(fields: _Fields, card: "Card", model: str) -> Bill | None:
+    characters = fields.get("characters_count", 0)
+    asked = fields.get("input_tokens", 0)
+    answered = fields.get("output_tokens", 0)
+    seconds = fields.get("audio_duration", 0.0)
+    if not (
+        type(characters) is int
+        and type(asked) is int
+        and type(answered) is int
+        and type(seconds) is float
+        and 0 < characters <= LARGEST_QUANTITY
+        and 0 <= asked <= LARGEST_QUANTITY
+        and 0 <= answered <= LARGEST_QUANTITY
+        and 0 <= seconds <= LARGEST_QUANTITY
+    ):
+        return None
+    said = f'"{CHARACTERS}":{characters}'
+    units: int | None
+    if card.basis == "tokens":
+        priced = card.of_tokens(
+            Usage(input_tokens=asked, output_tokens=answered, output_audio_tokens=answered)
+        )
+        if priced is None:
+            return None
+        units, said = priced[0], _tokens(priced[1])
+    elif card.basis == "audio_time":
+        units = card.of_seconds(seconds, streamed=False)
+    else:
+        units = characters * card.character
+    return None if units is None else Bill("tts", model, units, card.priced, said)
+
+
+def _stt(fields: _Fields, card: "Card", model: str) -> Bill | None:
+    seconds = fields.get("audio_duration", 0.0)
+    counts = (
+        fields.get("input_tokens", 0),
+        fields.get("output_tokens", 0),
+        fields.get("total_tokens", 0),
+        fields.get("input_audio_tokens", 0),
+    )
+    if card.basis == "tokens" or type(seconds) is not float or seconds == 0:
+        return None
+    for count in counts:
+        if type(count) is not int or not 0 <= count <= LARGEST_QUANTITY:
+            return None
+    units = card.of_seconds(seconds, streamed=bool(fields.get("streamed", True)))
+    return None if units is None else Bill("stt", model, units, card.priced, "")
+
+
+def _realtime(fields: _Fields, card: "Card", model: str) -> Bill | None:
+    asked = fields.get("input_token_details")
+    cached = getattr(asked, "cached_tokens_details", None)
+    answered = fields.get("output_token_details")
+    counts = {
+        "input_tokens": fields.get("input_tokens", 0),
+        "cached_input_tokens": getattr(asked, "cached_tokens", 0),
+        "output_tokens": fields.get("output_tokens", 0),
+        "total_tokens": fields.get("total_tokens", 0),
+        "input_audio_tokens": getattr(asked, "audio_tokens", 0),
+        "input_image_tokens": getattr(asked, "image_tokens", 0),
+        "cached_audio_tokens": getattr(cached, "audio_tokens", 0),
+        "cached_image_tokens": getattr(cached, "image_tokens", 0),
+        "output_audio_tokens": getattr(answered, "audio_tokens", 0),
+        "output_image_tokens": getattr(answered, "image_tokens", 0),
+    }
+    if card.basis != "tokens" or fields.get("session_duration", 0.0) != 0:
+        return None
+    whole: dict[str, int] = {}
+    for name, count in counts.items():
+        if type(count) is not int or not 0 <= count <= LARGEST_QUANTITY:
+            return None
+        whole[name] = count
+    priced = card.of_tokens(Usage(**whole))
+    return None if priced is None else Bill("realtime", model, priced[0], True, _tokens(priced[1]))  # noqa: FBT003
+
+
+def _decision(_fields: _Fields, _card: "Card", _model: str) -> Bill | None:
+    """Seldom, and never on a span of its own: the long way."""
+    return None
+
+
+_READ: Final[Mapping[str, tuple[Stage, Callable[[_Fields, "Card", str], Bill | None]]]] = {
+    "llm_metrics": ("llm", _llm),
+    "tts_metrics": ("tts", _tts),
+    "stt_metrics": ("stt", _stt),
+    "realtime_model_metrics": ("realtime", _realtime),
+    "decision_metrics": ("llm", _decision),
+}

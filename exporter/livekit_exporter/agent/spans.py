@@ -1,0 +1,559 @@
+"""`enrich_spans`: what requests, turns and a call cost, on LiveKit's own spans.
+
+A span processor remembers LiveKit's spans while they are open.  When the usage of a
+request is heard its span is one of them, is found by the request's id, and gets the
+cost; no span is added.  What has no span of its own - speech-to-text, platform legs, an
+agent's own records, a realtime answer whose figures come late - is summed up on the
+session's span, so that the costs of all spans of a call are the cost of the call.
+"""
+
+import json
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from opentelemetry import trace
+from opentelemetry.sdk.trace import SpanProcessor
+
+from livekit_exporter.agent.bill import ATTO, NOTHING, Bill, Biller
+from livekit_exporter.agent.complaints import Complaints
+from livekit_exporter.agent.normalize import Heard, UnreadableError
+from livekit_exporter.agent.prices import Prices
+from livekit_exporter.record import (
+    MessageAdded,
+    Model,
+    ModelsDeclared,
+    Record,
+    SessionClosed,
+    SessionStarted,
+    TurnCommitted,
+    UsageReported,
+)
+from livekit_exporter.turns import Conversation, Reply, plausible
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
+    from opentelemetry.sdk.trace import ReadableSpan, Span
+
+_SESSION: Final = "agent_session"
+_TURN: Final = "agent_turn"
+_JOB: Final = "job_entrypoint"
+_REQUESTS: Final = {
+    "llm_request": "llm",
+    "tts_request": "tts",
+    "realtime_inference": "realtime",
+}
+_METRICS: Final = {
+    "llm": "lk.llm_metrics",
+    "tts": "lk.tts_metrics",
+    "realtime": "lk.realtime_model_metrics",
+}
+_RESPONSE: Final = "gen_ai.response.id"
+_SPEECH: Final = "lk.speech_id"
+_REPLIES_AT_HAND: Final = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpanNames:
+    """Names of the attributes; `None` leaves one out.
+
+    Args:
+        cost: US dollars, of a request, and on the session of everything without a span.
+        cost_details: The same as JSON text, on the session by stage.
+        usage_details: What was used, as JSON text, each unit once.
+        model: The model as the plugin names it.
+        kind: Says that a span is to be shown as a model's answer.
+        kind_value: What it says then.
+        totals: What the names of plain totals begin with.  A name that a backend takes for a
+            cost would count everything twice.
+    """
+
+    cost: str | None = "gen_ai.usage.cost"
+    cost_details: str | None = "langfuse.observation.cost_details"
+    usage_details: str | None = "langfuse.observation.usage_details"
+    model: str | None = "langfuse.observation.model.name"
+    kind: str | None = "langfuse.observation.type"
+    kind_value: str = "generation"
+    totals: str | None = "livekit_exporter"
+
+
+_NAMES: Final = SpanNames()
+
+
+class _Holder:
+    """A span that sums up what has none: of a session, or of the job around it."""
+
+    def __init__(self, span: "Span", names: SpanNames) -> None:
+        self.span = span
+        self.names = names
+        self.units: dict[str, int] = {}
+
+    def hold(self, units: Mapping[str, int]) -> bool:
+        """Say that it holds this much by stage; `False` when the span has ended."""
+        if not self.span.is_recording():
+            return False
+        self.units = dict(units)
+        total = sum(units.values())
+        if not total:
+            return True
+        names, usd = self.names, total / ATTO
+        if names.cost is not None:
+            self.span.set_attribute(names.cost, usd)
+        if names.cost_details is not None:
+            parts = {stage: part / ATTO for stage, part in units.items()}
+            self.span.set_attribute(names.cost_details, json.dumps({**parts, "total": usd}))
+        if names.kind is not None:
+            # Langfuse reads the cost of no span that is not a model's answer.
+            self.span.set_attribute(names.kind, names.kind_value)
+        return True
+
+
+@dataclass(slots=True)
+class _Charged:
+    """What a request's span carries: a stream of speech reports once for every segment."""
+
+    units: int
+    priced: bool
+    usage: str
+
+
+class _Session(_Holder):
+    """The open spans of one session."""
+
+    def __init__(self, span: "Span", names: SpanNames, job: _Holder | None) -> None:
+        super().__init__(span, names)
+        self.trace: int = span.get_span_context().trace_id
+        self.job = job
+        self.requests: dict[str, dict[int, Span]] = {stage: {} for stage in _METRICS}
+        self.turns: dict[int, Span] = {}
+        self.charged: dict[int, _Charged] = {}
+        self.call: CallSpans | None = None
+
+    def charge(self, own: int, span: "Span", bill: Bill) -> None:
+        """Put the cost on the span of a request."""
+        before = self.charged.get(own)
+        units, priced, usage = bill.units, bill.priced, bill.usage
+        if before is not None:
+            units, priced = units + before.units, priced or before.priced
+            usage = _added(before.usage, usage)
+        self.charged[own] = _Charged(units, priced, usage)
+        names, put = self.names, span.set_attribute
+        if names.model is not None:
+            put(names.model, bill.model)
+        if names.usage_details is not None:
+            put(names.usage_details, f"{{{usage}}}")
+        if priced:
+            usd = units / ATTO
+            if names.cost is not None:
+                put(names.cost, usd)
+            if names.cost_details is not None:
+                put(names.cost_details, f'{{"total":{usd!r}}}')
+
+    def request(self, stage: str, heard: Heard) -> "tuple[int, Span] | None":
+        """The open span of the request that metrics are about, by its id."""
+        fields = heard.fields
+        request = fields.get("request_id")
+        metrics = _METRICS[stage]
+        found = [
+            (own, span)
+            # Another thread may end spans meanwhile.
+            for own, span in tuple(self.requests[stage].items())
+            if _is_of(span, metrics, request)
+        ]
+        if len(found) > 1:
+            # Ids are the provider's: they may be empty, or the same twice.
+            found = [
+                (own, span) for own, span in found if _said(span, metrics) == fields["timestamp"]
+            ]
+        return found[-1] if found else None
+
+
+def _added(one: str, other: str) -> str:
+    """The sum of two usages, each the inside of a JSON object."""
+    total: dict[str, int] = json.loads(f"{{{one}}}")
+    for name, amount in json.loads(f"{{{other}}}").items():
+        total[name] = total.get(name, 0) + amount
+    return json.dumps(total)[1:-1]
+
+
+def _is_of(span: "Span", metrics: str, request: object) -> bool:
+    """Whether the metrics that LiveKit put on a span are those of a request."""
+    attributes = span.attributes
+    if attributes is None:
+        return False
+    if request and _RESPONSE in attributes:
+        return attributes[_RESPONSE] == request
+    text = attributes.get(metrics)
+    # With its quotes: one id may be the beginning of another.
+    return isinstance(text, str) and (
+        f'"request_id":"{request}"' in text
+        or ("\\" in text and json.loads(text).get("request_id") == request)
+    )
+
+
+def _said(span: "Span", metrics: str) -> object:
+    """When the metrics on a span were made."""
+    text = (span.attributes or {}).get(metrics)
+    return json.loads(text).get("timestamp") if isinstance(text, str) else None
+
+
+# By span id: the session that an open span is in.
+_sessions: Final[dict[int, _Session]] = {}
+# By trace id: the span of the job, which begins before its session and ends after it.
+_jobs: Final[dict[int, _Holder]] = {}
+_enriched: "Final[weakref.WeakSet[trace.TracerProvider]]" = weakref.WeakSet()
+_calls: "Final[weakref.WeakSet[CallSpans]]" = weakref.WeakSet()
+_complaints: Final = Complaints()
+
+
+class _Watch(SpanProcessor):
+    """Remembers LiveKit's spans from their start to their end."""
+
+    def __init__(self, names: SpanNames) -> None:
+        self._names = names
+
+    def on_start(self, span: "Span", parent_context: "Context | None" = None) -> None:
+        """A span began."""
+        del parent_context
+        try:
+            self._begun(span)
+        except Exception as error:  # noqa: BLE001 - a span that is not watched must not end a call
+            _complaints.say("a span is not watched, the call goes on", error=error)
+
+    def on_end(self, span: "ReadableSpan") -> None:
+        """A span ended."""
+        try:
+            _ended(span)
+        except Exception as error:  # noqa: BLE001 - the same
+            _complaints.say("a span is not let go of, the call goes on", error=error)
+
+    def _begun(self, span: "Span") -> None:
+        name, parent, context = span.name, span.parent, span.get_span_context()
+        if name == _SESSION:
+            _sessions[context.span_id] = _Session(span, self._names, _jobs.get(context.trace_id))
+            return
+        if name == _JOB:
+            _jobs[context.trace_id] = _Holder(span, self._names)
+            return
+        session = None if parent is None else _sessions.get(parent.span_id)
+        if session is None:
+            return
+        _sessions[context.span_id] = session
+        stage = _REQUESTS.get(name)
+        if stage is not None:
+            session.requests[stage][context.span_id] = span
+            if self._names.kind is not None:
+                span.set_attribute(self._names.kind, self._names.kind_value)
+        elif name == _TURN:
+            session.turns[context.span_id] = span
+
+
+def _ended(span: "ReadableSpan") -> None:
+    context = span.get_span_context()
+    if context is None:
+        return
+    session = _sessions.pop(context.span_id, None)
+    if session is None:
+        if span.name == _JOB:
+            _jobs.pop(context.trace_id, None)
+        return
+    stage = _REQUESTS.get(span.name)
+    if stage is not None:
+        session.requests[stage].pop(context.span_id, None)
+        session.charged.pop(context.span_id, None)
+    elif span.name == _TURN:
+        session.turns.pop(context.span_id, None)
+    elif span.name == _SESSION:
+        for own, other in tuple(_sessions.items()):
+            if other is session:
+                _sessions.pop(own, None)
+
+
+def enrich_spans(tracer_provider: trace.TracerProvider, *, names: SpanNames = _NAMES) -> None:
+    """Put costs on the spans that LiveKit makes with a tracer provider.
+
+    Call it once in the entrypoint, before `session.start`; before or after `attach`, and
+    before or after exporters are added.  A second call for a provider changes nothing.
+    Without it spans are left alone.
+
+    Args:
+        tracer_provider: The one that `livekit.agents.telemetry.set_tracer_provider` is given.
+        names: Names of the attributes.
+    """
+    if tracer_provider in _enriched:
+        return
+    add = getattr(tracer_provider, "add_span_processor", None)
+    if add is None:
+        _complaints.say(
+            f"no cost goes on spans: {type(tracer_provider).__name__} takes no span processors;"
+            " give enrich_spans a TracerProvider of opentelemetry.sdk.trace"
+        )
+        return
+    add(_Watch(names))
+    _enriched.add(tracer_provider)
+    for call in list(_calls):
+        call.begin()
+
+
+class CallSpans:
+    """Puts the costs of one call on its spans.  Used on the session's event loop.
+
+    Args:
+        session: Session id.
+        prices: Prices in force.
+    """
+
+    def __init__(self, session: str, prices: Prices) -> None:
+        self.on = False
+        """Whether there may be spans; before, only what a later one has to know is kept."""
+        self._id = session
+        self._prices = prices
+        self._biller = Biller(prices)
+        self._started: SessionStarted | None = None
+        self._early: list[UsageReported] = []
+        self._session: _Session | None = None
+        self._conversation = Conversation()
+        self._replies: OrderedDict[str, _Turn] = OrderedDict()
+        self._units = 0
+        self._rest: dict[str, int] = {}
+        self._unassigned = 0
+        self._turns = 0
+        self._interrupted = 0
+        self._unpriced = 0
+        self._ended = False
+        self._complaints = Complaints()
+        _calls.add(self)
+        if _enriched:
+            self.begin()
+
+    def begin(self) -> None:
+        """A tracer provider is enriched from now on."""
+        self.on = True
+        early, self._early = self._early, []
+        for record in early:
+            self.take(record)
+        if self._started is not None:
+            self._expect(self._started.models)
+
+    def take(self, record: Record | Heard) -> None:
+        """Take in what the call put into its journal.  Never raises."""
+        try:
+            if isinstance(record, Heard):
+                self._hear(record)
+            else:
+                self._tell(record)
+        except UnreadableError:
+            pass  # the journal counts it
+        except Exception as error:  # noqa: BLE001 - a span without a cost must not end the call
+            self._complaints.say("a cost is missing on the spans, the call goes on", error=error)
+
+    def _hear(self, heard: Heard) -> None:
+        bill = self._biller.of(heard, heard.now)
+        if bill is NOTHING:
+            if heard.fields.get("type") == "eou_metrics":
+                self._committed(heard)
+            return
+        stage = bill.stage
+        if stage in _METRICS:
+            session = self._session or self._find_session()
+            if session is not None:
+                found = session.request(stage, heard)
+                if found is not None:
+                    session.charge(*found, bill)
+                    self._add(bill, heard.speech)
+                    return
+        self._add_rest(bill, heard.speech)
+
+    def _tell(self, record: Record) -> None:
+        match record:
+            case SessionStarted():
+                self._started = record
+                if self.on:
+                    self._expect(record.models)
+            case ModelsDeclared() if self.on:
+                self._expect(record.models)
+            case UsageReported() if not self.on:
+                self._early.append(record)
+            case UsageReported():
+                self._add_rest(self._biller.of_record(record), record.speech)
+            case MessageAdded() if self.on:
+                self._message(record)
+            case SessionClosed() if self.on:
+                self._close(record)
+
+    def _find_session(self) -> _Session | None:
+        """The session's spans, from the span that its event came in."""
+        context = trace.get_current_span().get_span_context()
+        session = _sessions.get(context.span_id)
+        if session is None:
+            same = {other for other in tuple(_sessions.values()) if other.trace == context.trace_id}
+            session = same.pop() if len(same) == 1 else None
+        if session is None or session.call not in (None, self):
+            return None
+        session.call = self
+        self._session = session
+        return session
+
+    def _add(self, bill: Bill, speech: str | None) -> None:
+        self._units += bill.units
+        self._unpriced += not bill.priced
+        if speech is None:
+            self._unassigned += bill.units
+            return
+        reply = self._reply(speech)
+        reply.units += bill.units
+        if reply.span is not None:
+            self._say_turn(reply)
+
+    def _add_rest(self, bill: Bill, speech: str | None) -> None:
+        if bill is NOTHING:
+            return
+        self._add(bill, speech)
+        self._rest[bill.stage] = self._rest.get(bill.stage, 0) + bill.units
+        if self._ended:
+            self._say_session()
+
+    def _committed(self, heard: Heard) -> None:
+        speech = heard.speech
+        if speech is not None:
+            self._reply(speech).committed = heard
+
+    def _message(self, record: MessageAdded) -> None:
+        if self._session is None:
+            self._find_session()
+        answers = self._conversation.hear(record)
+        if record.role != "assistant":
+            return
+        turn = self._reply(record.speech or "")
+        if turn.committed is not None:
+            for committed in turn.committed.records():
+                if isinstance(committed, TurnCommitted):
+                    turn.reply.commit(committed)
+            turn.committed = None
+        if answers:
+            self._turns += 1
+            turn.number = self._turns
+            turn.reply.answer(record)
+            turn.units += self._unassigned
+            self._unassigned = 0
+            turn.reply.first_token_seconds = plausible(record.first_token_seconds)
+            turn.reply.first_byte_seconds = plausible(record.first_byte_seconds)
+        self._interrupted += turn.reply.say(record)
+        if self._session is not None:
+            turn.span = _turn_of(self._session, record.speech)
+            self._say_turn(turn)
+        self._say_session()
+
+    def _close(self, record: SessionClosed) -> None:
+        if self._session is None:
+            self._find_session()
+        if self._started is not None:
+            for leg in self._prices.legs(self._started, record.at):
+                self._add_rest(self._biller.of_record(leg), None)
+        self._say_session()
+        self._ended = True
+
+    def _say_session(self) -> None:
+        session = self._session
+        if session is None:
+            return
+        if not session.hold(self._rest):
+            self._say_late(session)
+            return
+        if session.names.totals is not None:
+            about = f"{session.names.totals}.session"
+            session.span.set_attributes(
+                {
+                    f"{about}.id": self._id,
+                    f"{about}.cost_usd": self._units / ATTO,
+                    f"{about}.turns": self._turns,
+                    f"{about}.turns_interrupted": self._interrupted,
+                    f"{about}.unpriced_requests": self._unpriced,
+                }
+            )
+
+    def _say_late(self, session: _Session) -> None:
+        """What came after the session's span is on the job's, where there is one."""
+        late = {
+            stage: units - session.units.get(stage, 0)
+            for stage, units in self._rest.items()
+            if units != session.units.get(stage, 0)
+        }
+        job = session.job
+        if not late:
+            return
+        if job is not None:
+            units = dict(job.units)
+            for stage, more in late.items():
+                units[stage] = units.get(stage, 0) + more
+            if job.hold(units):
+                session.units = dict(self._rest)
+                return
+        self._complaints.say(
+            f"{sum(late.values()) / ATTO} US dollars were reported after the spans of session"
+            f" {self._id} had ended; the ledger has them, the trace has not"
+        )
+
+    def _say_turn(self, turn: "_Turn") -> None:
+        session, span = self._session, turn.span
+        if session is None or span is None or session.names.totals is None:
+            return
+        if not span.is_recording():
+            turn.span = None
+            return
+        about, reply = f"{session.names.totals}.turn", turn.reply
+        parts = {
+            "number": turn.number or None,
+            "latency_seconds": reply.latency_seconds,
+            "eou_delay_seconds": reply.eou_delay_seconds,
+            "transcription_delay_seconds": reply.transcription_delay_seconds,
+            "callback_seconds": reply.callback_seconds,
+            "first_token_seconds": reply.first_token_seconds,
+            "first_byte_seconds": reply.first_byte_seconds,
+            "interrupted": reply.interrupted,
+            "cost_usd": turn.units / ATTO,
+        }
+        span.set_attributes(
+            {f"{about}.{name}": value for name, value in parts.items() if value is not None}
+        )
+
+    def _reply(self, speech: str) -> "_Turn":
+        turn = self._replies.get(speech)
+        if turn is None:
+            turn = self._replies[speech] = _Turn(Reply(speech=speech, at=0.0))
+            if len(self._replies) > _REPLIES_AT_HAND:
+                self._replies.popitem(last=False)
+        return turn
+
+    def _expect(self, models: Sequence[Model]) -> None:
+        """Have the prices read by another thread before the first request ends."""
+        biller, at = self._biller, 0.0 if self._started is None else self._started.at
+
+        def read() -> None:
+            try:
+                biller.expect(models, at)
+            except Exception as error:  # noqa: BLE001 - whoever asks for a price says it again
+                _complaints.say("the prices cannot be read, the call goes on", error=error)
+
+        threading.Thread(target=read, name="livekit-exporter-prices", daemon=True).start()
+
+
+@dataclass(slots=True)
+class _Turn:
+    """A reply, and the span that LiveKit has for it."""
+
+    reply: Reply
+    number: int = 0
+    units: int = 0
+    committed: Heard | None = None
+    span: "Span | None" = field(default=None)
+
+
+def _turn_of(session: _Session, speech: str | None) -> "Span | None":
+    for span in tuple(session.turns.values()):
+        if speech is not None and (span.attributes or {}).get(_SPEECH) == speech:
+            return span
+    return None
