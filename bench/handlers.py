@@ -104,7 +104,7 @@ class _Traced:
 
         def event() -> "MetricsCollectedEvent":
             from livekit.agents.telemetry import gen_ai
-            from opentelemetry import context
+            from opentelemetry import context, trace
 
             if self._request is not None:
                 self._request.end()
@@ -113,6 +113,16 @@ class _Traced:
             metrics = _llm(made)
             self._request = self._tracer.start_span("llm_request")
             # What `LLMStream` does before it emits.
+            gen_ai.set_request_attributes(
+                self._request,
+                operation="chat",
+                provider="openai",
+                model=_LABELS["model"],
+                stream=True,
+            )
+            self._tracer.start_span(
+                "llm_request_run", context=trace.set_span_in_context(self._request)
+            ).end()
             self._request.set_attribute("lk.llm_metrics", metrics.model_dump_json())
             gen_ai.set_usage_attributes(self._request, metrics)
             gen_ai.set_response_attributes(

@@ -159,11 +159,13 @@ class Call:
     def put(self, record: Record | normalize.Heard) -> None:
         """Take a record as it is, or metrics to be read off the event loop.  Never waits."""
         self._tally.take(record)
+        # Before the journal, which wakes another thread.
+        if not isinstance(record, normalize.Heard):
+            self._spans.take(record)
+        elif self._spans.on:
+            self._spans.hear(record)
         if self._journal is not None:
             self._journal.put(record)
-        spans = self._spans
-        if spans.on or not isinstance(record, normalize.Heard):
-            spans.take(record)
 
 
 def attach(

@@ -6,7 +6,7 @@ count, a price by the hour, a large context - goes the long way, through `normal
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from livekit_exporter.agent.normalize import CLOCK_TOLERANCE_SECONDS, Heard, text
 from livekit_exporter.agent.prices import Prices
@@ -18,23 +18,21 @@ if TYPE_CHECKING:
 
 _Fields: TypeAlias = Mapping[str, object]
 
+_MANY: Final = 1 << 39
+"""More tokens than this go the long way: a power of two below `LARGEST_QUANTITY`."""
 
-class Bill(NamedTuple):
-    """What one event reports."""
 
-    stage: Stage
-    model: str
-    units: int
-    """In `prices.card.ATTO`; 0 where there is no price."""
-    priced: bool
-    usage: str
-    """What each part of the price is for, as the inside of a JSON object; whole numbers."""
+Bill: TypeAlias = tuple[Stage, str, int, bool, str]
+"""What one event reports: its stage, the model, the cost in `ATTO`, whether it has a price,
+and its usage as the inside of a JSON object, by what each part of the price is for.
 
+A plain tuple, the cheapest thing to make.
+"""
 
 ATTO: Final = 10**18
 """`prices.card.ATTO`, which is not loaded before there is a price to look up."""
 
-NOTHING: Final = Bill("custom", "", 0, priced=False, usage="")
+NOTHING: Final[Bill] = ("custom", "", 0, False, "")
 """Nothing was used."""
 
 # Langfuse adds up what begins with `input` and what begins with `output`.
@@ -77,34 +75,35 @@ class Biller:
             key = (model.stage, model.provider, model.model, model.label)
             self._cards[key] = self._card(*key, at)
 
-    def of(self, heard: Heard, now: float) -> Bill:
+    def of(self, heard: Heard) -> Bill:
         """What metrics report; `NOTHING` also where they are not about usage.
 
         Raises:
             UnreadableError: They cannot be understood; no ledger has them either.
         """
         fields = heard.fields
-        kind = fields.get("type")
-        read = _READ.get(kind) if isinstance(kind, str) else None
+        read = _READ.get(fields.get("type"))
         if read is None:
             return NOTHING
         stage, plain = read
         metadata = fields.get("metadata")
-        provider = getattr(metadata, "model_provider", None)
-        model = getattr(metadata, "model_name", None)
+        try:
+            provider, model = metadata.model_provider, metadata.model_name
+        except AttributeError:
+            provider = model = None
         key = (stage, provider, model, fields.get("label"))
         known = self._cards.get(key)
         if known is None:
-            known = self._cards[key] = self._card(*key, now)
+            known = self._cards[key] = self._card(*key, heard.now)
         card, name = known
         at = fields.get("timestamp")
         if (
             card is not None
             and type(at) is float
             and card.since <= at < card.until
-            and -CLOCK_TOLERANCE_SECONDS <= at - now <= CLOCK_TOLERANCE_SECONDS
+            and -CLOCK_TOLERANCE_SECONDS <= at - heard.now <= CLOCK_TOLERANCE_SECONDS
         ):
-            bill: Bill | None = plain(fields, card, name)
+            bill = plain(fields, card, name)
             if bill is not None:
                 return bill
         for record in heard.records():
@@ -125,9 +124,8 @@ class Biller:
             said = f'"{CHARACTERS}":{usage.characters}'
         else:
             said = _tokens(rules.token_buckets(usage))
-        return Bill(
-            record.stage, record.model, card.atto(quote.cost), quote.status == "priced", said
-        )
+        priced = quote.status == "priced"
+        return record.stage, record.model, card.atto(quote.cost), priced, said
 
     def _card(
         self, stage: Stage, provider: object, model: object, label: object, at: float
@@ -141,36 +139,29 @@ def _tokens(buckets: "Mapping[Bucket, int]") -> str:
 
 
 def _llm(fields: _Fields, card: "Card", model: str) -> Bill | None:
-    prompt = fields.get("prompt_tokens", 0)
-    cached = fields.get("prompt_cached_tokens", 0)
+    prompt, cached = fields.get("prompt_tokens", 0), fields.get("prompt_cached_tokens", 0)
     written = fields.get("cache_creation_tokens", 0)
-    completion = fields.get("completion_tokens", 0)
-    total = fields.get("total_tokens", 0)
+    completion, total = fields.get("completion_tokens", 0), fields.get("total_tokens", 0)
     if not (
         type(prompt) is int
         and type(cached) is int
         and type(written) is int
         and type(completion) is int
         and type(total) is int
-        and 0 <= prompt <= LARGEST_QUANTITY
-        and 0 <= cached <= LARGEST_QUANTITY
-        and 0 <= written <= LARGEST_QUANTITY
-        and 0 <= completion <= LARGEST_QUANTITY
-        and 0 <= total <= LARGEST_QUANTITY
+        # All at once: none is negative, none is absurd.
+        and 0 <= prompt | cached | written | completion | total < _MANY
     ):
         return None
     priced = card.of_text(prompt, cached, written, completion, total)
     if priced is None:
         return None
     units, fresh, answered = priced
-    if not (fresh or cached or written or answered):
-        return NOTHING
     said = f'"input":{fresh},"output":{answered}'
-    if cached:
-        said = f'{said},"input_cached_tokens":{cached}'
-    if written:
-        said = f'{said},"input_cache_creation":{written}'
-    return Bill("llm", model, units, card.priced, said)
+    if cached or written:
+        said = f'{said},"input_cached_tokens":{cached},"input_cache_creation":{written}'
+    elif not (fresh or answered):
+        return NOTHING
+    return "llm", model, units, card.priced, said
 
 
 def _tts(fields: _Fields, card: "Card", model: str) -> Bill | None:
@@ -202,7 +193,7 @@ def _tts(fields: _Fields, card: "Card", model: str) -> Bill | None:
         units = card.of_seconds(seconds, streamed=False)
     else:
         units = characters * card.character
-    return None if units is None else Bill("tts", model, units, card.priced, said)
+    return None if units is None else ("tts", model, units, card.priced, said)
 
 
 def _stt(fields: _Fields, card: "Card", model: str) -> Bill | None:
@@ -219,7 +210,7 @@ def _stt(fields: _Fields, card: "Card", model: str) -> Bill | None:
         if type(count) is not int or not 0 <= count <= LARGEST_QUANTITY:
             return None
     units = card.of_seconds(seconds, streamed=bool(fields.get("streamed", True)))
-    return None if units is None else Bill("stt", model, units, card.priced, "")
+    return None if units is None else ("stt", model, units, card.priced, "")
 
 
 def _realtime(fields: _Fields, card: "Card", model: str) -> Bill | None:
@@ -246,7 +237,7 @@ def _realtime(fields: _Fields, card: "Card", model: str) -> Bill | None:
             return None
         whole[name] = count
     priced = card.of_tokens(Usage(**whole))
-    return None if priced is None else Bill("realtime", model, priced[0], True, _tokens(priced[1]))  # noqa: FBT003
+    return None if priced is None else ("realtime", model, priced[0], True, _tokens(priced[1]))
 
 
 def _decision(_fields: _Fields, _card: "Card", _model: str) -> Bill | None:
@@ -254,7 +245,7 @@ def _decision(_fields: _Fields, _card: "Card", _model: str) -> Bill | None:
     return None
 
 
-_READ: Final[Mapping[str, tuple[Stage, Callable[[_Fields, "Card", str], Bill | None]]]] = {
+_READ: Final[Mapping[object, tuple[Stage, Callable[[_Fields, "Card", str], Bill | None]]]] = {
     "llm_metrics": ("llm", _llm),
     "tts_metrics": ("tts", _tts),
     "stt_metrics": ("stt", _stt),

@@ -580,33 +580,39 @@ class Heard:
 
     Args:
         metrics: LiveKit's metrics object.
-        moment: What the collector knows of the call, the fields of `Moment`.
+        session: What the collector knows of the call, as in `Moment`, and the others too.
+        now: When.
+        persona: Who held the call.
+        speech: Which reply was going on.
 
     Raises:
         UnreadableError: The object has no fields.
     """
 
-    __slots__ = ("_moment", "_records", "fields")
+    __slots__ = ("_persona", "_records", "_session", "_speech", "fields", "now")
 
     def __init__(
-        self, metrics: object, *moment: *tuple[str, float, str | None, str | None]
+        self,
+        metrics: object,
+        session: str,
+        now: float,
+        persona: str | None = None,
+        speech: str | None = None,
     ) -> None:
         try:
             self.fields = dict(vars(metrics))
         except TypeError:
             raise UnreadableError("unknown_metrics") from None
-        self._moment = moment
+        self._session = session
+        self.now = now
+        self._persona = persona
+        self._speech = speech
         self._records: tuple[Record, ...] | None = None
-
-    @property
-    def now(self) -> float:
-        """When they were heard, Unix time."""
-        return self._moment[1]
 
     @property
     def speech(self) -> str | None:
         """Which reply they belong to."""
-        return text(self.fields.get("speech_id")) or self._moment[3]
+        return text(self.fields.get("speech_id")) or self._speech
 
     def records(self) -> tuple[Record, ...]:
         """What they say; read by whichever thread asks first.
@@ -616,7 +622,8 @@ class Heard:
         """
         if self._records is None:
             event = SimpleNamespace(metrics=SimpleNamespace(**self.fields))
-            self._records = _read_metrics(event, Moment(*self._moment))
+            moment = Moment(self._session, self.now, self._persona, self._speech)
+            self._records = _read_metrics(event, moment)
         return self._records
 
 

@@ -46,14 +46,17 @@ _REQUESTS: Final = {
     "tts_request": "tts",
     "realtime_inference": "realtime",
 }
+_ATTEMPTS: Final = {"llm_request_run": "llm", "tts_request_run": "tts"}
 _METRICS: Final = {
     "llm": "lk.llm_metrics",
     "tts": "lk.tts_metrics",
     "realtime": "lk.realtime_model_metrics",
 }
 _RESPONSE: Final = "gen_ai.response.id"
+_MODEL: Final = "gen_ai.request.model"
 _SPEECH: Final = "lk.speech_id"
 _REPLIES_AT_HAND: Final = 64
+_ATTO: Final = float(ATTO)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,25 +102,16 @@ class _Holder:
         total = sum(units.values())
         if not total:
             return True
-        names, usd = self.names, total / ATTO
+        names, usd = self.names, total / _ATTO
         if names.cost is not None:
             self.span.set_attribute(names.cost, usd)
         if names.cost_details is not None:
-            parts = {stage: part / ATTO for stage, part in units.items()}
+            parts = {stage: part / _ATTO for stage, part in units.items()}
             self.span.set_attribute(names.cost_details, json.dumps({**parts, "total": usd}))
         if names.kind is not None:
             # Langfuse reads the cost of no span that is not a model's answer.
             self.span.set_attribute(names.kind, names.kind_value)
         return True
-
-
-@dataclass(slots=True)
-class _Charged:
-    """What a request's span carries: a stream of speech reports once for every segment."""
-
-    units: int
-    priced: bool
-    usage: str
 
 
 class _Session(_Holder):
@@ -129,46 +123,70 @@ class _Session(_Holder):
         self.job = job
         self.requests: dict[str, dict[int, Span]] = {stage: {} for stage in _METRICS}
         self.turns: dict[int, Span] = {}
-        self.charged: dict[int, _Charged] = {}
+        self.named: set[int] = set()
+        self.charged: dict[int, tuple[int, bool, str]] = {}
         self.call: CallSpans | None = None
 
-    def charge(self, own: int, span: "Span", bill: Bill) -> None:
-        """Put the cost on the span of a request."""
-        before = self.charged.get(own)
-        units, priced, usage = bill.units, bill.priced, bill.usage
+    def name(self, own: int, stage: str) -> None:
+        """Put the model's name on the span of a request, now that an attempt begins.
+
+        Before its usage is heard: then there is enough to do.
+        """
+        span = self.requests[stage].get(own)
+        if span is None or own in self.named or self.names.model is None:
+            return
+        model = (span.attributes or {}).get(_MODEL)
+        if isinstance(model, str):
+            span.set_attribute(self.names.model, model)
+            self.named.add(own)
+
+    def charge(  # noqa: C901 - on the event loop a call costs more than a branch
+        self, requests: "dict[int, Span]", heard: Heard, bill: Bill
+    ) -> bool:
+        """Put a cost on the open span of the request that metrics are about.
+
+        Args:
+            requests: The open spans of its stage.
+            heard: The metrics.
+            bill: What they cost.
+
+        Returns:
+            Whether there is one.
+        """
+        stage, model, units, priced, usage = bill
+        request = heard.fields.get("request_id")
+        key, others = 0, False
+        # Another thread may end spans meanwhile.
+        for own, span in tuple(requests.items()):
+            attributes = span.attributes or {}
+            try:
+                same = attributes[_RESPONSE] == request
+            except KeyError:
+                same = _is_of(attributes, stage, request)
+            if same:
+                others = key != 0
+                key = own
+        if others:
+            # Ids are the provider's, who may repeat them.
+            key = _latest(requests, stage, heard) or key
+        if not key:
+            return False
+        before = self.charged.get(key)
         if before is not None:
-            units, priced = units + before.units, priced or before.priced
-            usage = _added(before.usage, usage)
-        self.charged[own] = _Charged(units, priced, usage)
-        names, put = self.names, span.set_attribute
-        if names.model is not None:
-            put(names.model, bill.model)
+            # A stream of speech reports once for every segment.
+            units, priced, usage = before[0] + units, before[1] or priced, _added(before[2], usage)
+        self.charged[key] = units, priced, usage
+        names, put = self.names, requests[key].set_attribute
         if names.usage_details is not None:
             put(names.usage_details, f"{{{usage}}}")
-        if priced:
-            usd = units / ATTO
-            if names.cost is not None:
-                put(names.cost, usd)
-            if names.cost_details is not None:
-                put(names.cost_details, f'{{"total":{usd!r}}}')
-
-    def request(self, stage: str, heard: Heard) -> "tuple[int, Span] | None":
-        """The open span of the request that metrics are about, by its id."""
-        fields = heard.fields
-        request = fields.get("request_id")
-        metrics = _METRICS[stage]
-        found = [
-            (own, span)
-            # Another thread may end spans meanwhile.
-            for own, span in tuple(self.requests[stage].items())
-            if _is_of(span, metrics, request)
-        ]
-        if len(found) > 1:
-            # Ids are the provider's: they may be empty, or the same twice.
-            found = [
-                (own, span) for own, span in found if _said(span, metrics) == fields["timestamp"]
-            ]
-        return found[-1] if found else None
+        if priced and names.cost is not None:
+            put(names.cost, units / _ATTO)
+        if priced and names.cost_details is not None:
+            # A whole number and its exponent: no digits to look for.
+            put(names.cost_details, f'{{"total":{units}e-18}}')
+        if key not in self.named and names.model is not None:
+            put(names.model, model)
+        return True
 
 
 def _added(one: str, other: str) -> str:
@@ -179,14 +197,9 @@ def _added(one: str, other: str) -> str:
     return json.dumps(total)[1:-1]
 
 
-def _is_of(span: "Span", metrics: str, request: object) -> bool:
+def _is_of(attributes: Mapping[str, object], stage: str, request: object) -> bool:
     """Whether the metrics that LiveKit put on a span are those of a request."""
-    attributes = span.attributes
-    if attributes is None:
-        return False
-    if request and _RESPONSE in attributes:
-        return attributes[_RESPONSE] == request
-    text = attributes.get(metrics)
+    text = attributes.get(_METRICS[stage])
     # With its quotes: one id may be the beginning of another.
     return isinstance(text, str) and (
         f'"request_id":"{request}"' in text
@@ -194,10 +207,14 @@ def _is_of(span: "Span", metrics: str, request: object) -> bool:
     )
 
 
-def _said(span: "Span", metrics: str) -> object:
-    """When the metrics on a span were made."""
-    text = (span.attributes or {}).get(metrics)
-    return json.loads(text).get("timestamp") if isinstance(text, str) else None
+def _latest(requests: "dict[int, Span]", stage: str, heard: Heard) -> int | None:
+    """Of several spans with one request id, the one whose metrics were made when these were."""
+    for own, span in tuple(requests.items()):
+        text = (span.attributes or {}).get(_METRICS[stage])
+        metrics = json.loads(text) if isinstance(text, str) else {}
+        if all(metrics.get(name) == heard.fields.get(name) for name in ("request_id", "timestamp")):
+            return own
+    return None
 
 
 # By span id: the session that an open span is in.
@@ -239,7 +256,7 @@ class _Watch(SpanProcessor):
             _jobs[context.trace_id] = _Holder(span, self._names)
             return
         session = None if parent is None else _sessions.get(parent.span_id)
-        if session is None:
+        if parent is None or session is None:
             return
         _sessions[context.span_id] = session
         stage = _REQUESTS.get(name)
@@ -247,6 +264,8 @@ class _Watch(SpanProcessor):
             session.requests[stage][context.span_id] = span
             if self._names.kind is not None:
                 span.set_attribute(self._names.kind, self._names.kind_value)
+        elif name in _ATTEMPTS:
+            session.name(parent.span_id, _ATTEMPTS[name])
         elif name == _TURN:
             session.turns[context.span_id] = span
 
@@ -264,6 +283,7 @@ def _ended(span: "ReadableSpan") -> None:
     if stage is not None:
         session.requests[stage].pop(context.span_id, None)
         session.charged.pop(context.span_id, None)
+        session.named.discard(context.span_id)
     elif span.name == _TURN:
         session.turns.pop(context.span_id, None)
     elif span.name == _SESSION:
@@ -317,12 +337,14 @@ class CallSpans:
         self._session: _Session | None = None
         self._conversation = Conversation()
         self._replies: OrderedDict[str, _Turn] = OrderedDict()
+        self._new: list[tuple[Bill, Heard | str | None, bool]] = []
         self._units = 0
         self._rest: dict[str, int] = {}
         self._unassigned = 0
         self._turns = 0
         self._interrupted = 0
         self._unpriced = 0
+        self._said: _Turn | None = None
         self._ended = False
         self._complaints = Complaints()
         _calls.add(self)
@@ -338,34 +360,42 @@ class CallSpans:
         if self._started is not None:
             self._expect(self._started.models)
 
-    def take(self, record: Record | Heard) -> None:
+    def take(self, record: Record) -> None:
         """Take in what the call put into its journal.  Never raises."""
         try:
-            if isinstance(record, Heard):
-                self._hear(record)
-            else:
-                self._tell(record)
+            self._tell(record)
+        except Exception as error:  # noqa: BLE001 - a span without a cost must not end the call
+            self._complain(error)
+
+    def hear(self, heard: Heard) -> None:
+        """Take in metrics, in the span in which LiveKit emits them.  Never raises."""
+        try:
+            bill = self._biller.of(heard)
+            if bill is NOTHING:
+                if heard.fields.get("type") == "eou_metrics":
+                    self._committed(heard)
+                return
+            session = self._session
+            if session is None and bill[0] != "stt":
+                # Sessions that share a speech-to-text hear each other's.
+                session = self._find_session()
+            if session is not None:
+                requests = session.requests.get(bill[0])
+                if requests and session.charge(requests, heard, bill):
+                    self._new.append((bill, heard, True))
+                    if self._said is not None:
+                        self._say_turn(self._said)
+                    return
+            self._new.append((bill, heard, False))
+            if self._ended:
+                self._say_session()
         except UnreadableError:
             pass  # the journal counts it
         except Exception as error:  # noqa: BLE001 - a span without a cost must not end the call
-            self._complaints.say("a cost is missing on the spans, the call goes on", error=error)
+            self._complain(error)
 
-    def _hear(self, heard: Heard) -> None:
-        bill = self._biller.of(heard, heard.now)
-        if bill is NOTHING:
-            if heard.fields.get("type") == "eou_metrics":
-                self._committed(heard)
-            return
-        stage = bill.stage
-        if stage in _METRICS:
-            session = self._session or self._find_session()
-            if session is not None:
-                found = session.request(stage, heard)
-                if found is not None:
-                    session.charge(*found, bill)
-                    self._add(bill, heard.speech)
-                    return
-        self._add_rest(bill, heard.speech)
+    def _complain(self, error: Exception) -> None:
+        self._complaints.say("a cost is missing on the spans, the call goes on", error=error)
 
     def _tell(self, record: Record) -> None:
         match record:
@@ -378,7 +408,7 @@ class CallSpans:
             case UsageReported() if not self.on:
                 self._early.append(record)
             case UsageReported():
-                self._add_rest(self._biller.of_record(record), record.speech)
+                self._use(record)
             case MessageAdded() if self.on:
                 self._message(record)
             case SessionClosed() if self.on:
@@ -397,24 +427,26 @@ class CallSpans:
         self._session = session
         return session
 
-    def _add(self, bill: Bill, speech: str | None) -> None:
-        self._units += bill.units
-        self._unpriced += not bill.priced
-        if speech is None:
-            self._unassigned += bill.units
-            return
-        reply = self._reply(speech)
-        reply.units += bill.units
-        if reply.span is not None:
-            self._say_turn(reply)
+    def _use(self, record: UsageReported) -> None:
+        bill = self._biller.of_record(record)
+        if bill is not NOTHING:
+            self._new.append((bill, record.speech, False))
+            if self._ended:
+                self._say_session()
 
-    def _add_rest(self, bill: Bill, speech: str | None) -> None:
-        if bill is NOTHING:
-            return
-        self._add(bill, speech)
-        self._rest[bill.stage] = self._rest.get(bill.stage, 0) + bill.units
-        if self._ended:
-            self._say_session()
+    def _add_up(self) -> None:
+        """Take what was heard since the last time into the sums."""
+        new, self._new = self._new, []
+        for (stage, _, units, priced, _), source, on_span in new:
+            speech = source.speech if isinstance(source, Heard) else source
+            self._units += units
+            self._unpriced += not priced
+            if speech is None:
+                self._unassigned += units
+            else:
+                self._reply(speech).units += units
+            if not on_span:
+                self._rest[stage] = self._rest.get(stage, 0) + units
 
     def _committed(self, heard: Heard) -> None:
         speech = heard.speech
@@ -424,6 +456,7 @@ class CallSpans:
     def _message(self, record: MessageAdded) -> None:
         if self._session is None:
             self._find_session()
+        self._add_up()
         answers = self._conversation.hear(record)
         if record.role != "assistant":
             return
@@ -442,8 +475,10 @@ class CallSpans:
             turn.reply.first_token_seconds = plausible(record.first_token_seconds)
             turn.reply.first_byte_seconds = plausible(record.first_byte_seconds)
         self._interrupted += turn.reply.say(record)
-        if self._session is not None:
-            turn.span = _turn_of(self._session, record.speech)
+        session = self._session
+        if session is not None:
+            turn.span = _turn_of(session, record.speech)
+            self._said = turn
             self._say_turn(turn)
         self._say_session()
 
@@ -452,7 +487,7 @@ class CallSpans:
             self._find_session()
         if self._started is not None:
             for leg in self._prices.legs(self._started, record.at):
-                self._add_rest(self._biller.of_record(leg), None)
+                self._use(leg)
         self._say_session()
         self._ended = True
 
@@ -460,6 +495,7 @@ class CallSpans:
         session = self._session
         if session is None:
             return
+        self._add_up()
         if not session.hold(self._rest):
             self._say_late(session)
             return
@@ -468,7 +504,7 @@ class CallSpans:
             session.span.set_attributes(
                 {
                     f"{about}.id": self._id,
-                    f"{about}.cost_usd": self._units / ATTO,
+                    f"{about}.cost_usd": self._units / _ATTO,
                     f"{about}.turns": self._turns,
                     f"{about}.turns_interrupted": self._interrupted,
                     f"{about}.unpriced_requests": self._unpriced,
@@ -493,16 +529,17 @@ class CallSpans:
                 session.units = dict(self._rest)
                 return
         self._complaints.say(
-            f"{sum(late.values()) / ATTO} US dollars were reported after the spans of session"
+            f"{sum(late.values()) / _ATTO} US dollars were reported after the spans of session"
             f" {self._id} had ended; the ledger has them, the trace has not"
         )
 
     def _say_turn(self, turn: "_Turn") -> None:
         session, span = self._session, turn.span
-        if session is None or span is None or session.names.totals is None:
+        if session is None or span is None or not span.is_recording():
+            self._said = None
             return
-        if not span.is_recording():
-            turn.span = None
+        self._add_up()
+        if session.names.totals is None:
             return
         about, reply = f"{session.names.totals}.turn", turn.reply
         parts = {
@@ -514,7 +551,7 @@ class CallSpans:
             "first_token_seconds": reply.first_token_seconds,
             "first_byte_seconds": reply.first_byte_seconds,
             "interrupted": reply.interrupted,
-            "cost_usd": turn.units / ATTO,
+            "cost_usd": turn.units / _ATTO,
         }
         span.set_attributes(
             {f"{about}.{name}": value for name, value in parts.items() if value is not None}

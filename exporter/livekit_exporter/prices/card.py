@@ -65,8 +65,10 @@ class Card:
         """
         # `rules.asked_tokens`, `answered_tokens` and `_text_buckets`, without the objects.
         parts = cached + written
-        asked = max(prompt, parts)
-        answered = max(completion, total - asked)
+        asked = prompt if prompt > parts else parts  # noqa: FURB136 - a call costs more
+        answered = total - asked
+        if completion > answered:  # noqa: PLR1730 - the same
+            answered = completion
         rates = self.text
         if rates is None or asked > self.ceiling:
             return None
