@@ -6,7 +6,7 @@ count, a price by the hour, a large context - goes the long way, through `normal
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from livekit_exporter.agent.normalize import CLOCK_TOLERANCE_SECONDS, Heard, text
 from livekit_exporter.agent.prices import Prices
@@ -86,7 +86,8 @@ class Biller:
         if read is None:
             return NOTHING
         stage, plain = read
-        metadata = fields.get("metadata")
+        # Any: LiveKit's own class, or nothing.
+        metadata: Any = fields.get("metadata")
         try:
             provider, model = metadata.model_provider, metadata.model_name
         except AttributeError:
