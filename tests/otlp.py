@@ -26,6 +26,8 @@ class Received:
     trace: str
     span: str
     parent: str
+    ended: float
+    """Unix time."""
     attributes: dict[str, object]
     repeated: tuple[str, ...]
     """Names that it has more than once."""
@@ -83,6 +85,7 @@ class Receiver:
                             trace=span.trace_id.hex(),
                             span=span.span_id.hex(),
                             parent=span.parent_span_id.hex(),
+                            ended=span.end_time_unix_nano / 1e9,
                             attributes={
                                 attribute.key: _plain(attribute.value)
                                 for attribute in span.attributes

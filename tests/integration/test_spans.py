@@ -160,12 +160,17 @@ async def test_the_costs_on_a_calls_spans_are_the_calls_cost(
     assert by_name["agent_session"] == 1
     turns = [span for span in receiver.spans if span.name == "agent_turn"]
     answered = [span for span in turns if "livekit_exporter.turn.number" in span.attributes]
-    with closing(sqlite3.connect(data_directory.ledger(data_dir))) as ledger:
-        known = dict(ledger.execute("SELECT speech, cost_usd FROM turns"))
     assert answered
-    for span in answered:
-        cost = span.attributes["livekit_exporter.turn.cost_usd"]
-        assert cost == pytest.approx(known[span.attributes["lk.speech_id"]], abs=1e-9)
+    with closing(sqlite3.connect(data_directory.ledger(data_dir))) as ledger:
+        for span in answered:
+            # The probe of a fallback adapter may end after the turn that it began in.
+            ((cost,),) = ledger.execute(
+                "SELECT sum(cost_usd) FROM usage WHERE turn = ? AND at <= ?",
+                (span.attributes["lk.speech_id"], span.ended),
+            )
+            assert span.attributes["livekit_exporter.turn.cost_usd"] == pytest.approx(
+                cost, abs=1e-9
+            )
 
 
 async def test_exemplars_have_the_id_of_the_exported_trace(

@@ -35,26 +35,8 @@ ATTO: Final = 10**18
 NOTHING: Final[Bill] = ("custom", "", 0, False, "")
 """Nothing was used."""
 
-# Langfuse adds up what begins with `input` and what begins with `output`.
-_NAMES: Final[Mapping[str, str]] = {
-    "input": "input",
-    "cached_input": "input_cached",
-    "cache_write": "input_cache_creation",
-    "output": "output",
-}
-
-
-def usage_name(bucket: "Bucket") -> str:
-    """Name of the tokens of one price in usage details."""
-    kind, modality = bucket
-    name = _NAMES[kind]
-    if modality == "text":
-        return f"{name}_tokens" if kind == "cached_input" else name
-    return f"{name}_{modality}_tokens"
-
-
 CHARACTERS: Final = "input"
-"""Name of the characters that a voice was sent."""
+"""`prices.langfuse.CHARACTERS`, for the same reason."""
 
 
 class Biller:
@@ -136,6 +118,8 @@ class Biller:
 
 
 def _tokens(buckets: "Mapping[Bucket, int]") -> str:
+    from livekit_exporter.prices.langfuse import usage_name
+
     return ",".join(f'"{usage_name(bucket)}":{tokens}' for bucket, tokens in buckets.items())
 
 

@@ -34,7 +34,7 @@ class Prices:
 
     def read(self) -> None:
         """Read the prices, if nobody has."""
-        from livekit_exporter.prices import card, pricing  # noqa: F401 - loaded for later
+        from livekit_exporter.prices import card, langfuse, pricing  # noqa: F401 - loaded for later
 
         self._in_force()
 
