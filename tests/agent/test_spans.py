@@ -174,6 +174,32 @@ def test_requests_are_told_apart_by_their_whole_id(call: CallSpans) -> None:
     ]
 
 
+def test_a_request_without_a_span_does_not_take_anothers(call: CallSpans) -> None:
+    """Though its id is a part of that one's."""
+    traced = Traced()
+    session, turn, node = traced.session()
+    request = traced.open("llm_request", node)
+    request.set_attribute("lk.llm_metrics", llm("r-10").model_dump_json())
+    hear(call, llm("r-1"), node)
+    end(request, node, turn, session)
+
+    assert traced.costs() == []
+
+
+def test_a_session_does_not_charge_anothers_spans(call: CallSpans) -> None:
+    """Two that share a model hear each other's requests, in the span of the one that asked."""
+    traced = Traced()
+    session, turn, node = traced.session()
+    request = traced.open("llm_request", node)
+    metrics = llm()
+    reported(request, metrics)
+    hear(call, metrics, node)
+    hear(CallSpans("s-2", Prices()), metrics, node)
+    end(request, node, turn, session)
+
+    assert traced.costs() == [pytest.approx(OF_ONE, abs=1e-15)]
+
+
 @pytest.mark.parametrize("request_id", ["", "same"])
 def test_requests_with_one_id_are_told_apart_by_their_time(
     call: CallSpans, request_id: str
