@@ -8,7 +8,7 @@ import math
 import re
 import sqlite3
 from collections import Counter
-from contextlib import closing
+from contextlib import closing, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -173,8 +173,9 @@ async def test_the_costs_on_a_calls_spans_are_the_calls_cost(
             )
 
 
+@pytest.mark.parametrize("root_name", ["job_entrypoint", "agent_session"])
 async def test_exemplars_have_the_id_of_the_exported_trace(
-    tmp_path: Path, data_dir: Path, serve: Serve, receiver: Receiver
+    root_name: str, tmp_path: Path, data_dir: Path, serve: Serve, receiver: Receiver
 ) -> None:
     """Also of a job, whose own span is the root: from a point on a graph to its trace."""
     sidecar = serve()
@@ -186,7 +187,7 @@ async def test_exemplars_have_the_id_of_the_exported_trace(
 
     with (
         Truth(tmp_path / "truth.jsonl", call=0) as truth,
-        tracer.start_as_current_span("job_entrypoint"),
+        tracer.start_as_current_span(root_name) if root_name == "job_entrypoint" else nullcontext(),
     ):
         await run_call(SENTENCES, data_dir=data_dir, truth=truth, speed=SPEED)
     await asyncio.to_thread(provider.shutdown)
@@ -196,7 +197,7 @@ async def test_exemplars_have_the_id_of_the_exported_trace(
 
     (root,) = (span for span in receiver.spans if not span.parent)
     _, page = sidecar.get("/metrics", accept="application/openmetrics-text; version=1.0.0")
-    assert root.name == "job_entrypoint"
-    assert COST not in root.attributes
+    assert root.name == root_name
+    assert (COST in root.attributes) == (root_name == "agent_session")
     assert set(re.findall(r'trace_id="([0-9a-f]+)"', page)) == {root.trace}
     check(receiver.spans, billed(data_dir))
