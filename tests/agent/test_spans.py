@@ -87,9 +87,10 @@ class Traced:
 @pytest.fixture(autouse=True)
 def _as_before() -> Iterator[None]:
     """What a test enriched is not enriched for the next one."""
+    before = telemetry.tracer._tracer_provider
     yield
     module._enriched.clear()
-    telemetry.set_tracer_provider(NoOpTracerProvider())
+    telemetry.tracer.set_provider(before)
     assert not module._sessions, "every span is let go of"
     module._jobs.clear()
 
