@@ -18,15 +18,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from bench.figures import Answer, Quote, micros, percentile, ratio
-from livekit_exporter import attach, data_directory
+from livekit_exporter import attach, data_directory, enrich_spans
 
 if TYPE_CHECKING:
     from livekit.agents import MetricsCollectedEvent
     from livekit.agents.metrics import LLMMetrics
+    from opentelemetry.context import Context
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.trace import Span
 
     from livekit_exporter.agent.attach import Call
 
 _Handle: TypeAlias = "Callable[[MetricsCollectedEvent], None]"
+_Source: TypeAlias = "Callable[[], MetricsCollectedEvent]"
 
 _GAP_SECONDS: Final = 0.002
 _HANG_SECONDS: Final = 0.2
@@ -39,6 +43,9 @@ _LABELS: Final = {
 }
 
 OURS: Final = "livekit-exporter"
+OURS_ON_SPANS: Final = "livekit-exporter, cost on the request's span"
+SPAN: Final = "a request's span, start and end"
+SPAN_WATCHED: Final = "the same, watched by livekit-exporter"
 OURS_EMITTED: Final = "livekit-exporter, through session.emit"
 EMPTY_EMITTED: Final = "empty handler, through session.emit"
 PROMETHEUS: Final = "prometheus_client, 6 inc + 2 observe"
@@ -48,7 +55,7 @@ HEALTHY: Final = "healthy disk"
 HUNG: Final = "each write hangs 200 ms"
 
 
-class _Source:
+class _Events:
     """Real LiveKit events, each an object of its own with a request id of its own."""
 
     def __init__(self, speech: str) -> None:
@@ -79,6 +86,61 @@ class _Source:
         )
 
 
+class _Traced:
+    """Requests whose span is open, each heard in the span that LiveKit is in then."""
+
+    def __init__(self, provider: "TracerProvider") -> None:
+        from opentelemetry import trace
+
+        self._tracer = provider.get_tracer("livekit-agents")
+        self._request: Span | None = None
+        self._inside: Context | None = None
+        for name in ("agent_session", "agent_turn", "llm_node"):
+            span = self._tracer.start_span(name, context=self._inside)
+            self._inside = trace.set_span_in_context(span)
+
+    def heard(self, events: _Source) -> _Source:
+        """The same events, each with a span that has everything but its cost."""
+
+        def event() -> "MetricsCollectedEvent":
+            from livekit.agents.telemetry import gen_ai
+            from opentelemetry import context, trace
+
+            if self._request is not None:
+                self._request.end()
+            context.attach(self._inside or context.Context())
+            made = events()
+            metrics = _llm(made)
+            self._request = self._tracer.start_span("llm_request")
+            # What `LLMStream` does before it emits.
+            gen_ai.set_request_attributes(
+                self._request,
+                operation="chat",
+                provider="openai",
+                model=_LABELS["model"],
+                stream=True,
+            )
+            self._tracer.start_span(
+                "llm_request_run", context=trace.set_span_in_context(self._request)
+            ).end()
+            self._request.set_attribute("lk.llm_metrics", metrics.model_dump_json())
+            gen_ai.set_usage_attributes(self._request, metrics)
+            gen_ai.set_response_attributes(
+                self._request,
+                response_id=metrics.request_id,
+                model=_LABELS["model"],
+                finish_reasons=["stop"],
+                time_to_first_chunk=metrics.ttft,
+            )
+            return made
+
+        return event
+
+    def request(self, _: object) -> None:
+        """Start and end a request's span."""
+        self._tracer.start_span("llm_request", context=self._inside).end()
+
+
 class _Attached:
     """A real session with our collector, in the middle of a reply."""
 
@@ -94,7 +156,7 @@ class _Attached:
             "speech_created",
             SpeechCreatedEvent(user_initiated=False, source="generate_reply", speech_handle=speech),
         )
-        self.events = _Source(speech.id)
+        self.events = _Events(speech.id)
         # What emit calls; there is no public way to ask for it.
         (self.handle,) = self.session._events["metrics_collected"]  # noqa: SLF001
 
@@ -117,7 +179,11 @@ def measure(*, quick: bool) -> list[Answer]:
     # Left over from importing LiveKit; an agent that runs has been through it.
     gc.collect()
     with tempfile.TemporaryDirectory() as folder:
-        return asyncio.run(_measure(Path(folder), events))
+        answers = asyncio.run(_measure(Path(folder), events))
+        # Those sessions are over: the next one is alone in its process, as in a job.
+        gc.collect()
+        # Last: from here on every call of this process looks for spans.
+        return [*answers, asyncio.run(_on_spans(Path(folder) / "spans", events))]
 
 
 async def _measure(root: Path, events: int) -> list[Answer]:
@@ -147,6 +213,26 @@ async def _measure(root: Path, events: int) -> list[Answer]:
         written = await asyncio.to_thread(hung.written)
     assert written == put, f"{put} events, {written} records on file"
     return [_comparison(compared, events), _stall(disks, put, written)]
+
+
+async def _on_spans(root: Path, events: int) -> Answer:
+    from opentelemetry.sdk.trace import TracerProvider
+
+    alone, watched = TracerProvider(), TracerProvider()
+    enrich_spans(watched)
+    ours, plain, traced = _Attached(root), _Traced(alone), _Traced(watched)
+    heard = traced.heard(ours.events)
+    spent = await _in_turns(
+        {
+            EMPTY: (heard, lambda _: None),
+            PROMETHEUS: (heard, _prometheus()),
+            OURS_ON_SPANS: (heard, ours.handle),
+            SPAN: (heard, plain.request),
+            SPAN_WATCHED: (heard, traced.request),
+        },
+        events,
+    )
+    return _enriched(spent, events)
 
 
 async def _in_turns(
@@ -285,6 +371,43 @@ def _comparison(spent: Mapping[str, list[int]], events: int) -> Answer:
                 measured=_both(spent[OURS]),
                 against=f"OpenTelemetry SDK: {_both(spent[OPENTELEMETRY])}",
                 ratio=ratio(ours, other),
+            ),
+        ],
+    )
+
+
+def _enriched(spent: Mapping[str, list[int]], events: int) -> Answer:
+    base, ours = percentile(spent[PROMETHEUS], 50), percentile(spent[OURS_ON_SPANS], 50)
+    alone, watched = percentile(spent[SPAN], 50), percentile(spent[SPAN_WATCHED], 50)
+    return Answer(
+        question="What costs on LiveKit's spans add",
+        method=(
+            f"The same, {events} events for each handler, while the span of the request is open"
+            " and carries what LiveKit puts there.  Nothing is exported."
+        ),
+        columns=("handler", "p50 µs", "p99 µs", "max µs", "p50 to prometheus_client"),
+        rows=[
+            (
+                name,
+                micros(percentile(values, 50)),
+                micros(percentile(values, 99)),
+                micros(max(values)),
+                ratio(percentile(values, 50), base),
+            )
+            for name, values in spent.items()
+        ],
+        quotes=[
+            Quote(
+                what="handler with the cost on the request's span, p50 (p99)",
+                measured=_both(spent[OURS_ON_SPANS]),
+                against=f"prometheus_client in one process: {_both(spent[PROMETHEUS])}",
+                ratio=ratio(ours, base),
+            ),
+            Quote(
+                what="start and end of a request's span that is watched",
+                measured=_both(spent[SPAN_WATCHED]),
+                against=f"OpenTelemetry SDK alone: {_both(spent[SPAN])}",
+                ratio=ratio(watched, alone),
             ),
         ],
     )

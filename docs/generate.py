@@ -26,7 +26,7 @@ from livekit_exporter import call_export, cli, contract, data_directory
 from livekit_exporter.agent.prices import Prices
 from livekit_exporter.agent.summary import SLOW_TURN_SECONDS, Summary
 from livekit_exporter.prices import compile as prices
-from livekit_exporter.prices import json_schema
+from livekit_exporter.prices import json_schema, langfuse
 from livekit_exporter.prices.catalogue import Catalogue, from_compiled
 from livekit_exporter.prices.located import PriceFileError
 from livekit_exporter.prices.units import CONFIDENCES
@@ -154,6 +154,20 @@ def in_doubt(catalogue: Catalogue) -> Iterator[tuple[str, str, str, str]]:
             yield CONFIDENCES[-doubt], ", ".join(sorted(ids)), source, checked
 
 
+def left_out(catalogue: Catalogue) -> Iterator[tuple[str, str]]:
+    """Entries that Langfuse has no definition for, by reason."""
+    reasons: dict[str, list[str]] = {}
+    for entry, why in langfuse.definitions(catalogue)[1]:
+        reasons.setdefault(why, []).append(f"`{entry}`")
+    for why, entries in sorted(reasons.items()):
+        yield why, ", ".join(entries)
+
+
+def langfuse_models(catalogue: Catalogue) -> str:
+    """Langfuse's model definitions, one body to post for each."""
+    return json.dumps(langfuse.definitions(catalogue)[0], indent=2) + "\n"
+
+
 def sessions(text: str) -> str:
     """A page with what its commands print about a month that was made up.
 
@@ -184,6 +198,8 @@ def generated() -> Mapping[Path, str]:
     front = between_markers(readme.read_text("utf-8"), "metrics", contract.markdown_table())
     reports = ROOT / "docs" / "reports.md"
     page, catalogue = ROOT / "docs" / "prices.md", prices.compiled(prices.shipped())
+    tracing = ROOT / "docs" / "tracing.md"
+    without = table(("why", "entries"), left_out(from_compiled(catalogue)))
     return {
         readme: between_markers(front, "log", log_sample()),
         settings: between_markers(settings.read_text("utf-8"), "settings", config.markdown_table()),
@@ -191,6 +207,8 @@ def generated() -> Mapping[Path, str]:
         ROOT / "docs" / "call.schema.json": json.dumps(call_schema(), indent=2) + "\n",
         json_schema.FILE: json_schema.rendered(),
         page: price_tables(page.read_text("utf-8"), from_compiled(catalogue)),
+        tracing: between_markers(tracing.read_text("utf-8"), "left-out", without),
+        ROOT / "docs" / "langfuse_models.json": langfuse_models(from_compiled(catalogue)),
         reports: sessions(reports.read_text("utf-8")),
         prices.COMPILED: prices.rendered(catalogue),
     }

@@ -1,7 +1,8 @@
 """Cost, usage and latency of LiveKit voice agents, in Prometheus, during the call.
 
 `attach` records a session, `serve_in_worker` serves what was recorded from the
-worker itself, for people without a second container.
+worker itself, for people without a second container, `enrich_spans` puts costs on
+LiveKit's own spans.
 
 The names below are imported when they are first used: the sidecar needs no
 LiveKit, and an agent needs nothing of the sidecar.
@@ -12,8 +13,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from livekit_exporter.agent.attach import Call, attach
     from livekit_exporter.agent.in_worker import serve_in_worker
+    from livekit_exporter.agent.spans import SpanNames, enrich_spans
 
-__all__ = ["Call", "__version__", "attach", "serve_in_worker"]
+__all__ = ["Call", "SpanNames", "__version__", "attach", "enrich_spans", "serve_in_worker"]
 
 __version__ = "0.1.0"
 
@@ -21,7 +23,9 @@ __version__ = "0.1.0"
 if not TYPE_CHECKING:
     _HOMES = {
         "Call": "livekit_exporter.agent.attach",
+        "SpanNames": "livekit_exporter.agent.spans",
         "attach": "livekit_exporter.agent.attach",
+        "enrich_spans": "livekit_exporter.agent.spans",
         "serve_in_worker": "livekit_exporter.agent.in_worker",
     }
 

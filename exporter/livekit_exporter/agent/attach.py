@@ -32,6 +32,7 @@ from livekit_exporter.agent.complaints import Complaints
 from livekit_exporter.agent.estimates import Estimator
 from livekit_exporter.agent.journal import Journal
 from livekit_exporter.agent.prices import Prices
+from livekit_exporter.agent.spans import CallSpans
 from livekit_exporter.agent.summary import SLOW_TURN_SECONDS, Summary
 from livekit_exporter.agent.tally import Tally
 from livekit_exporter.record import (
@@ -101,6 +102,7 @@ class Call:
         self.agent = agent
         self._journal = journal
         self._tally = Tally(prices)
+        self._spans = CallSpans(session_id, prices)
 
     @property
     def usage(self) -> dict[Model, Usage]:
@@ -158,6 +160,11 @@ class Call:
     def put(self, record: Record | normalize.Heard) -> None:
         """Take a record as it is, or metrics to be read off the event loop.  Never waits."""
         self._tally.take(record)
+        # Before the journal, which wakes another thread.
+        if not isinstance(record, normalize.Heard):
+            self._spans.take(record)
+        elif self._spans.on:
+            self._spans.hear(record)
         if self._journal is not None:
             self._journal.put(record)
 

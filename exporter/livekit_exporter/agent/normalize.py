@@ -1,4 +1,7 @@
-"""LiveKit's session events become records; the only module that knows its fields.
+"""LiveKit's session events become records; the module that knows its fields.
+
+Besides it only `bill` reads them, which prices plain usage without making a record, and
+a test holds the two together.
 
 Verified against livekit-agents 1.2.12 to 1.8.9.  Fields are read with `getattr`,
 because versions differ, and by name rather than by class, because a recorded event
@@ -589,23 +592,39 @@ class Heard:
 
     Args:
         metrics: LiveKit's metrics object.
-        moment: What the collector knows of the call, the fields of `Moment`.
+        session: What the collector knows of the call, as in `Moment`, and the others too.
+        now: When.
+        persona: Who held the call.
+        speech: Which reply was going on.
 
     Raises:
         UnreadableError: The object has no fields.
     """
 
-    __slots__ = ("_fields", "_moment", "_records")
+    __slots__ = ("_persona", "_records", "_session", "_speech", "fields", "now")
 
     def __init__(
-        self, metrics: object, *moment: *tuple[str, float, str | None, str | None]
+        self,
+        metrics: object,
+        session: str,
+        now: float,
+        persona: str | None = None,
+        speech: str | None = None,
     ) -> None:
         try:
-            self._fields = dict(vars(metrics))
+            self.fields = dict(vars(metrics))
         except TypeError:
             raise UnreadableError("unknown_metrics") from None
-        self._moment = moment
+        self._session = session
+        self.now = now
+        self._persona = persona
+        self._speech = speech
         self._records: tuple[Record, ...] | None = None
+
+    @property
+    def speech(self) -> str | None:
+        """Which reply they belong to."""
+        return text(self.fields.get("speech_id")) or self._speech
 
     def records(self) -> tuple[Record, ...]:
         """What they say; read by whichever thread asks first.
@@ -614,8 +633,9 @@ class Heard:
             UnreadableError: They are of an unknown kind, or a billed quantity is no number.
         """
         if self._records is None:
-            event = SimpleNamespace(metrics=SimpleNamespace(**self._fields))
-            self._records = _read_metrics(event, Moment(*self._moment))
+            event = SimpleNamespace(metrics=SimpleNamespace(**self.fields))
+            moment = Moment(self._session, self.now, self._persona, self._speech)
+            self._records = _read_metrics(event, moment)
         return self._records
 
 

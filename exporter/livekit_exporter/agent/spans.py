@@ -1,0 +1,596 @@
+"""`enrich_spans`: what requests, turns and a call cost, on LiveKit's own spans.
+
+A span processor remembers LiveKit's spans while they are open.  When the usage of a
+request is heard its span is one of them, is found by the request's id, and gets the
+cost; no span is added.  What has no span of its own - speech-to-text, platform legs, an
+agent's own records, a realtime answer whose figures come late - is summed up on the
+session's span, so that the costs of all spans of a call are the cost of the call.
+"""
+
+import json
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from opentelemetry import trace
+from opentelemetry.sdk.trace import SpanProcessor
+
+from livekit_exporter.agent.bill import ATTO, NOTHING, Bill, Biller
+from livekit_exporter.agent.complaints import Complaints
+from livekit_exporter.agent.normalize import Heard, UnreadableError
+from livekit_exporter.agent.prices import Prices
+from livekit_exporter.record import (
+    MessageAdded,
+    Model,
+    ModelsDeclared,
+    Record,
+    SessionClosed,
+    SessionStarted,
+    TurnCommitted,
+    UsageReported,
+)
+from livekit_exporter.turns import Conversation, Reply, plausible
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
+    from opentelemetry.sdk.trace import ReadableSpan, Span
+
+_SESSION: Final = "agent_session"
+_TURN: Final = "agent_turn"
+_JOB: Final = "job_entrypoint"
+_REQUESTS: Final = {
+    "llm_request": "llm",
+    "tts_request": "tts",
+    "realtime_inference": "realtime",
+}
+_ATTEMPTS: Final = {"llm_request_run": "llm", "tts_request_run": "tts"}
+_METRICS: Final = {
+    "llm": "lk.llm_metrics",
+    "tts": "lk.tts_metrics",
+    "realtime": "lk.realtime_model_metrics",
+}
+_RESPONSE: Final = "gen_ai.response.id"
+_MODEL: Final = "gen_ai.request.model"
+_SPEECH: Final = "lk.speech_id"
+_REPLIES_AT_HAND: Final = 64
+_ATTO: Final = float(ATTO)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpanNames:
+    """Names of the attributes; `None` leaves one out.
+
+    Args:
+        cost: US dollars, of a request, and on the session of everything without a span.
+        cost_details: The same as JSON text, on the session by stage.
+        usage_details: What was used, as JSON text, each unit once.
+        model: The model as the plugin names it.
+        kind: Says that a span is to be shown as a model's answer.
+        kind_value: What it says then.
+        totals: What the names of plain totals begin with.  A name that a backend takes for a
+            cost would count everything twice.
+    """
+
+    cost: str | None = "gen_ai.usage.cost"
+    cost_details: str | None = "langfuse.observation.cost_details"
+    usage_details: str | None = "langfuse.observation.usage_details"
+    model: str | None = "langfuse.observation.model.name"
+    kind: str | None = "langfuse.observation.type"
+    kind_value: str = "generation"
+    totals: str | None = "livekit_exporter"
+
+
+_NAMES: Final = SpanNames()
+
+
+class _Holder:
+    """A span that sums up what has none: of a session, or of the job around it."""
+
+    def __init__(self, span: "Span", names: SpanNames) -> None:
+        self.span = span
+        self.names = names
+        self.units: dict[str, int] = {}
+
+    def hold(self, units: Mapping[str, int]) -> bool:
+        """Say that it holds this much by stage; `False` when the span has ended."""
+        if not self.span.is_recording():
+            return False
+        self.units = dict(units)
+        total = sum(units.values())
+        if not total:
+            return True
+        names, usd = self.names, total / _ATTO
+        if names.cost is not None:
+            self.span.set_attribute(names.cost, usd)
+        if names.cost_details is not None:
+            parts = {stage: part / _ATTO for stage, part in units.items()}
+            self.span.set_attribute(names.cost_details, json.dumps({**parts, "total": usd}))
+        if names.kind is not None:
+            # Langfuse reads the cost of no span that is not a model's answer.
+            self.span.set_attribute(names.kind, names.kind_value)
+        return True
+
+
+class _Session(_Holder):
+    """The open spans of one session."""
+
+    def __init__(self, span: "Span", names: SpanNames, job: _Holder | None) -> None:
+        super().__init__(span, names)
+        self.trace: int = span.get_span_context().trace_id
+        self.job = job
+        self.requests: dict[str, dict[int, Span]] = {stage: {} for stage in _METRICS}
+        self.turns: dict[int, Span] = {}
+        self.named: set[int] = set()
+        self.charged: dict[int, tuple[int, bool, str]] = {}
+        self.call: CallSpans | None = None
+
+    def name(self, own: int, stage: str) -> None:
+        """Put the model's name on the span of a request, now that an attempt begins.
+
+        Before its usage is heard: then there is enough to do.
+        """
+        span = self.requests[stage].get(own)
+        if span is None or own in self.named or self.names.model is None:
+            return
+        model = (span.attributes or {}).get(_MODEL)
+        if isinstance(model, str):
+            span.set_attribute(self.names.model, model)
+            self.named.add(own)
+
+    def charge(  # noqa: C901 - on the event loop a call costs more than a branch
+        self, requests: "dict[int, Span]", heard: Heard, bill: Bill
+    ) -> bool:
+        """Put a cost on the open span of the request that metrics are about.
+
+        Args:
+            requests: The open spans of its stage.
+            heard: The metrics.
+            bill: What they cost.
+
+        Returns:
+            Whether there is one.
+        """
+        stage, model, units, priced, usage = bill
+        request = heard.fields.get("request_id")
+        key, others = 0, False
+        # Another thread may end spans meanwhile.
+        for own, span in tuple(requests.items()):
+            attributes = span.attributes or {}
+            try:
+                same = attributes[_RESPONSE] == request
+            except KeyError:
+                same = _is_of(attributes, stage, request)
+            if same:
+                others = key != 0
+                key = own
+        if others:
+            # Ids are the provider's, who may repeat them.
+            key = _latest(requests, stage, heard) or key
+        if not key:
+            return False
+        before = self.charged.get(key)
+        if before is not None:
+            # A stream of speech reports once for every segment.
+            units, priced, usage = before[0] + units, before[1] or priced, _added(before[2], usage)
+        self.charged[key] = units, priced, usage
+        names, put = self.names, requests[key].set_attribute
+        if names.usage_details is not None:
+            put(names.usage_details, f"{{{usage}}}")
+        if priced and names.cost is not None:
+            put(names.cost, units / _ATTO)
+        if priced and names.cost_details is not None:
+            # A whole number and its exponent: no digits to look for.
+            put(names.cost_details, f'{{"total":{units}e-18}}')
+        if key not in self.named and names.model is not None:
+            put(names.model, model)
+        return True
+
+
+def _added(one: str, other: str) -> str:
+    """The sum of two usages, each the inside of a JSON object."""
+    total: dict[str, int] = json.loads(f"{{{one}}}")
+    for name, amount in json.loads(f"{{{other}}}").items():
+        total[name] = total.get(name, 0) + amount
+    return json.dumps(total)[1:-1]
+
+
+def _is_of(attributes: Mapping[str, object], stage: str, request: object) -> bool:
+    """Whether the metrics that LiveKit put on a span are those of a request."""
+    text = attributes.get(_METRICS[stage])
+    # With its quotes: one id may be the beginning of another.
+    return isinstance(text, str) and (
+        f'"request_id":"{request}"' in text
+        or ("\\" in text and json.loads(text).get("request_id") == request)
+    )
+
+
+def _latest(requests: "dict[int, Span]", stage: str, heard: Heard) -> int | None:
+    """Of several spans with one request id, the one whose metrics were made when these were."""
+    for own, span in tuple(requests.items()):
+        text = (span.attributes or {}).get(_METRICS[stage])
+        metrics = json.loads(text) if isinstance(text, str) else {}
+        if all(metrics.get(name) == heard.fields.get(name) for name in ("request_id", "timestamp")):
+            return own
+    return None
+
+
+# By span id: the session that an open span is in.
+_sessions: Final[dict[int, _Session]] = {}
+# By trace id: the span of the job, which begins before its session and ends after it.
+_jobs: Final[dict[int, _Holder]] = {}
+_enriched: "Final[weakref.WeakSet[trace.TracerProvider]]" = weakref.WeakSet()
+_calls: "Final[weakref.WeakSet[CallSpans]]" = weakref.WeakSet()
+_complaints: Final = Complaints()
+
+
+class _Watch(SpanProcessor):
+    """Remembers LiveKit's spans from their start to their end."""
+
+    def __init__(self, names: SpanNames) -> None:
+        self._names = names
+
+    def on_start(self, span: "Span", parent_context: "Context | None" = None) -> None:
+        """A span began."""
+        del parent_context
+        try:
+            self._begun(span)
+        except Exception as error:  # noqa: BLE001 - a span that is not watched must not end a call
+            _complaints.say("a span is not watched, the call goes on", error=error)
+
+    def on_end(self, span: "ReadableSpan") -> None:
+        """A span ended."""
+        try:
+            _ended(span)
+        except Exception as error:  # noqa: BLE001 - the same
+            _complaints.say("a span is not let go of, the call goes on", error=error)
+
+    def _begun(self, span: "Span") -> None:
+        name, parent, context = span.name, span.parent, span.get_span_context()
+        if name == _SESSION:
+            _sessions[context.span_id] = _Session(span, self._names, _jobs.get(context.trace_id))
+            return
+        if name == _JOB:
+            _jobs[context.trace_id] = _Holder(span, self._names)
+            return
+        session = None if parent is None else _sessions.get(parent.span_id)
+        if parent is None or session is None:
+            return
+        _sessions[context.span_id] = session
+        stage = _REQUESTS.get(name)
+        if stage is not None:
+            session.requests[stage][context.span_id] = span
+            if self._names.kind is not None:
+                span.set_attribute(self._names.kind, self._names.kind_value)
+        elif name in _ATTEMPTS:
+            session.name(parent.span_id, _ATTEMPTS[name])
+        elif name == _TURN:
+            session.turns[context.span_id] = span
+
+
+def _ended(span: "ReadableSpan") -> None:
+    context = span.get_span_context()
+    if context is None:
+        return
+    session = _sessions.pop(context.span_id, None)
+    if session is None:
+        if span.name == _JOB:
+            _jobs.pop(context.trace_id, None)
+        return
+    stage = _REQUESTS.get(span.name)
+    if stage is not None:
+        session.requests[stage].pop(context.span_id, None)
+        session.charged.pop(context.span_id, None)
+        session.named.discard(context.span_id)
+    elif span.name == _TURN:
+        session.turns.pop(context.span_id, None)
+    elif span.name == _SESSION:
+        for own, other in tuple(_sessions.items()):
+            if other is session:
+                _sessions.pop(own, None)
+
+
+def enrich_spans(tracer_provider: trace.TracerProvider, *, names: SpanNames = _NAMES) -> None:
+    """Put costs on the spans that LiveKit makes with a tracer provider.
+
+    Call it once in the entrypoint, before `session.start`; before or after `attach`, and
+    before or after exporters are added.  A second call for a provider changes nothing.
+    Without it spans are left alone.
+
+    Args:
+        tracer_provider: The one that `livekit.agents.telemetry.set_tracer_provider` is given.
+        names: Names of the attributes.
+    """
+    if tracer_provider in _enriched:
+        return
+    add = getattr(tracer_provider, "add_span_processor", None)
+    if add is None:
+        _complaints.say(
+            f"no cost goes on spans: {type(tracer_provider).__name__} takes no span processors;"
+            " give enrich_spans a TracerProvider of opentelemetry.sdk.trace"
+        )
+        return
+    add(_Watch(names))
+    _enriched.add(tracer_provider)
+    for call in list(_calls):
+        call.begin()
+
+
+class CallSpans:
+    """Puts the costs of one call on its spans.  Used on the session's event loop.
+
+    Args:
+        session: Session id.
+        prices: Prices in force.
+    """
+
+    def __init__(self, session: str, prices: Prices) -> None:
+        self.on = False
+        """Whether there may be spans; before, only what a later one has to know is kept."""
+        self._id = session
+        self._prices = prices
+        self._biller = Biller(prices)
+        self._started: SessionStarted | None = None
+        self._early: list[UsageReported] = []
+        self._session: _Session | None = None
+        self._conversation = Conversation()
+        self._replies: OrderedDict[str, _Turn] = OrderedDict()
+        self._new: list[tuple[Bill, Heard | str | None, bool]] = []
+        self._units = 0
+        self._rest: dict[str, int] = {}
+        self._unassigned = 0
+        self._turns = 0
+        self._interrupted = 0
+        self._unpriced = 0
+        self._said: _Turn | None = None
+        self._ended = False
+        self._complaints = Complaints()
+        _calls.add(self)
+        if _enriched:
+            self.begin()
+
+    def begin(self) -> None:
+        """A tracer provider is enriched from now on."""
+        self.on = True
+        early, self._early = self._early, []
+        for record in early:
+            self.take(record)
+        if self._started is not None:
+            self._expect(self._started.models)
+
+    def take(self, record: Record) -> None:
+        """Take in what the call put into its journal.  Never raises."""
+        try:
+            self._tell(record)
+        except Exception as error:  # noqa: BLE001 - a span without a cost must not end the call
+            self._complain(error)
+
+    def hear(self, heard: Heard) -> None:
+        """Take in metrics, in the span in which LiveKit emits them.  Never raises."""
+        try:
+            bill = self._biller.of(heard)
+            if bill is NOTHING:
+                if heard.fields.get("type") == "eou_metrics":
+                    self._committed(heard)
+                return
+            session = self._session
+            if session is None and bill[0] != "stt":
+                # Sessions that share a speech-to-text hear each other's.
+                session = self._find_session()
+            if session is not None:
+                requests = session.requests.get(bill[0])
+                if requests and session.charge(requests, heard, bill):
+                    self._new.append((bill, heard, True))
+                    if self._said is not None:
+                        self._say_turn(self._said)
+                    return
+            self._new.append((bill, heard, False))
+            if self._ended:
+                self._say_session()
+        except UnreadableError:
+            pass  # the journal counts it
+        except Exception as error:  # noqa: BLE001 - a span without a cost must not end the call
+            self._complain(error)
+
+    def _complain(self, error: Exception) -> None:
+        self._complaints.say("a cost is missing on the spans, the call goes on", error=error)
+
+    def _tell(self, record: Record) -> None:
+        match record:
+            case SessionStarted():
+                self._started = record
+                if self.on:
+                    self._expect(record.models)
+            case ModelsDeclared() if self.on:
+                self._expect(record.models)
+            case UsageReported() if not self.on:
+                self._early.append(record)
+            case UsageReported():
+                self._use(record)
+            case MessageAdded() if self.on:
+                self._message(record)
+            case SessionClosed() if self.on:
+                self._close(record)
+
+    def _find_session(self) -> _Session | None:
+        """The session's spans, from the span that its event came in."""
+        context = trace.get_current_span().get_span_context()
+        session = _sessions.get(context.span_id)
+        if session is None:
+            same = {other for other in tuple(_sessions.values()) if other.trace == context.trace_id}
+            session = same.pop() if len(same) == 1 else None
+        if session is None or session.call not in (None, self):
+            return None
+        session.call = self
+        self._session = session
+        return session
+
+    def _use(self, record: UsageReported) -> None:
+        bill = self._biller.of_record(record)
+        if bill is not NOTHING:
+            self._new.append((bill, record.speech, False))
+            if self._ended:
+                self._say_session()
+
+    def _add_up(self) -> None:
+        """Take what was heard since the last time into the sums."""
+        new, self._new = self._new, []
+        for (stage, _, units, priced, _), source, on_span in new:
+            speech = source.speech if isinstance(source, Heard) else source
+            self._units += units
+            self._unpriced += not priced
+            if speech is None:
+                self._unassigned += units
+            else:
+                self._reply(speech).units += units
+            if not on_span:
+                self._rest[stage] = self._rest.get(stage, 0) + units
+
+    def _committed(self, heard: Heard) -> None:
+        speech = heard.speech
+        if speech is not None:
+            self._reply(speech).committed = heard
+
+    def _message(self, record: MessageAdded) -> None:
+        if self._session is None:
+            self._find_session()
+        self._add_up()
+        answers = self._conversation.hear(record)
+        if record.role != "assistant":
+            return
+        turn = self._reply(record.speech or "")
+        if turn.committed is not None:
+            for committed in turn.committed.records():
+                if isinstance(committed, TurnCommitted):
+                    turn.reply.commit(committed)
+            turn.committed = None
+        if answers:
+            self._turns += 1
+            turn.number = self._turns
+            turn.reply.answer(record)
+            turn.units += self._unassigned
+            self._unassigned = 0
+            turn.reply.first_token_seconds = plausible(record.first_token_seconds)
+            turn.reply.first_byte_seconds = plausible(record.first_byte_seconds)
+        self._interrupted += turn.reply.say(record)
+        session = self._session
+        if session is not None:
+            turn.span = _turn_of(session, record.speech)
+            self._said = turn
+            self._say_turn(turn)
+        self._say_session()
+
+    def _close(self, record: SessionClosed) -> None:
+        if self._session is None:
+            self._find_session()
+        if self._started is not None:
+            for leg in self._prices.legs(self._started, record.at):
+                self._use(leg)
+        self._say_session()
+        self._ended = True
+
+    def _say_session(self) -> None:
+        session = self._session
+        if session is None:
+            return
+        self._add_up()
+        if not session.hold(self._rest):
+            self._say_late(session)
+            return
+        if session.names.totals is not None:
+            about = f"{session.names.totals}.session"
+            session.span.set_attributes(
+                {
+                    f"{about}.id": self._id,
+                    f"{about}.cost_usd": self._units / _ATTO,
+                    f"{about}.turns": self._turns,
+                    f"{about}.turns_interrupted": self._interrupted,
+                    f"{about}.unpriced_requests": self._unpriced,
+                }
+            )
+
+    def _say_late(self, session: _Session) -> None:
+        """What came after the session's span is on the job's, where there is one."""
+        late = {
+            stage: units - session.units.get(stage, 0)
+            for stage, units in self._rest.items()
+            if units != session.units.get(stage, 0)
+        }
+        job = session.job
+        if not late:
+            return
+        if job is not None:
+            units = dict(job.units)
+            for stage, more in late.items():
+                units[stage] = units.get(stage, 0) + more
+            if job.hold(units):
+                session.units = dict(self._rest)
+                return
+        self._complaints.say(
+            f"{sum(late.values()) / _ATTO} US dollars were reported after the spans of session"
+            f" {self._id} had ended; the ledger has them, the trace has not"
+        )
+
+    def _say_turn(self, turn: "_Turn") -> None:
+        session, span = self._session, turn.span
+        if session is None or span is None or not span.is_recording():
+            self._said = None
+            return
+        self._add_up()
+        if session.names.totals is None:
+            return
+        about, reply = f"{session.names.totals}.turn", turn.reply
+        parts = {
+            "number": turn.number or None,
+            "latency_seconds": reply.latency_seconds,
+            "eou_delay_seconds": reply.eou_delay_seconds,
+            "transcription_delay_seconds": reply.transcription_delay_seconds,
+            "callback_seconds": reply.callback_seconds,
+            "first_token_seconds": reply.first_token_seconds,
+            "first_byte_seconds": reply.first_byte_seconds,
+            "interrupted": reply.interrupted,
+            "cost_usd": turn.units / _ATTO,
+        }
+        span.set_attributes(
+            {f"{about}.{name}": value for name, value in parts.items() if value is not None}
+        )
+
+    def _reply(self, speech: str) -> "_Turn":
+        turn = self._replies.get(speech)
+        if turn is None:
+            turn = self._replies[speech] = _Turn(Reply(speech=speech, at=0.0))
+            if len(self._replies) > _REPLIES_AT_HAND:
+                self._replies.popitem(last=False)
+        return turn
+
+    def _expect(self, models: Sequence[Model]) -> None:
+        """Have the prices read by another thread before the first request ends."""
+        biller, at = self._biller, 0.0 if self._started is None else self._started.at
+
+        def read() -> None:
+            try:
+                biller.expect(models, at)
+            except Exception as error:  # noqa: BLE001 - whoever asks for a price says it again
+                _complaints.say("the prices cannot be read, the call goes on", error=error)
+
+        threading.Thread(target=read, name="livekit-exporter-prices", daemon=True).start()
+
+
+@dataclass(slots=True)
+class _Turn:
+    """A reply, and the span that LiveKit has for it."""
+
+    reply: Reply
+    number: int = 0
+    units: int = 0
+    committed: Heard | None = None
+    span: "Span | None" = field(default=None)
+
+
+def _turn_of(session: _Session, speech: str | None) -> "Span | None":
+    for span in tuple(session.turns.values()):
+        if speech is not None and (span.attributes or {}).get(_SPEECH) == speech:
+            return span
+    return None
