@@ -54,10 +54,7 @@ def list_deliveries(
     config: _Config = None,
 ) -> None:
     """List deliveries, oldest first; without a choice all that the receiver does not have."""
-    chosen: dict[DeliveryState, bool] = {"dead": dead, "pending": pending, "delivered": delivered}
-    if not any(chosen.values()):
-        chosen |= {"dead": True, "pending": True}
-    states = [state for state, wanted in chosen.items() if wanted]
+    states = _states(dead=dead, pending=pending, delivered=delivered)
     found = _listed(_settings(data_dir, config), states)
     if as_json:
         typer.echo(json.dumps([_described(row) for row in found], indent=1))
@@ -79,6 +76,9 @@ def retry(
         ),
     ] = None,
     all_dead: Annotated[bool, typer.Option("--all-dead", help="All that were given up.")] = False,
+    all_pending: Annotated[
+        bool, typer.Option("--all-pending", help="All that wait for their next attempt.")
+    ] = False,
     data_dir: _DataDir = None,
     config: _Config = None,
 ) -> None:
@@ -86,14 +86,15 @@ def retry(
     from livekit_exporter.ledger import deliveries
     from livekit_exporter.ledger.database import LedgerError
 
-    if bool(ids) == all_dead:
-        fail("say which: ids as 'webhook list' shows them, or --all-dead")
+    if bool(ids) == (all_dead or all_pending):
+        fail("say which: ids as 'webhook list' shows them, --all-dead or --all-pending")
     settings = _settings(data_dir, config)
-    if all_dead:
-        chosen = _listed(settings, ["dead"])
-    else:
-        known = _listed(settings, ["dead", "pending", "delivered"])
-        chosen = _named(ids or [], known)
+    states = _states(dead=all_dead, pending=all_pending)
+    chosen = (
+        _named(ids, _listed(settings, ["dead", "pending", "delivered"]))
+        if ids
+        else _listed(settings, states)
+    )
     with one_line_for(LedgerError):
         number = deliveries.retry(_place(settings), chosen) if chosen else 0
     typer.echo(f"{number} to be sent again")
@@ -128,6 +129,12 @@ def try_out(config: _Config = None) -> None:
         typer.echo(answer.said)
     if not answer.taken:
         raise typer.Exit(1)
+
+
+def _states(*, dead: bool, pending: bool, delivered: bool = False) -> "Sequence[DeliveryState]":
+    """The states that were chosen; without a choice those that want somebody's attention."""
+    chosen: dict[DeliveryState, bool] = {"dead": dead, "pending": pending, "delivered": delivered}
+    return [state for state, wanted in chosen.items() if wanted] or ["dead", "pending"]
 
 
 def _settings(data_dir: str | None, config: Path | None) -> "Config":

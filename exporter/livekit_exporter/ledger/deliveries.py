@@ -29,7 +29,7 @@ from livekit_exporter.ledger import schema, versions
 from livekit_exporter.ledger.database import Upsert
 from livekit_exporter.ledger.locate import locate
 from livekit_exporter.ledger.reading import reading
-from livekit_exporter.ledger.rows import DeliveryRow, DeliveryState, Outbox
+from livekit_exporter.ledger.rows import Backlog, DeliveryRow, DeliveryState, Due
 
 LONGEST_PAUSE_SECONDS: Final = 3600.0
 """Nothing waits longer for its next attempt, unless the clock was set back."""
@@ -116,21 +116,25 @@ def is_known(connection: Connection, tried: DeliveryRow) -> bool:
     )
 
 
-def outbox(connection: Connection, instance: str, now: float, limit: int) -> Outbox:
-    """What an instance has to deliver, and up to `limit` deliveries that are due."""
+def due(connection: Connection, instance: str, now: float, limit: int) -> Due:
+    """Up to `limit` deliveries of an instance that are due."""
     pending = and_(_rows.instance == instance, schema.undelivered)
+    at = _rows.next_attempt_at
     # A clock that was set back must not put everything off.
-    due = or_(_rows.next_attempt_at <= now, _rows.next_attempt_at > now + 2 * LONGEST_PAUSE_SECONDS)
-    first = select(schema.deliveries).where(pending, due).order_by(_rows.next_attempt_at)
-    sums = select(func.count(), func.min(_rows.made_at)).where(pending)
-    later = select(func.min(_rows.next_attempt_at)).where(pending, _rows.next_attempt_at > now)
-    number, oldest = connection.execute(sums).one()
-    return Outbox(
-        due=[_row(row) for row in connection.execute(first.limit(limit)).mappings()],
-        pending=number,
-        oldest=oldest,
-        next_at=connection.execute(later).scalar(),
+    come = or_(at <= now, at > now + 2 * LONGEST_PAUSE_SECONDS)
+    first = select(schema.deliveries).where(pending, come).order_by(at).limit(limit)
+    later = select(func.min(at)).where(pending, at > now)
+    return Due(
+        [_row(row) for row in connection.execute(first).mappings()],
+        connection.execute(later).scalar(),
     )
+
+
+def backlog(connection: Connection, instance: str) -> Backlog:
+    """What an instance has to deliver, now or later."""
+    sums = select(func.count(), func.min(_rows.made_at))
+    pending = and_(_rows.instance == instance, schema.undelivered)
+    return Backlog(*connection.execute(sums.where(pending)).one())
 
 
 def awaited(silent_before: float, but: str | None) -> ColumnElement[bool]:

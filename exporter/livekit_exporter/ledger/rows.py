@@ -124,21 +124,28 @@ class DeliveryRow:
         return f"call_{digest(self.instance, self.session)}_{self.revision}"
 
 
-@dataclass(frozen=True, slots=True)
-class Outbox:
-    """What is to be delivered.
+class Due(NamedTuple):
+    """What is to be delivered now.
 
     Args:
-        due: Deliveries whose time has come, the longest waiting first, not all of them.
-        pending: How many are to be delivered, now or later.
-        oldest: When the oldest of them was made.
+        deliveries: Those whose time has come, the longest waiting first, not all of them.
         next_at: When the next of those is due that are not yet.
     """
 
-    due: Sequence[DeliveryRow] = ()
+    deliveries: Sequence[DeliveryRow]
+    next_at: float | None
+
+
+class Backlog(NamedTuple):
+    """What is to be delivered, now or later.
+
+    Args:
+        pending: How many calls.
+        oldest: When the oldest of them ended or changed.
+    """
+
     pending: int = 0
     oldest: float | None = None
-    next_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

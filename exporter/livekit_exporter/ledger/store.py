@@ -34,11 +34,12 @@ from livekit_exporter.ledger.database import LedgerError, RepricedError
 from livekit_exporter.ledger.locate import locate
 from livekit_exporter.ledger.rollups import rolled_up
 from livekit_exporter.ledger.rows import (
+    Backlog,
     Batch,
     CallRows,
     DeliveryRow,
+    Due,
     ModelSums,
-    Outbox,
     Position,
     SeriesRow,
     SessionRow,
@@ -201,30 +202,39 @@ class Ledger:
         with self._database.snapshot() as connection:
             return self._rows_of(connection, session)
 
-    def outbox(self, now: float, limit: int) -> Outbox:
-        """What is to be delivered, and up to `limit` deliveries that are due.
+    def due(self, now: float, limit: int) -> Due:
+        """Up to `limit` deliveries that are due.
 
         Raises:
             LedgerError: The ledger cannot be read.
         """
         with self._database.snapshot() as connection:
-            return deliveries.outbox(connection, self.instance, now, limit)
+            return deliveries.due(connection, self.instance, now, limit)
 
-    def to_deliver(self, due: DeliveryRow) -> tuple[SessionRow, CallRows] | None:
+    def backlog(self) -> Backlog:
+        """What is to be delivered, now or later.
+
+        Raises:
+            LedgerError: The ledger cannot be read.
+        """
+        with self._database.transaction("read") as connection:
+            return deliveries.backlog(connection, self.instance)
+
+    def to_deliver(self, row: DeliveryRow) -> tuple[SessionRow, CallRows] | None:
         """A call in the state that is to be delivered; `None` when that is done, or changed.
 
         Raises:
             LedgerError: The ledger cannot be read.
         """
         calls = schema.sessions
-        query = select(*_SESSION).where(self._own(calls), calls.c.session == due.session)
+        query = select(*_SESSION).where(self._own(calls), calls.c.session == row.session)
         with self._database.snapshot() as connection:
-            if deliveries.find(connection, due) != due:
+            if deliveries.find(connection, row) != row:
                 return None
             call = connection.execute(query).mappings().first()
             if call is None:
                 return None
-            return SessionRow(**call), self._rows_of(connection, due.session)
+            return SessionRow(**call), self._rows_of(connection, row.session)
 
     def unknown(self, tried: Sequence[DeliveryRow]) -> list[DeliveryRow]:
         """Those deliveries of which the ledger does not know yet that they were tried.

@@ -20,7 +20,7 @@ import aiohttp
 
 from livekit_exporter.call_event import call_ended
 from livekit_exporter.call_export import call_export
-from livekit_exporter.ledger.rows import DeliveryRow, Outbox
+from livekit_exporter.ledger.rows import Backlog, DeliveryRow
 from livekit_exporter.ledger.store import Ledger, LedgerError
 from livekit_exporter.sidecar.attempts import Answer, after
 from livekit_exporter.sidecar.exports import redaction_key
@@ -38,6 +38,7 @@ AT_A_TIME: Final = 8
 _LOOK_EVERY_SECONDS: Final = 5.0
 """How soon a retry that somebody asked for on the command line is seen."""
 
+_COUNT_EVERY_SECONDS: Final = 1.0
 _FAREWELL_SECONDS: Final = 3.0
 
 
@@ -59,6 +60,7 @@ class Courier:
         self._rung = asyncio.Event()
         self._stopping = False
         self._quiet_until = float("-inf")
+        self._counted_at = float("-inf")
         self._failing = False
         # Calls are read here, one after the other, and not where pages are made.
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="courier")
@@ -120,25 +122,31 @@ class Courier:
         """Begin to send what is due; the seconds until there may be more."""
         webhook, ledger = self._webhook, self._ledger()
         if webhook is None or ledger is None:
-            self._handover.outbox = Outbox()
+            self._handover.backlog = Backlog()
             return _LOOK_EVERY_SECONDS
         limit = len(self._busy()) + AT_A_TIME
-        outbox = await self._reading(ledger.outbox, time.time(), limit)
-        self._handover.outbox = outbox
+        due = await self._reading(ledger.due, time.time(), limit)
+        await self._count(ledger)
         quiet = self._quiet_until - time.monotonic()
         if quiet > 0:
             return min(quiet, _LOOK_EVERY_SECONDS)
         busy = self._busy()
-        for row in outbox.due:
+        for row in due.deliveries:
             if len(self._under_way) >= AT_A_TIME:
                 break
             if row.session not in busy:
                 task = asyncio.create_task(self._deliver(http, webhook, ledger, row))
                 self._under_way[row.session] = task
                 task.add_done_callback(partial(self._finished, row.session))
-        if outbox.next_at is None:
+        if due.next_at is None:
             return _LOOK_EVERY_SECONDS
-        return min(max(outbox.next_at - time.time(), 0.0), _LOOK_EVERY_SECONDS)
+        return min(max(due.next_at - time.time(), 0.0), _LOOK_EVERY_SECONDS)
+
+    async def _count(self, ledger: Ledger) -> None:
+        """Count what is to be delivered, once a second: there may be many."""
+        if time.monotonic() - self._counted_at >= _COUNT_EVERY_SECONDS:
+            self._handover.backlog = await self._reading(ledger.backlog)
+            self._counted_at = time.monotonic()
 
     def _busy(self) -> set[str]:
         """Calls that are being sent, or whose attempt is not in the ledger yet."""
@@ -199,7 +207,8 @@ class Courier:
                 tried.attempts,
                 tried.error,
             )
-        elif tried.state == "pending" and not self._failing:
+            return
+        if tried.state == "pending" and not self._failing:
             _log.warning(
                 "cannot deliver calls to %s: %s; the ledger has them, trying again",
                 webhook.origin,

@@ -7,7 +7,7 @@ takes nothing up again before ingest has noted it.
 import threading
 from collections.abc import Callable, Iterable, Sequence
 
-from livekit_exporter.ledger.rows import DeliveryRow, Outbox
+from livekit_exporter.ledger.rows import Backlog, DeliveryRow
 
 
 class Handover:
@@ -17,7 +17,7 @@ class Handover:
         self._lock = threading.Lock()
         self._tried: list[DeliveryRow] = []
         self._bell: Callable[[], object] | None = None
-        self.outbox = Outbox()
+        self.backlog = Backlog()
         """What the courier last found to be delivered; empty while there is no webhook."""
 
     def answer_bell(self, bell: Callable[[], object] | None) -> None:

@@ -488,7 +488,7 @@ class Ingest:
             lag_bytes=opened.reader.lag(opened.positions),
             ledger_bytes=opened.ledger.size_bytes(),
             last_record_at=opened.last_record_at,
-            outbox=self.handover.outbox,
+            backlog=self.handover.backlog,
             reloaded=self._reloaded,
             reloaded_at=self._reloaded_at,
         )
