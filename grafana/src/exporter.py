@@ -26,7 +26,7 @@ _WORKER: Final = 'job=~"$worker"'
 
 
 def dashboard() -> Dashboard:
-    """Reach, intake, what is missing, and the workers that the calls run on."""
+    """Reach, intake, what is missing, deliveries, and the workers that the calls run on."""
     return board.board(
         board.EXPORTER,
         "LiveKit agents: exporter",
@@ -39,7 +39,7 @@ def dashboard() -> Dashboard:
             variables.provider(),
             variables.model(),
         ),
-        sections=(_reach(), _intake(), _missing(), _workers()),
+        sections=(_reach(), _intake(), _missing(), _webhook(), _workers()),
     )
 
 
@@ -325,6 +325,59 @@ def _missing() -> board.Section:
                 "label",
                 limit=thresholds.LABELS_CAPPED,
                 span=12,
+            ),
+        ),
+    )
+
+
+def _webhook() -> board.Section:
+    oldest = f"min by (instance) ({series(contract.WEBHOOK_OLDEST)})"
+    return board.Section(
+        500,
+        "Do calls reach the webhook?",
+        (
+            graph(
+                About(
+                    501,
+                    "Deliveries",
+                    "Does the receiver take calls when they end?",
+                    "Failed attempts are repeated; any that is given up is bad: 'webhook list"
+                    " --dead' names it. Nothing at all: no webhook is configured.",
+                ),
+                "suffix: /h",
+                [
+                    Line(name, per_hour(total(rate(family))))
+                    for name, family in (
+                        ("Delivered", contract.WEBHOOK_DELIVERIES),
+                        ("Failed attempts", contract.WEBHOOK_ERRORS),
+                        ("Given up", contract.WEBHOOK_DEAD_LETTERS),
+                    )
+                ],
+                span=8,
+            ),
+            graph(
+                About(
+                    502,
+                    "Longest wait for the webhook",
+                    "For how long has a call been waiting to be delivered?",
+                    "Above the line a ticket is opened. A line that climbs is a receiver that is"
+                    " down or refuses.",
+                ),
+                "s",
+                [Line("{{instance}}", f"time() - {oldest}")],
+                limit=thresholds.WEBHOOK_FAILING,
+                span=8,
+            ),
+            stat(
+                About(
+                    503,
+                    "Given up",
+                    "How many calls were given up in the time shown?",
+                    "Any is bad: the receiver misses them until somebody sends them again.",
+                ),
+                "short",
+                or_zero(counted(contract.WEBHOOK_DEAD_LETTERS)),
+                limit=thresholds.WEBHOOK_DEAD_LETTERS,
             ),
         ),
     )
