@@ -341,8 +341,8 @@ def _webhook() -> board.Section:
                     501,
                     "Deliveries",
                     "Does the receiver take calls when they end?",
-                    "Failed attempts are repeated; any that is given up is bad: 'webhook list"
-                    " --dead' names it. Nothing at all: no webhook is configured.",
+                    "Failed attempts are repeated; more of them than deliveries is bad. Nothing at"
+                    " all: no webhook is configured.",
                 ),
                 "suffix: /h",
                 [
@@ -350,7 +350,6 @@ def _webhook() -> board.Section:
                     for name, family in (
                         ("Delivered", contract.WEBHOOK_DELIVERIES),
                         ("Failed attempts", contract.WEBHOOK_ERRORS),
-                        ("Given up", contract.WEBHOOK_DEAD_LETTERS),
                     )
                 ],
                 span=8,
@@ -368,16 +367,23 @@ def _webhook() -> board.Section:
                 limit=thresholds.WEBHOOK_FAILING,
                 span=8,
             ),
-            stat(
+            graph(
                 About(
                     503,
                     "Given up",
-                    "How many calls were given up in the time shown?",
-                    "Any is bad: the receiver misses them until somebody sends them again.",
+                    "Which calls does the receiver miss?",
+                    "Any is bad, until somebody sends them again: 'webhook list --dead' names them"
+                    " and the reasons.",
                 ),
-                "short",
-                or_zero(counted(contract.WEBHOOK_DEAD_LETTERS)),
+                "suffix: /h",
+                [
+                    Line(
+                        "{{instance}}",
+                        per_hour(total(rate(contract.WEBHOOK_DEAD_LETTERS), "instance")),
+                    )
+                ],
                 limit=thresholds.WEBHOOK_DEAD_LETTERS,
+                span=8,
             ),
         ),
     )
