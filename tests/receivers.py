@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -10,8 +11,6 @@ from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final, TypeAlias
-
-from tests.postgres import free_port
 
 SECRET: Final = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
 
@@ -55,6 +54,13 @@ def documented_check(secret: str = SECRET) -> Callable[[Mapping[str, str], bytes
     exec(compile(found[1], _DOCUMENT.name, "exec"), names)  # noqa: S102 - our own document
     check: Callable[[Mapping[str, str], bytes, str], dict[str, Any]] = names["event_of"]
     return lambda headers, body: check(headers, body, secret)
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def answering(status: int, body: bytes = b"", **headers: str) -> Behaviour:
