@@ -199,7 +199,10 @@ def test_log_filter_example_leaves_the_text() -> None:
 
 @pytest.mark.parametrize(
     "document",
-    ["README.md", "docs/configuration.md", "docs/journal.md", "docs/logs.md", "docs/prices.md"],
+    [
+        *("README.md", "docs/configuration.md", "docs/journal.md", "docs/logs.md"),
+        *("docs/prices.md", "docs/webhooks.md"),
+    ],
 )
 def test_links_lead_somewhere(document: str) -> None:
     """Every relative link is a file of the repository."""

@@ -22,6 +22,7 @@ from livekit_exporter.cli_mistakes import fail as _fail
 from livekit_exporter.cli_mistakes import one_line_for as _one_line_for
 from livekit_exporter.cli_reports import calls_app, report_app
 from livekit_exporter.cli_spending import reconcile, reprice, repricings
+from livekit_exporter.cli_webhook import webhook_app
 
 if TYPE_CHECKING:
     from livekit_exporter.prices.catalogue import Catalogue
@@ -39,6 +40,7 @@ prices_app = typer.Typer(no_args_is_help=True, help="Look after prices.")
 app.add_typer(prices_app, name="prices")
 app.add_typer(report_app, name="report")
 app.add_typer(calls_app, name="calls")
+app.add_typer(webhook_app, name="webhook")
 app.command("reconcile")(reconcile)
 prices_app.command("reprice")(reprice)
 prices_app.command("repricings")(repricings)
@@ -255,6 +257,7 @@ def check(file: Annotated[Path, typer.Argument(help="Configuration file, YAML.")
         from livekit_exporter.sidecar import prices_in_force
 
         prices_in_force.load(config)
+        config.webhook.keys()
     typer.echo(f"{file}: ok")
 
 

@@ -569,6 +569,32 @@ EXPORT_ERRORS: Final = Family(
     Kind.COUNTER,
     "Attempts to write such files that failed; they are repeated.",
 )
+WEBHOOK_DELIVERIES: Final = Family(
+    "livekit_exporter_webhook_deliveries",
+    Kind.COUNTER,
+    "Calls that ended and that the webhook took; one that changed and is sent again counts again.",
+)
+WEBHOOK_ERRORS: Final = Family(
+    "livekit_exporter_webhook_errors",
+    Kind.COUNTER,
+    "Attempts to deliver a call to the webhook that failed; all but the last are repeated.",
+)
+WEBHOOK_DEAD_LETTERS: Final = Family(
+    "livekit_exporter_webhook_dead_letters",
+    Kind.COUNTER,
+    "Calls that were given up to be delivered; 'webhook retry' sends them again.",
+)
+WEBHOOK_PENDING: Final = Family(
+    "livekit_exporter_webhook_pending",
+    Kind.GAUGE,
+    "Calls that are still to be delivered to the webhook.",
+)
+WEBHOOK_OLDEST: Final = Family(
+    "livekit_exporter_webhook_oldest_pending_timestamp_seconds",
+    Kind.GAUGE,
+    "When the oldest of those ended or changed, Unix time; absent while there is none.",
+    unit="seconds",
+)
 LAST_RECORD: Final = Family(
     "livekit_exporter_last_record_timestamp_seconds",
     Kind.GAUGE,

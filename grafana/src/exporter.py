@@ -26,7 +26,7 @@ _WORKER: Final = 'job=~"$worker"'
 
 
 def dashboard() -> Dashboard:
-    """Reach, intake, what is missing, and the workers that the calls run on."""
+    """Reach, intake, what is missing, deliveries, and the workers that the calls run on."""
     return board.board(
         board.EXPORTER,
         "LiveKit agents: exporter",
@@ -39,7 +39,7 @@ def dashboard() -> Dashboard:
             variables.provider(),
             variables.model(),
         ),
-        sections=(_reach(), _intake(), _missing(), _workers()),
+        sections=(_reach(), _intake(), _missing(), _webhook(), _workers()),
     )
 
 
@@ -325,6 +325,65 @@ def _missing() -> board.Section:
                 "label",
                 limit=thresholds.LABELS_CAPPED,
                 span=12,
+            ),
+        ),
+    )
+
+
+def _webhook() -> board.Section:
+    oldest = f"min by (instance) ({series(contract.WEBHOOK_OLDEST)})"
+    return board.Section(
+        500,
+        "Do calls reach the webhook?",
+        (
+            graph(
+                About(
+                    501,
+                    "Deliveries",
+                    "Does the receiver take calls when they end?",
+                    "Failed attempts are repeated; more of them than deliveries is bad. Nothing at"
+                    " all: no webhook is configured.",
+                ),
+                "suffix: /h",
+                [
+                    Line(name, per_hour(total(rate(family))))
+                    for name, family in (
+                        ("Delivered", contract.WEBHOOK_DELIVERIES),
+                        ("Failed attempts", contract.WEBHOOK_ERRORS),
+                    )
+                ],
+                span=8,
+            ),
+            graph(
+                About(
+                    502,
+                    "Longest wait for the webhook",
+                    "For how long has a call been waiting to be delivered?",
+                    "Above the line a ticket is opened. A line that climbs is a receiver that is"
+                    " down or refuses.",
+                ),
+                "s",
+                [Line("{{instance}}", f"time() - {oldest}")],
+                limit=thresholds.WEBHOOK_FAILING,
+                span=8,
+            ),
+            graph(
+                About(
+                    503,
+                    "Given up",
+                    "Which calls does the receiver miss?",
+                    "Any is bad, until somebody sends them again: 'webhook list --dead' names them"
+                    " and the reasons.",
+                ),
+                "suffix: /h",
+                [
+                    Line(
+                        "{{instance}}",
+                        per_hour(total(rate(contract.WEBHOOK_DEAD_LETTERS), "instance")),
+                    )
+                ],
+                limit=thresholds.WEBHOOK_DEAD_LETTERS,
+                span=8,
             ),
         ),
     )

@@ -88,6 +88,10 @@ USAGE_MISSING: Final = Limit("LivekitExporterUsageMissing", ticket=0.1)
 LABELS_CAPPED: Final = Limit("LivekitExporterLabelsCapped", ticket=0.0)
 LEDGER_ERRORS: Final = Limit("LivekitExporterLedgerErrors", ticket=0.0)
 EXPORTS_FAILING: Final = Limit("LivekitExporterExportsFailing", ticket=0.0)
+WEBHOOK_FAILING: Final = Limit("LivekitExporterWebhookFailing", ticket=900.0)
+"""Seconds that a call has been waiting to be delivered."""
+
+WEBHOOK_DEAD_LETTERS: Final = Limit("LivekitExporterWebhookDeadLetters", ticket=0.0)
 RELOAD_FAILED: Final = Limit("LivekitExporterReloadFailed")
 
 LIMITS: Final = tuple(value for value in list(globals().values()) if isinstance(value, Limit))

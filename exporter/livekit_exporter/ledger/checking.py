@@ -63,7 +63,7 @@ def findings(where: Path | str) -> Iterator[str]:
 def _strays(connection: Connection) -> Iterator[str]:
     """Rows of calls that are not there."""
     calls = schema.sessions
-    for table in (schema.usage, schema.turns, schema.failures):
+    for table in (schema.usage, schema.turns, schema.failures, schema.deliveries):
         query = (
             select(table.c["session"], func.count())
             .select_from(table.outerjoin(calls, _same_call(table)))

@@ -27,7 +27,7 @@ from sqlalchemy import (
     update,
 )
 
-from livekit_exporter.ledger import schema
+from livekit_exporter.ledger import deliveries, schema
 from livekit_exporter.ledger.database import Database, LedgerError
 from livekit_exporter.ledger.locate import locate
 from livekit_exporter.ledger.rows import (
@@ -374,6 +374,10 @@ def apply(where: Path | str, changes: Changes, which: Which, version: str) -> in
         ):
             for rows in spool.chunks():
                 _execute(database, connection, statement, rows)
+        for rows in changes.calls.chunks():
+            deliveries.change(
+                connection, [(str(row["of_session"]), str(row["of_instance"])) for row in rows]
+            )
         _roll_up(database, connection, changes)
         return _note(connection, changes, which, version)
 

@@ -18,6 +18,9 @@ DUST_USD: Final = 1e-12
 
 Source: TypeAlias = Literal["reported", "estimated"]
 
+DeliveryState: TypeAlias = Literal["pending", "delivered", "dead"]
+"""Where a call is on its way to the webhook; `dead` is given up."""
+
 
 @dataclass(kw_only=True)
 class SessionRow:
@@ -82,6 +85,68 @@ class TurnRow(Reply):
     session: str
     cost_usd: float = 0.0
     wasted_usd: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryRow:
+    """How far a call that ended is on its way to the webhook.
+
+    Args:
+        instance: Whose call it is.
+        revision: Which state of the call: 1 when it ended, one more each time it changed.
+        made_at: When that state came to be, Unix seconds; so are all times.
+        next_attempt_at: When it is tried, of one that is pending.
+        attempts: Times that it was sent.
+        refusals: Of those, how often the receiver refused it.
+        first_attempt_at: When it was first sent, `None` before.
+        last_attempt_at: When it was last sent.
+        status: HTTP status of the last answer; `None` where none came.
+        error: Why the last attempt failed.
+        delivered_at: When the receiver took it.
+    """
+
+    session: str
+    instance: str
+    revision: int
+    state: DeliveryState
+    made_at: float
+    next_attempt_at: float
+    attempts: int = 0
+    refusals: int = 0
+    first_attempt_at: float | None = None
+    last_attempt_at: float | None = None
+    status: int | None = None
+    error: str = ""
+    delivered_at: float | None = None
+
+    @property
+    def id(self) -> str:
+        """Its idempotency key: the same each time that this state of this call is sent."""
+        return f"call_{digest(self.instance, self.session)}_{self.revision}"
+
+
+class Due(NamedTuple):
+    """What is to be delivered now.
+
+    Args:
+        deliveries: Those whose time has come, the longest waiting first, not all of them.
+        next_at: When the next of those is due that are not yet.
+    """
+
+    deliveries: Sequence[DeliveryRow]
+    next_at: float | None
+
+
+class Backlog(NamedTuple):
+    """What is to be delivered, now or later.
+
+    Args:
+        pending: How many calls.
+        oldest: When the oldest of them ended or changed.
+    """
+
+    pending: int = 0
+    oldest: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +282,8 @@ class Batch:
         sizes: What finished requests add to the sizes of their models.
         models: What the rollup by day and model gains beside the new rows of usage.
         users: The same of the rollup by day and user.
+        deliver: Calls that end are to be delivered to a webhook.
+        deliveries: Deliveries that were tried, as they are since.
     """
 
     usage: list[dict[str, object]] = field(default_factory=list)
@@ -231,6 +298,8 @@ class Batch:
     users: list[tuple[UserKey, UserSums]] = field(default_factory=list)
     series: list[SeriesRow] = field(default_factory=list)
     positions: dict[str, Position] = field(default_factory=dict)
+    deliver: bool = False
+    deliveries: list[DeliveryRow] = field(default_factory=list)
 
     def answer(self, session: str, speech: str) -> None:
         """Count what was used since the last answer of a call in this one."""

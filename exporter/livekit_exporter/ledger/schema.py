@@ -24,6 +24,7 @@ from sqlalchemy import (
     Table,
     Text,
     and_,
+    literal_column,
 )
 
 VERSION: Final = "2"
@@ -189,6 +190,35 @@ failures: Final = Table(
     Column("error", Text, nullable=False),
 )
 Index("failures_session", failures.c.session)
+
+# The outbox: one row per call, about its newest state.  The sidecar makes and changes it; who
+# reprices, or retries on the command line, only ever makes a row pending.
+deliveries: Final = Table(
+    "deliveries",
+    metadata,
+    Column("session", Text, primary_key=True),
+    Column("instance", Text, primary_key=True),
+    Column("revision", BigInteger, nullable=False),  # 1 when the call ended, then 2, and so on
+    Column("state", Text, nullable=False),  # pending, delivered, dead
+    Column("made_at", Float, nullable=False),  # this revision
+    Column("next_attempt_at", Float, nullable=False),
+    Column("attempts", BigInteger, nullable=False),
+    Column("refusals", BigInteger, nullable=False),
+    Column("first_attempt_at", Float),
+    Column("last_attempt_at", Float),
+    Column("status", BigInteger),  # HTTP status of the last answer
+    Column("error", Text, nullable=False),
+    Column("delivered_at", Float),
+)
+# Written out, so that a database knows that the index serves a query before it knows values.
+undelivered: Final = deliveries.c.state == literal_column("'pending'")
+Index(
+    "deliveries_pending",
+    deliveries.c.instance,
+    deliveries.c.next_attempt_at,
+    sqlite_where=undelivered,
+    postgresql_where=undelivered,
+)
 
 # What stays when the rows above are old enough to go: sums of them, by day.
 daily: Final = Table(

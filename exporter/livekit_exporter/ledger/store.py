@@ -22,6 +22,7 @@ from sqlalchemy import (
     delete,
     func,
     literal,
+    not_,
     or_,
     select,
     true,
@@ -29,13 +30,16 @@ from sqlalchemy import (
     update,
 )
 
-from livekit_exporter.ledger import schema, versions
+from livekit_exporter.ledger import deliveries, schema, versions
 from livekit_exporter.ledger.database import LedgerError, RepricedError
 from livekit_exporter.ledger.locate import locate
 from livekit_exporter.ledger.rollups import rolled_up
 from livekit_exporter.ledger.rows import (
+    Backlog,
     Batch,
     CallRows,
+    DeliveryRow,
+    Due,
     ModelSums,
     Position,
     SeriesRow,
@@ -200,14 +204,53 @@ class Ledger:
         Raises:
             LedgerError: The ledger cannot be read.
         """
-        used, failed = schema.usage, schema.failures
-        usage = select(used).where(self._own(used), used.c.session == session).order_by(used.c.id)
-        failures = select(failed).where(self._own(failed), failed.c.session == session)
-        return CallRows(
-            self.turns(session),
-            [dict(row) for row in self._read(usage)],
-            [dict(row) for row in self._read(failures.order_by(failed.c.id))],
-        )
+        with self._database.snapshot() as connection:
+            return self._rows_of(connection, session)
+
+    def due(self, now: float, limit: int) -> Due:
+        """Up to `limit` deliveries that are due.
+
+        Raises:
+            LedgerError: The ledger cannot be read.
+        """
+        with self._database.snapshot() as connection:
+            return deliveries.due(connection, self.instance, now, limit)
+
+    def backlog(self) -> Backlog:
+        """What is to be delivered, now or later.
+
+        Raises:
+            LedgerError: The ledger cannot be read.
+        """
+        with self._database.transaction("read") as connection:
+            return deliveries.backlog(connection, self.instance)
+
+    def to_deliver(self, row: DeliveryRow) -> tuple[SessionRow, CallRows] | None:
+        """A call in the state that is to be delivered; `None` when that is done, or changed.
+
+        Raises:
+            LedgerError: The ledger cannot be read.
+        """
+        calls = schema.sessions
+        query = select(*_SESSION).where(self._own(calls), calls.c.session == row.session)
+        with self._database.snapshot() as connection:
+            if deliveries.find(connection, row) != row:
+                return None
+            call = connection.execute(query).mappings().first()
+            if call is None:
+                return None
+            return SessionRow(**call), self._rows_of(connection, row.session)
+
+    def unknown(self, tried: Sequence[DeliveryRow]) -> list[DeliveryRow]:
+        """Those deliveries of which the ledger does not know yet that they were tried.
+
+        Raises:
+            LedgerError: The ledger cannot be read.
+        """
+        if not tried:
+            return []
+        with self._database.transaction("read") as connection:
+            return [row for row in tried if not deliveries.is_known(connection, row)]
 
     def exported(self, calls: Mapping[str, float]) -> None:
         """Note that exports were written, with the Unix time of each.
@@ -421,14 +464,16 @@ class Ledger:
             )
         return gone
 
-    def forget_calls(self, before: float, limit: int) -> int:
+    def forget_calls(self, before: float, limit: int, *, deliver: bool = False) -> int:
         """Delete calls that were over before a time, the oldest first, with all their rows.
 
         Rollups keep their sums.  Calls of other instances are deleted, too: theirs may be gone.
+        What another is still to deliver stays as long as that one lives.
 
         Args:
             before: Unix seconds.
             limit: Calls to delete at most.
+            deliver: What this instance is still to deliver stays, too.
 
         Returns:
             Number of calls deleted.
@@ -439,7 +484,12 @@ class Ledger:
         calls = schema.sessions.c
         oldest = (
             select(calls.session, calls.instance)
-            .where(calls.ended.is_(True), calls.started_at < before, calls.last_at < before)
+            .where(
+                calls.ended.is_(True),
+                calls.started_at < before,
+                calls.last_at < before,
+                not_(deliveries.awaited(before, None if deliver else self.instance)),
+            )
             .order_by(calls.started_at)
             .limit(limit)
             .with_for_update(skip_locked=True)
@@ -451,7 +501,13 @@ class Ledger:
             ]
             if not gone:
                 return 0
-            for table in (schema.usage, schema.turns, schema.failures, schema.sessions):
+            for table in (
+                schema.usage,
+                schema.turns,
+                schema.failures,
+                schema.deliveries,
+                schema.sessions,
+            ):
                 connection.execute(
                     delete(table).where(
                         table.c["session"] == bindparam("call"),
@@ -488,9 +544,23 @@ class Ledger:
         return table.c["instance"] == self.instance
 
     def _turns(self, session: str, which: ColumnElement[bool]) -> list[TurnRow]:
+        return [TurnRow(**row) for row in self._read(self._select_turns(session, which))]
+
+    def _select_turns(self, session: str, which: ColumnElement[bool]) -> Executable:
         columns = schema.turns.c
         query = select(*_TURN).where(self._own(schema.turns), columns.session == session, which)
-        return [TurnRow(**row) for row in self._read(query.order_by(columns.at))]
+        return query.order_by(columns.at)
+
+    def _rows_of(self, connection: Connection, session: str) -> CallRows:
+        used, failed = schema.usage, schema.failures
+        usage = select(used).where(self._own(used), used.c.session == session)
+        failures = select(failed).where(self._own(failed), failed.c.session == session)
+        turns = connection.execute(self._select_turns(session, true())).mappings()
+        return CallRows(
+            [TurnRow(**row) for row in turns],
+            [dict(row) for row in connection.execute(usage.order_by(used.c.id)).mappings()],
+            [dict(row) for row in connection.execute(failures.order_by(failed.c.id)).mappings()],
+        )
 
     def _read(self, query: Executable) -> Sequence[RowMapping]:
         with self._database.transaction("read") as connection:
@@ -550,6 +620,12 @@ class Ledger:
             )
         self._insert(connection, schema.failures, batch.failures)
         self._replace(connection, schema.sessions, [vars(row) for row in batch.sessions.values()])
+        deliveries.note(connection, batch.deliveries)
+        ended = [(row.session, self.instance) for row in batch.sessions.values() if row.ended]
+        if batch.deliver:
+            deliveries.add(connection, self._database.upsert(schema.deliveries), ended)
+        else:
+            deliveries.change(connection, ended)
         self._replace(connection, schema.turns, [vars(row) for row in batch.turns.values()])
         self._replace(connection, schema.series, [_series(row) for row in batch.series])
         self._replace(

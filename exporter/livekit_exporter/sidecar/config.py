@@ -31,6 +31,7 @@ from pydantic import (
 
 from livekit_exporter import contract, data_directory
 from livekit_exporter.call_export import Redaction
+from livekit_exporter.sidecar import signature
 from livekit_exporter.sidecar.config_sources import (
     ConfigError,
     Given,
@@ -55,6 +56,7 @@ __all__ = [
     "Metrics",
     "Platform",
     "Setting",
+    "Webhook",
     "load",
     "markdown_table",
     "merge",
@@ -209,6 +211,35 @@ def _secret_ledger_url(url: SecretStr) -> SecretStr:
     return SecretStr(_ledger_url(url.get_secret_value()))
 
 
+def _webhook_url(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise ValueError("it is no URL") from error
+    if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0:
+        raise ValueError("expected 'https://host/path' or 'http://host:port/path'")
+    if "@" in parts.netloc:
+        # The URL itself is not repeated: there is a password in it.
+        raise ValueError(
+            "user and password do not belong into it; the receiver knows us by the signature"
+        )
+    if parts.fragment or any(letter.isspace() or not letter.isprintable() for letter in url):
+        raise ValueError("there are blanks or a '#' in it, which are not sent; leave them out")
+    return url
+
+
+def _secret(secret: SecretStr) -> SecretStr:
+    signature.key(secret.get_secret_value())
+    return secret
+
+
+def _file_with_secret(path: Path, info: ValidationInfo) -> Path:
+    if info.data.get("secret") is not None:
+        raise ValueError("webhook.secret is given, too; choose one")
+    return _absolute(path)
+
+
 def _file_with_ledger_url(path: Path, info: ValidationInfo) -> Path:
     if info.data.get("url") is not None:
         raise ValueError("ledger.url is given, too; choose one")
@@ -321,6 +352,60 @@ class Export(_Section):
     """Days that files are kept; the ledger keeps the call."""
 
 
+class Webhook(_Section):
+    """Where every call is sent when it ends; `docs/webhooks.md` says how."""
+
+    url: Annotated[str, AfterValidator(_webhook_url)] | None = None
+    """`https://host/path` that takes the export of each call that ends from then on. It needs a
+    secret."""
+    secret: Annotated[SecretStr, AfterValidator(_secret)] | None = None
+    """What deliveries are signed with: `whsec_` and base64, or any text of 16 bytes or more."""
+    secret_file: Annotated[Path, AfterValidator(_file_with_secret)] | None = None
+    """A file with that secret, in place of `webhook.secret`; two lines are two secrets, each of
+    which signs, while the receiver changes from one to the other. Read at start and on SIGHUP."""
+    timeout_seconds: Annotated[float, Field(gt=0, le=300)] = 15.0
+    """Time in which the receiver has to answer."""
+    retry_seconds: Annotated[float, Field(gt=0, le=3600)] = 5.0
+    """Pause after the first attempt that fails; doubled after each further one, at most an hour,
+    and up to half of it shorter by chance."""
+    give_up_after_hours: Annotated[float, Field(gt=0, le=8760)] = 72.0
+    """Hours from the first attempt after which a delivery that still fails is a dead letter."""
+    redaction: Redaction | None = None
+    """What becomes of user, room and job in what is sent, as in `export.redaction`."""
+
+    def keys(self) -> tuple[bytes, ...]:
+        """What deliveries are signed with, at least one key where there is a URL.
+
+        Raises:
+            ConfigError: There is none, or its file cannot be read or says something else.
+        """
+        if self.secret is not None:
+            return (signature.key(self.secret.get_secret_value()),)
+        if self.secret_file is None:
+            if self.url is None:
+                return ()
+            raise ConfigError(
+                "webhook.url: a secret to sign with is missing; set webhook.secret_file or"
+                " webhook.secret, made with: openssl rand -base64 32"
+            )
+        try:
+            lines = self.secret_file.read_text(encoding="utf-8").split("\n")
+            keys = tuple(signature.key(line.strip()) for line in lines if line.strip())
+        except OSError as error:
+            raise ConfigError(
+                f"webhook.secret_file: cannot read '{self.secret_file}': {error.strerror}"
+            ) from error
+        except UnicodeDecodeError as error:
+            raise ConfigError(
+                f"webhook.secret_file: '{self.secret_file}' is not UTF-8 text"
+            ) from error
+        except ValueError as error:
+            raise ConfigError(f"webhook.secret_file: '{self.secret_file}': {error}") from error
+        if not keys:
+            raise ConfigError(f"webhook.secret_file: '{self.secret_file}' is empty")
+        return keys
+
+
 class Platform(_Section):
     """What calls cost by their length: hosting, transport, telephony, a fee per minute."""
 
@@ -356,6 +441,7 @@ class Config(_Section):
     budget: Budget = Budget()
     platform: Platform = Platform()
     export: Export = Export()
+    webhook: Webhook = Webhook()
 
     @property
     def zone(self) -> ZoneInfo:
@@ -394,6 +480,10 @@ _DEFAULT_IN_WORDS: Final = {
     "platform.legs": "none",
     "budget.day_usd": "not set",
     "budget.month_usd": "not set",
+    "webhook.url": "none",
+    "webhook.secret": "none",
+    "webhook.secret_file": "none",
+    "webhook.redaction": "as `export.redaction`",
 }
 
 

@@ -7,6 +7,7 @@ a call whose process was killed just the same.  A file is whole or not there.
 import re
 import secrets
 import shutil
+import threading
 import time
 from datetime import UTC, datetime
 from hashlib import blake2b
@@ -23,6 +24,7 @@ CALLS_AT_A_TIME: Final = 50
 """Files of one pass: few enough that journals do not wait for them."""
 
 _DAY_SECONDS: Final = 86400.0
+_MAKING_KEY: Final = threading.Lock()
 _PLAIN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -37,7 +39,6 @@ class Exports:
     def __init__(self, root: Path, ledger: Ledger) -> None:
         self._root = root
         self._ledger = ledger
-        self._key: bytes | None = None
 
     def write(self, settings: Export) -> int:
         """Write files that are missing, at most `CALLS_AT_A_TIME`; how many it were.
@@ -73,7 +74,7 @@ class Exports:
 
     def _write(self, call: SessionRow, settings: Export) -> None:
         rows = self._ledger.rows_of(call.session)
-        key = self._hash_key() if settings.redaction == "hash" else b""
+        key = redaction_key(self._root) if settings.redaction == "hash" else b""
         export = call_export(
             call,
             rows.turns,
@@ -90,17 +91,21 @@ class Exports:
         hidden.chmod(data_directory.file_mode(folder))
         hidden.replace(target)
 
-    def _hash_key(self) -> bytes:
-        """Secret of this directory; made once, so that a name has one hash for good."""
-        if self._key is None:
-            path = data_directory.redaction_key(self._root)
-            if not path.exists():
-                hidden = path.with_suffix(".tmp")
-                hidden.touch(mode=0o600)
-                hidden.write_text(f"{secrets.token_hex(32)}\n", encoding="utf-8")
-                hidden.rename(path)
-            self._key = bytes.fromhex(path.read_text(encoding="utf-8").strip())
-        return self._key
+
+def redaction_key(root: Path) -> bytes:
+    """Secret of a data directory; made once, so that a name has one hash for good.
+
+    Raises:
+        OSError: It cannot be read or made.
+    """
+    path = data_directory.redaction_key(root)
+    with _MAKING_KEY:
+        if not path.exists():
+            hidden = path.with_suffix(".tmp")
+            hidden.touch(mode=0o600)
+            hidden.write_text(f"{secrets.token_hex(32)}\n", encoding="utf-8")
+            hidden.rename(path)
+    return bytes.fromhex(path.read_text(encoding="utf-8").strip())
 
 
 def file_name(session: str) -> str:

@@ -9,7 +9,7 @@ from typing import Final
 
 from livekit_exporter import __version__, contract
 from livekit_exporter.contract import Family
-from livekit_exporter.ledger.rows import Source
+from livekit_exporter.ledger.rows import Backlog, Source
 from livekit_exporter.prices.catalogue import Catalogue
 from livekit_exporter.sidecar.registry import Labels
 
@@ -30,6 +30,7 @@ class Moment:
         lag_bytes: Bytes of them that are not in the ledger.
         ledger_bytes: Size of the ledger.
         last_record_at: When the newest record was made.
+        backlog: What is to be delivered to the webhook.
         reloaded: Whether the last attempt to load the configuration succeeded.
         reloaded_at: When it last succeeded.
     """
@@ -43,6 +44,7 @@ class Moment:
     lag_bytes: int = 0
     ledger_bytes: int = 0
     last_record_at: float | None = None
+    backlog: Backlog = field(default_factory=Backlog)
     reloaded: bool = True
     reloaded_at: float = 0.0
 
@@ -65,12 +67,15 @@ def gauges(moment: Moment, catalogue: Catalogue, now: float) -> dict[Family, dic
         contract.JOURNAL_FILES: {(): moment.journal_files},
         contract.JOURNAL_LAG: {(): moment.lag_bytes},
         contract.LEDGER_BYTES: {(): moment.ledger_bytes},
+        contract.WEBHOOK_PENDING: {(): moment.backlog.pending},
         contract.RELOAD_SUCCESSFUL: {(): float(moment.reloaded)},
         contract.RELOAD_TIMESTAMP: {(): moment.reloaded_at},
         contract.PRICES_INFO: {(catalogue.version,): 1.0},
     }
     if moment.last_record_at is not None:
         shown[contract.LAST_RECORD] = {(): moment.last_record_at}
+    if moment.backlog.oldest is not None:
+        shown[contract.WEBHOOK_OLDEST] = {(): moment.backlog.oldest}
     if oldest is not None:
         checked = datetime.combine(oldest, time(), UTC)
         shown[contract.PRICES_OLDEST_CHECK] = {(): checked.timestamp()}

@@ -22,6 +22,7 @@ from livekit_exporter.sidecar.config import Config, ConfigError
 from livekit_exporter.sidecar.decode import RejectedError, decode
 from livekit_exporter.sidecar.exports import CALLS_AT_A_TIME, Exports
 from livekit_exporter.sidecar.gauges import Moment, gauges
+from livekit_exporter.sidecar.handover import Handover
 from livekit_exporter.sidecar.labels import LabelValues
 from livekit_exporter.sidecar.lock import HeldError, Lock
 from livekit_exporter.sidecar.meter import Meter
@@ -87,6 +88,8 @@ class Ingest:
         self._catalogue = catalogue
         self._merged_prices = merged_prices
         self._registry = registry
+        self.handover = Handover()
+        """What the courier has tried is noted with the next transaction."""
         self._lock: Lock | None = None
         self._open: _Open | None = None
         self._reader = Reader(data_directory.journals(config.data_dir))
@@ -293,13 +296,14 @@ class Ingest:
         opened.spend.follow(time.time())
         opened.reader.scan()
         batch, staged, taken = Batch(), self._registry.stage(), 0
+        self._note_deliveries(opened, batch, staged)
         for chunk in opened.reader.chunks(opened.positions):
             taken += self._take(opened, chunk, batch, staged)
             if taken >= BATCH_RECORDS:
                 self._commit(opened, batch, staged)
                 batch, staged, taken = Batch(), self._registry.stage(), 0
         self._end_orphans(opened, batch, staged)
-        if batch.positions or batch.sessions:
+        if batch.positions or batch.sessions or batch.deliveries:
             self._commit(opened, batch, staged)
         self._remove_finished(opened)
         self._share_sizes(opened)
@@ -330,6 +334,17 @@ class Ingest:
         if chunk.ended:
             opened.meter.end(chunk.journal, batch, staged)
         return len(chunk.lines)
+
+    def _note_deliveries(self, opened: _Open, batch: Batch, staged: Staged) -> None:
+        """Put what the courier has tried into the batch."""
+        tried = self.handover.tried()
+        batch.deliveries = opened.ledger.unknown(tried)
+        self.handover.noted(set(tried).difference(batch.deliveries))
+        for row in batch.deliveries:
+            delivered = row.state == "delivered"
+            staged.inc(contract.WEBHOOK_DELIVERIES, (), delivered)
+            staged.inc(contract.WEBHOOK_ERRORS, (), not delivered)
+            staged.inc(contract.WEBHOOK_DEAD_LETTERS, (), row.state == "dead")
 
     def _complain(self, journal: str) -> None:
         now = time.monotonic()
@@ -365,13 +380,17 @@ class Ingest:
             for family, touched in staged.touched.items()
             for labels, value in touched.items()
         ]
+        batch.deliver = self._config.webhook.url is not None
         begun = time.monotonic()
         opened.ledger.commit(batch)
         # Observed with the next batch: a transaction cannot hold its own duration.
         self._commits = [time.monotonic() - begun]
         self._errors = 0
         opened.positions.update(batch.positions)
-        opened.exports_due |= any(row.ended for row in batch.sessions.values())
+        self.handover.noted(batch.deliveries)
+        if any(row.ended for row in batch.sessions.values()):
+            opened.exports_due = True
+            self.handover.ring()
         self._registry.publish(staged)
         for row in batch.usage:
             cost = row["cost_usd"]
@@ -444,7 +463,9 @@ class Ingest:
         # The month's spend is exact in every time zone because its first day is there in full.
         month = period_start("month", now, self._config.zone)
         before = min(now - days * _DAY_SECONDS, month)
-        deleted = opened.ledger.forget_calls(before, _DELETED_AT_ONCE)
+        deleted = opened.ledger.forget_calls(
+            before, _DELETED_AT_ONCE, deliver=self._config.webhook.url is not None
+        )
         self._deleting = opened.ledger.shrink() or deleted == _DELETED_AT_ONCE
 
     def _behind(self) -> int:
@@ -482,6 +503,7 @@ class Ingest:
             lag_bytes=opened.reader.lag(opened.positions),
             ledger_bytes=opened.ledger.size_bytes(),
             last_record_at=opened.last_record_at,
+            backlog=self.handover.backlog,
             reloaded=self._reloaded,
             reloaded_at=self._reloaded_at,
         )

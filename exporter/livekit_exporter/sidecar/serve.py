@@ -17,8 +17,9 @@ from aiohttp import web
 
 from livekit_exporter import __version__
 from livekit_exporter.ledger.store import LedgerError
-from livekit_exporter.sidecar import prices_in_force
+from livekit_exporter.sidecar import prices_in_force, webhook
 from livekit_exporter.sidecar.config import Config, ConfigError
+from livekit_exporter.sidecar.courier import Courier
 from livekit_exporter.sidecar.ingest import Ingest
 from livekit_exporter.sidecar.lock import HeldError
 from livekit_exporter.sidecar.registry import Registry
@@ -113,6 +114,7 @@ def run(
     registry = Registry(config.metrics.labels)
     try:
         prices, merged = prices_in_force.load(config)
+        target = webhook.configured(config)
     except ConfigError as error:
         print(f"livekit-exporter: {error}", file=sys.stderr)  # noqa: T201 - what a person reads
         return 1
@@ -125,7 +127,7 @@ def run(
     except (LedgerError, ConfigError, OSError):
         _log.debug("not ready at start, the loop says why and tries again", exc_info=True)
     try:
-        return asyncio.run(_serve(ingest, registry, parent_fd, reload))
+        return asyncio.run(_serve(ingest, registry, target, parent_fd, reload))
     finally:
         ingest.close()
 
@@ -133,6 +135,7 @@ def run(
 async def _serve(
     ingest: Ingest,
     registry: Registry,
+    target: webhook.Webhook | None,
     parent_fd: int | None,
     reload: Callable[[], Config] | None,
 ) -> int:
@@ -140,7 +143,9 @@ async def _serve(
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    loop.add_signal_handler(signal.SIGHUP, _reload, ingest, reload)
+    courier = Courier(ingest.config.data_dir, lambda: ingest.ledger, ingest.handover)
+    courier.use(target)
+    loop.add_signal_handler(signal.SIGHUP, _reload, ingest, courier, reload)
     if parent_fd is not None:
         loop.add_reader(parent_fd, _watch_parent, parent_fd, stopped)
     runner = web.AppRunner(application(_Served(ingest, registry)), access_log=None)
@@ -167,6 +172,7 @@ async def _serve(
         target=ingest.run, args=(finish, _DRAIN_SECONDS), name="ingest", daemon=True
     )
     worker.start()
+    delivering = asyncio.create_task(courier.run())
     watch = asyncio.create_task(asyncio.to_thread(worker.join))
     await asyncio.wait(
         [watch, asyncio.create_task(stopped.wait())], return_when=asyncio.FIRST_COMPLETED
@@ -175,6 +181,10 @@ async def _serve(
     _log.info("stopping: taking in what the journals hold")
     finish.set()
     await watch
+    courier.stop()
+    await delivering
+    if ingest.handover.tried() and not died:
+        await asyncio.to_thread(ingest.attempt)
     await runner.cleanup()
     if died:
         _log.error("the ingest loop ended by itself, see above")
@@ -187,12 +197,13 @@ def _watch_parent(descriptor: int, stopped: asyncio.Event) -> None:
         stopped.set()
 
 
-def _reload(ingest: Ingest, reload: Callable[[], Config] | None) -> None:
+def _reload(ingest: Ingest, courier: Courier, reload: Callable[[], Config] | None) -> None:
     if reload is None:
         return
     try:
         config = reload()
         prices, merged = prices_in_force.load(config)
+        target = webhook.configured(config)
     except ConfigError as error:
         _log.error("%s; the old configuration stays in force", error)
         ingest.reload_failed()
@@ -207,6 +218,7 @@ def _reload(ingest: Ingest, reload: Callable[[], Config] | None) -> None:
             "data_dir, listen_address, ledger.url and metrics.labels need a restart to change"
         )
     ingest.configure(config.model_copy(update=fixed), prices, merged)
+    courier.use(target)
     _log.info("configuration loaded")
 
 

@@ -215,6 +215,22 @@ def _create() -> None:
         sa.Column("wasted_usd", sa.Float(), nullable=False),
     )
     op.create_table(
+        "deliveries",
+        sa.Column("session", sa.Text(), primary_key=True),
+        sa.Column("instance", sa.Text(), primary_key=True),
+        sa.Column("revision", sa.BigInteger(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("made_at", sa.Float(), nullable=False),
+        sa.Column("next_attempt_at", sa.Float(), nullable=False),
+        sa.Column("attempts", sa.BigInteger(), nullable=False),
+        sa.Column("refusals", sa.BigInteger(), nullable=False),
+        sa.Column("first_attempt_at", sa.Float()),
+        sa.Column("last_attempt_at", sa.Float()),
+        sa.Column("status", sa.BigInteger()),
+        sa.Column("error", sa.Text(), nullable=False),
+        sa.Column("delivered_at", sa.Float()),
+    )
+    op.create_table(
         "failures",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True),
         sa.Column("instance", sa.Text(), nullable=False),
@@ -399,6 +415,12 @@ def _create() -> None:
     op.create_index("sessions_started", "sessions", ["started_at"])
     op.create_index("sessions_user", "sessions", ["user", "started_at"])
     op.create_index("daily_users_user", "daily_users", ["user", "day"])
+    op.create_index(
+        "deliveries_pending",
+        "deliveries",
+        ["instance", "next_attempt_at"],
+        sqlite_where=sa.text("state = 'pending'"),
+    )
     op.create_index("sessions_open", "sessions", ["instance"], sqlite_where=sa.text("ended IS 0"))
     op.create_index(
         "sessions_to_export",
