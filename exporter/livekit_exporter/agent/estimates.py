@@ -37,11 +37,11 @@ _STEPS_AT_HAND: Final = 64
 _HELD: Final = 64
 """Requests that may wait for something to calibrate on."""
 
-_SENDS_SENTENCES: Final = ("livekit.plugins.cartesia.",)
+_SENDS_SENTENCES: Final = ("livekit.plugins.cartesia.", "livekit.plugins.elevenlabs.")
 """Plugins that send a text to their vendor by whole sentences, as read in their source (1.8.9);
 others send it word by word."""
 
-_TAKEN_UP: Final = 0.5
+_TAKEN_UP: Final = 0.3
 """Part of the usual time to a first token after which a vendor whose connection breaks had
 begun to work."""
 
