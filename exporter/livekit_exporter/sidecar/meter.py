@@ -19,9 +19,10 @@ from livekit_exporter.prices import legs
 from livekit_exporter.prices.catalogue import Catalogue
 from livekit_exporter.record import (
     AvailabilityChanged,
+    BudgetLookupFailed,
+    BudgetReached,
     CollectorReport,
     MessageAdded,
-    Model,
     ModelsDeclared,
     Record,
     RequestFailed,
@@ -51,6 +52,13 @@ _FIRST_FAMILIES: Final = {
     "tts": contract.TTS_TTFB,
     "realtime": contract.REALTIME_TTFT,
 }
+
+
+_BUDGET_FAMILIES: Final = {
+    "warn": contract.BUDGET_WARNINGS,
+    "limit": contract.BUDGET_EXCEEDED,
+}
+"""Requests without a price have a counter of their own."""
 
 
 class Archive(Protocol):
@@ -156,15 +164,20 @@ class Meter:
             case AvailabilityChanged(available=False):
                 staged.inc(contract.FALLBACKS, self._labels.request(row, record, staged))
             case SessionStarted() | ModelsDeclared():
-                self._declare(row, record.models, staged)
+                self._declare(row, record, staged)
+            case BudgetReached() | BudgetLookupFailed():
+                self._budget(row, record, staged)
             case SessionClosed():
-                before = row.seconds or 0.0
-                row.closed_at = record.at
-                row.reason = record.reason
-                row.error = record.error
-                if row.ended:
-                    # Said in a second file, after the first had come to its end.
-                    self._lasted(row, (row.seconds or 0.0) - before, batch)
+                self._closed(row, record, batch)
+
+    def _closed(self, row: SessionRow, record: SessionClosed, batch: Batch) -> None:
+        before = row.seconds or 0.0
+        row.closed_at = record.at
+        row.reason = record.reason
+        row.error = record.error
+        if row.ended:
+            # Said in a second file, after the first had come to its end.
+            self._lasted(row, (row.seconds or 0.0) - before, batch)
 
     def end(self, journal: str, batch: Batch, staged: Staged) -> None:
         """End the calls of a journal that is read to its end and has no writer."""
@@ -246,9 +259,15 @@ class Meter:
                 value = self._labels.values.admit("reason", reason, staged)
                 staged.inc(contract.RECORDS_REJECTED, (value,), count)
 
-    def _declare(self, row: SessionRow, models: Iterable[Model], staged: Staged) -> None:
-        extra = self._labels.own(row, staged)
-        for model in models:
+    def _declare(
+        self, row: SessionRow, record: SessionStarted | ModelsDeclared, staged: Staged
+    ) -> None:
+        agent, *extra = self._labels.agent(row, staged)
+        if isinstance(record, SessionStarted):
+            for scope in record.budgets:
+                for counted in _BUDGET_FAMILIES.values():
+                    staged.born(counted, (agent, scope, *extra))
+        for model in record.models:
             base = self._labels.base(row, model, staged)
             for family in contract.FAMILIES:
                 if model.stage in family.born:
@@ -259,6 +278,15 @@ class Meter:
                 staged.born(contract.WASTED_COST, (*base, reason, *extra))
             if model.stage == "stt":
                 row.stt_provider, row.stt_model = base[2], base[3]
+
+    def _budget(
+        self, row: SessionRow, record: BudgetReached | BudgetLookupFailed, staged: Staged
+    ) -> None:
+        agent, *extra = self._labels.agent(row, staged)
+        if isinstance(record, BudgetLookupFailed):
+            staged.inc(contract.BUDGET_LOOKUPS_FAILED, (agent, *extra))
+        elif record.threshold in _BUDGET_FAMILIES:
+            staged.inc(_BUDGET_FAMILIES[record.threshold], (agent, record.scope, *extra))
 
     def _usage(self, row: SessionRow, record: UsageReported, batch: Batch, staged: Staged) -> None:
         base = self._labels.base(row, record, staged)
