@@ -1,7 +1,8 @@
 """Cost, usage and latency of LiveKit voice agents, in Prometheus, during the call.
 
 `attach` records a session, `serve_in_worker` serves what was recorded from the
-worker itself, for people without a second container.
+worker itself, for people without a second container.  A `Budget` bounds what a call
+may spend; `livekit_exporter.actions` has callbacks for one that is used up.
 
 The names below are imported when they are first used: the sidecar needs no
 LiveKit, and an agent needs nothing of the sidecar.
@@ -11,15 +12,18 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from livekit_exporter.agent.attach import Call, attach
+    from livekit_exporter.agent.budget import Budget, BudgetEvent
     from livekit_exporter.agent.in_worker import serve_in_worker
 
-__all__ = ["Call", "__version__", "attach", "serve_in_worker"]
+__all__ = ["Budget", "BudgetEvent", "Call", "__version__", "attach", "serve_in_worker"]
 
 __version__ = "0.1.0"
 
 # Hidden from type checkers, to whom it would say that every name exists.
 if not TYPE_CHECKING:
     _HOMES = {
+        "Budget": "livekit_exporter.agent.budget",
+        "BudgetEvent": "livekit_exporter.agent.budget",
         "Call": "livekit_exporter.agent.attach",
         "attach": "livekit_exporter.agent.attach",
         "serve_in_worker": "livekit_exporter.agent.in_worker",
