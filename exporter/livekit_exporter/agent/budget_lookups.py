@@ -11,18 +11,12 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
+from http import HTTPStatus
 from http.client import HTTPException
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlencode
-from urllib.request import (
-    HTTPDefaultErrorHandler,
-    HTTPErrorProcessor,
-    HTTPHandler,
-    HTTPSHandler,
-    OpenerDirector,
-    UnknownHandler,
-)
+from urllib.request import HTTPHandler, HTTPSHandler, OpenerDirector, UnknownHandler
 
 from livekit_exporter import data_directory
 from livekit_exporter.agent.budget_watch import Day, Watch
@@ -40,14 +34,12 @@ _FIELDS: Final[Mapping[Scope, str]] = {"day": "day", "user_day": "user", "tenant
 _HERE: Final = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - where one reaches them
 # A sidecar is no business of a proxy, and nothing but HTTP is a sidecar.
 _opener: Final = OpenerDirector()
-for _handler in (
-    UnknownHandler,
-    HTTPHandler,
-    HTTPSHandler,
-    HTTPDefaultErrorHandler,
-    HTTPErrorProcessor,
-):
+for _handler in (UnknownHandler, HTTPHandler, HTTPSHandler):
     _opener.add_handler(_handler())
+
+
+class AnswerError(ValueError):
+    """The answer is none of a sidecar's."""
 
 
 class LookupFailedError(Exception):
@@ -82,25 +74,36 @@ def ask(url: str, question: Mapping[str, str]) -> Day:
     address = f"{url.rstrip('/')}{_PATH}?{urlencode(question)}"
     try:
         with _opener.open(address, timeout=_TIMEOUT_SECONDS) as answer:
-            return _read(json.loads(answer.read(_LONGEST_ANSWER_BYTES)))
-    except (OSError, HTTPException, ValueError, KeyError, TypeError, ArithmeticError) as error:
+            return _read(answer.status, answer.read(_LONGEST_ANSWER_BYTES))
+    except (OSError, HTTPException, ValueError, RecursionError) as error:
         raise LookupFailedError from error
 
 
-def _read(said: Mapping[str, Mapping[str, object]]) -> Day:
+def _read(status: int, body: bytes) -> Day:
+    if status != HTTPStatus.OK:
+        raise AnswerError(f"it answers {status}")
+    said = _mapping(json.loads(body))
+    sums, day = _mapping(said.get("spend")), _mapping(said.get("day"))
     spent: dict[Scope, Decimal] = {}
     for scope, name in _FIELDS.items():
-        sums = said["spend"].get(name)
-        if isinstance(sums, Mapping):
-            parts = [_amount(sums[f"{source}_usd"]) for source in ("reported", "estimated")]
-            spent[scope] = sum(parts, Decimal(0))
-    start, end = _amount(said["day"]["start_at"]), _amount(said["day"]["end_at"])
-    return Day(float(start), float(end), spent)
+        if name in sums:
+            parts = _mapping(sums[name])
+            spent[scope] = _amount(parts, "reported_usd") + _amount(parts, "estimated_usd")
+    return Day(float(_amount(day, "start_at")), float(_amount(day, "end_at")), spent)
 
 
-def _amount(number: object) -> Decimal:
-    if not isinstance(number, int | float) or not math.isfinite(number) or number < 0:
-        raise ValueError(f"{number!r} is no amount")
+def _mapping(said: object) -> Mapping[str, object]:
+    if not isinstance(said, dict):
+        raise AnswerError("its answer is no spend")
+    return said
+
+
+def _amount(said: Mapping[str, object], name: str) -> Decimal:
+    number = said.get(name)
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        raise AnswerError(f"'{name}' of its answer is {number!r}")
+    if not 0 <= number < math.inf:
+        raise AnswerError(f"'{name}' of its answer is {number!r}")
     return Decimal(str(number))
 
 
