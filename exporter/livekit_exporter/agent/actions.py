@@ -76,31 +76,42 @@ def say_and_close(
         text: The sentence.
         timeout_seconds: When the session is closed however far the agent has come.
     """
-    closing: weakref.WeakSet[_Session] = weakref.WeakSet()
+    closing: weakref.WeakKeyDictionary[_Session, asyncio.Event] = weakref.WeakKeyDictionary()
 
     async def close(event: BudgetEvent) -> None:
         session = event.session
         if session in closing:
+            # Another limit was first: whoever waits for the end waits for the same one.
+            await closing[session].wait()
             return
-        closing.add(session)
+        over = closing[session] = asyncio.Event()
         closed = asyncio.Event()
 
         def on_close(_: object) -> None:
             closed.set()
 
         session.on("close", on_close)
-        goodbye = asyncio.create_task(_say_goodbye(session, text))
         end = asyncio.create_task(closed.wait())
+        goodbye: asyncio.Task[str | None] | None = None
         try:
+            # There may be a while from `attach` to `session.start`.
+            while not (_has_begun(session) or closed.is_set()):  # noqa: ASYNC110 - LiveKit does not say
+                await asyncio.sleep(_AGAIN_SECONDS)
+            goodbye = asyncio.create_task(_say_goodbye(session, text))
             await asyncio.wait(
                 {goodbye, end}, timeout=timeout_seconds, return_when=asyncio.FIRST_COMPLETED
             )
             if not closed.is_set():
                 _say_what_went_wrong(goodbye, timeout_seconds)
+                # What is queued would be played to its end before the session closes.
+                goodbye.cancel()
+                await asyncio.wait({goodbye})
                 await session.aclose()
         finally:
+            over.set()
             for task in (goodbye, end):
-                task.cancel()
+                if task is not None:
+                    task.cancel()
             session.off("close", on_close)
 
     return close
@@ -116,12 +127,18 @@ def _say_what_went_wrong(goodbye: "asyncio.Task[str | None]", timeout_seconds: f
         Complaints().say(f"a session over its budget closes without its last words: {trouble}")
 
 
+def _has_begun(session: "_Session") -> bool:
+    try:
+        return session.current_agent is not None
+    except RuntimeError:
+        return False
+
+
 async def _say_goodbye(session: "_Session", text: str) -> str | None:
     """Say it and wait until it is played; why it was not, if it was not."""
     for _ in range(_ATTEMPTS):
         while True:
-            # A session that has not started cannot speak yet, one between two agents for a
-            # moment.
+            # One that is still starting cannot speak yet, one between two agents for a moment.
             handle = None
             with suppress(RuntimeError):
                 if _is_mute(session):
@@ -132,7 +149,12 @@ async def _say_goodbye(session: "_Session", text: str) -> str | None:
             await asyncio.sleep(_AGAIN_SECONDS)
         with suppress(Exception):
             session.input.set_audio_enabled(False)
-        await handle.wait_for_playout()
+        try:
+            await handle.wait_for_playout()
+        except asyncio.CancelledError:
+            with suppress(Exception):  # an old version lets nobody force it
+                handle.interrupt(force=True)
+            raise
         # Before 1.8 a handle does not say why it failed.
         failure = getattr(handle, "exception", lambda: None)()
         if failure is not None:
