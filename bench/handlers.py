@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from bench.figures import Answer, Quote, micros, percentile, ratio
-from livekit_exporter import attach, data_directory, enrich_spans
+from livekit_exporter import Budget, attach, data_directory, enrich_spans
 
 if TYPE_CHECKING:
     from livekit.agents import MetricsCollectedEvent
@@ -34,6 +34,7 @@ _Source: TypeAlias = "Callable[[], MetricsCollectedEvent]"
 
 _GAP_SECONDS: Final = 0.002
 _HANG_SECONDS: Final = 0.2
+_LEFT_SECONDS: Final = 1.5
 _WARM_UP_EVENTS: Final = 20
 _LABELS: Final = {
     "agent": "reception",
@@ -46,6 +47,7 @@ OURS: Final = "livekit-exporter"
 OURS_ON_SPANS: Final = "livekit-exporter, cost on the request's span"
 SPAN: Final = "a request's span, start and end"
 SPAN_WATCHED: Final = "the same, watched by livekit-exporter"
+BUDGETED: Final = "livekit-exporter with a budget"
 OURS_EMITTED: Final = "livekit-exporter, through session.emit"
 EMPTY_EMITTED: Final = "empty handler, through session.emit"
 PROMETHEUS: Final = "prometheus_client, 6 inc + 2 observe"
@@ -144,13 +146,13 @@ class _Traced:
 class _Attached:
     """A real session with our collector, in the middle of a reply."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, budget: Budget | None = None) -> None:
         from livekit.agents import AgentSession, SpeechCreatedEvent
         from livekit.agents.voice import SpeechHandle
 
         self.root = root
         self.session: AgentSession[None] = AgentSession()
-        self.call: Call = attach(self.session, agent=_LABELS["agent"], data_dir=root)
+        self.call: Call = attach(self.session, agent=_LABELS["agent"], budget=budget, data_dir=root)
         speech = SpeechHandle.create()
         self.session.emit(
             "speech_created",
@@ -187,6 +189,7 @@ def measure(*, quick: bool) -> list[Answer]:
 
 
 async def _measure(root: Path, events: int) -> list[Answer]:
+    budgeted = await _with_a_budget(root / "budgeted", events)
     # One session, as a job process has.
     ours = _Attached(root / "ours")
     source = ours.events
@@ -212,7 +215,24 @@ async def _measure(root: Path, events: int) -> list[Answer]:
         put = events + _WARM_UP_EVENTS
         written = await asyncio.to_thread(hung.written)
     assert written == put, f"{put} events, {written} records on file"
-    return [_comparison(compared, events), _stall(disks, put, written)]
+    return [_comparison(compared, events), _budget(budgeted, events), _stall(disks, put, written)]
+
+
+async def _with_a_budget(root: Path, events: int) -> dict[str, list[int]]:
+    """A session that adds up what it spends, alone in the process like one without."""
+    from livekit.agents import CloseEvent, CloseReason
+
+    ours = _Attached(root, Budget(session_usd=1_000_000, on_unpriced="stop"))
+    spent = await _in_turns(
+        {PROMETHEUS: (ours.events, _prometheus()), BUDGETED: (ours.events, ours.handle)}, events
+    )
+    put = events + _WARM_UP_EVENTS
+    written = await asyncio.to_thread(ours.written)
+    assert written == put, f"{put} events, {written} records on file"
+    # Its subscription ends a second later, so that the next session is in nobody's company.
+    ours.session.emit("close", CloseEvent(reason=CloseReason.USER_INITIATED))
+    await asyncio.sleep(_LEFT_SECONDS)
+    return spent
 
 
 async def _on_spans(root: Path, events: int) -> Answer:
@@ -409,6 +429,36 @@ def _enriched(spent: Mapping[str, list[int]], events: int) -> Answer:
                 against=f"OpenTelemetry SDK alone: {_both(spent[SPAN])}",
                 ratio=ratio(watched, alone),
             ),
+        ],
+    )
+
+
+def _budget(spent: Mapping[str, list[int]], events: int) -> Answer:
+    base, ours = (percentile(spent[name], 50) for name in (PROMETHEUS, BUDGETED))
+    return Answer(
+        question="What one event costs the call's event loop when there is a budget",
+        method=(
+            f"The same with a session of its own, {events} events for each handler. Its usage is"
+            " priced and added up on the journal's writer thread."
+        ),
+        columns=("handler", "p50 µs", "p99 µs", "max µs", "p50 to prometheus_client"),
+        rows=[
+            (
+                name,
+                micros(percentile(values, 50)),
+                micros(percentile(values, 99)),
+                micros(max(values)),
+                ratio(percentile(values, 50), base),
+            )
+            for name, values in spent.items()
+        ],
+        quotes=[
+            Quote(
+                what="handler on the event loop with a budget, one event, p50 (p99)",
+                measured=_both(spent[BUDGETED]),
+                against=f"prometheus_client in one process: {_both(spent[PROMETHEUS])}",
+                ratio=ratio(ours, base),
+            )
         ],
     )
 

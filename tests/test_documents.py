@@ -7,12 +7,14 @@ import runpy
 import subprocess
 import sys
 import textwrap
+from dataclasses import fields
+from decimal import Decimal
 from pathlib import Path
 
 import jsonschema
 import pytest
 
-from livekit_exporter import record
+from livekit_exporter import Budget, BudgetEvent, actions, record
 from livekit_exporter.agent.prices import Prices
 from livekit_exporter.agent.summary import Summary
 from livekit_exporter.prices.catalogue import from_compiled
@@ -180,8 +182,39 @@ def described_fields(kind: str) -> set[str]:
 @pytest.mark.parametrize("kind", ["turn", "slow_turn", "call"])
 def test_every_field_in_the_log_is_described(kind: str) -> None:
     """No field without a word about it, and none that never comes."""
-    for fields in example_call().fields(kind):
-        assert fields.keys() == described_fields(kind)
+    for said in example_call().fields(kind):
+        assert said.keys() == described_fields(kind)
+
+
+def test_every_field_of_a_budget_in_the_log_is_described() -> None:
+    """The same of the line that a budget writes."""
+    event = BudgetEvent(
+        scope="day",
+        threshold="limit",
+        limit_usd=Decimal(1),
+        spend_usd=Decimal(2),
+        stale=True,
+        session_id="s",
+        session=None,  # type: ignore[arg-type]  # nobody asks for it
+    )
+    with logged() as told:
+        actions.log(event)
+
+    (said,) = told.fields("budget")
+    assert said.keys() == described_fields("budget")
+
+
+@pytest.mark.parametrize("part", [Budget, BudgetEvent])
+def test_every_part_of_a_budget_is_described(part: type[Budget | BudgetEvent]) -> None:
+    """Each setting, and each field that a callback gets."""
+    text = (ROOT / "docs" / "budgets.md").read_text("utf-8")
+    named = {
+        name
+        for row in re.findall(r"^\| (`.+?`) \|", text, re.MULTILINE)
+        for name in re.findall(r"`(\w+)`", row)
+    }
+
+    assert {field.name for field in fields(part)} - named == set()
 
 
 def test_log_filter_example_leaves_the_text() -> None:
@@ -200,8 +233,8 @@ def test_log_filter_example_leaves_the_text() -> None:
 @pytest.mark.parametrize(
     "document",
     [
-        *("README.md", "docs/configuration.md", "docs/journal.md", "docs/logs.md"),
-        *("docs/prices.md", "docs/webhooks.md"),
+        *("README.md", "docs/budgets.md", "docs/configuration.md", "docs/journal.md"),
+        *("docs/logs.md", "docs/prices.md", "docs/tracing.md", "docs/webhooks.md"),
     ],
 )
 def test_links_lead_somewhere(document: str) -> None:

@@ -15,6 +15,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from livekit_exporter import __version__
 from livekit_exporter.ledger.rows import SessionRow, TurnRow
+from livekit_exporter.sidecar.spend_api import Question
 from livekit_exporter.sidecar.web import CallView, Overview, OverviewRow, Page, application
 
 PAGE = b"# HELP livekit_agent_turns_total Turns.\n"
@@ -82,6 +83,10 @@ class Memory:
     def call(self, session: str) -> CallView | None:
         """Give the one call that there is."""
         return CALL if session == CALL.session.session else None
+
+    def spend(self, asked: Question) -> dict[str, object] | None:
+        """Say what was asked, or nothing in times of trouble."""
+        return None if self.trouble else {"asked": asked.user}
 
 
 @asynccontextmanager
@@ -306,3 +311,24 @@ async def test_an_unknown_call_is_said_to_be_unknown() -> None:
     assert response.status == 404
     assert "&lt;script&gt;" in page
     assert "<script>" not in page
+
+
+@pytest.mark.parametrize(
+    ("query", "trouble", "status", "said"),
+    [
+        ("?user=u-1&label=tenant%3Dacme", None, 200, {"asked": "u-1"}),
+        ("", None, 200, {"asked": None}),
+        ("?label=tenant", None, 400, {"error": "label is 'tenant'; write it as name=value"}),
+        ("?user=u-1", "the disk is full", 503, {"error": "the ledger cannot be read now"}),
+    ],
+)
+async def test_spend_is_answered_in_json(
+    query: str, trouble: str | None, status: int, said: dict[str, object]
+) -> None:
+    """What cannot be answered says why."""
+    async with serving(Memory(trouble=trouble)) as client:
+        response = await client.get(f"/api/v1/spend{query}", headers={"Accept-Encoding": ""})
+
+        assert response.status == status
+        assert await response.json() == said
+        assert response.headers["Cache-Control"] == "no-store"

@@ -2,7 +2,8 @@
 
 `attach` records a session, `serve_in_worker` serves what was recorded from the
 worker itself, for people without a second container, `enrich_spans` puts costs on
-LiveKit's own spans.
+LiveKit's own spans.  A `Budget` bounds what a call may spend; `livekit_exporter.actions`
+has callbacks for one that is used up.
 
 The names below are imported when they are first used: the sidecar needs no
 LiveKit, and an agent needs nothing of the sidecar.
@@ -12,16 +13,28 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from livekit_exporter.agent.attach import Call, attach
+    from livekit_exporter.agent.budget import Budget, BudgetEvent
     from livekit_exporter.agent.in_worker import serve_in_worker
     from livekit_exporter.agent.spans import SpanNames, enrich_spans
 
-__all__ = ["Call", "SpanNames", "__version__", "attach", "enrich_spans", "serve_in_worker"]
+__all__ = [
+    "Budget",
+    "BudgetEvent",
+    "Call",
+    "SpanNames",
+    "__version__",
+    "attach",
+    "enrich_spans",
+    "serve_in_worker",
+]
 
 __version__ = "0.1.0"
 
 # Hidden from type checkers, to whom it would say that every name exists.
 if not TYPE_CHECKING:
     _HOMES = {
+        "Budget": "livekit_exporter.agent.budget",
+        "BudgetEvent": "livekit_exporter.agent.budget",
         "Call": "livekit_exporter.agent.attach",
         "SpanNames": "livekit_exporter.agent.spans",
         "attach": "livekit_exporter.agent.attach",

@@ -317,6 +317,26 @@ TOOL_ERRORS: Final = Family(
     ("agent", "tool"),
 )
 
+# Budgets that agents set for their calls.
+BUDGET_EXCEEDED: Final = Family(
+    "livekit_agent_budget_exceeded",
+    Kind.COUNTER,
+    "Calls that reached a limit of their budget, or a model without a price where that stops them.",
+    ("agent", "scope"),
+)
+BUDGET_WARNINGS: Final = Family(
+    "livekit_agent_budget_warnings",
+    Kind.COUNTER,
+    "Calls that came so near to a limit of their budget that they were warned.",
+    ("agent", "scope"),
+)
+BUDGET_LOOKUPS_FAILED: Final = Family(
+    "livekit_agent_budget_lookups_failed",
+    Kind.COUNTER,
+    "Times that a call could not ask the sidecar what others have spent today.",
+    _A,
+)
+
 # How long callers and stages wait.
 TURN_LATENCY: Final = Family(
     "livekit_agent_turn_latency_seconds",
@@ -485,6 +505,8 @@ RECORDS: Final = Family(
         "tool_call",
         "availability",
         "session_closed",
+        "budget_reached",
+        "budget_lookup_failed",
         "collector",
     ),
 )

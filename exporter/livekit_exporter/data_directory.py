@@ -5,6 +5,7 @@ the directory: private to its owner, or shared with one group where the director
 carries the setgid bit, as Kubernetes' `fsGroup` sets it.
 """
 
+import json
 import os
 import stat
 import sys
@@ -69,6 +70,15 @@ def redaction_key(root: Path) -> Path:
 def lock(root: Path) -> Path:
     """File that the one sidecar of this directory holds locked."""
     return root / "sidecar.lock"
+
+
+def sidecar_address(root: Path) -> str | None:
+    """URL at which the sidecar of this directory said that it listens, `None` when none did."""
+    try:
+        said = json.loads(lock(root).read_text(encoding="utf-8"))
+        return str(said["address"]) or None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _instance(root: Path) -> Path:

@@ -49,6 +49,12 @@ before its turn; the attempt failed or was abandoned; a fallback adapter tried a
 Basis: TypeAlias = Literal["call", "ledger"]
 """Whose finished requests an estimate was calibrated on."""
 
+Scope: TypeAlias = Literal["session", "user_day", "tenant_day", "day"]
+"""Whose spend a limit of a budget is about: this call's, or that of the current day."""
+
+Threshold: TypeAlias = Literal["warn", "limit", "unpriced"]
+"""What of a budget was reached: its warning, its limit, or a model without a price."""
+
 # Read by pydantic in the sidecar: docstrings below a field become its
 # description in the schema, and what no database or JSON can hold is refused.
 _VALIDATION: Final = {
@@ -136,6 +142,8 @@ class SessionStarted:
     """Version of the writer."""
     models: tuple[Model, ...] = ()
     """Models declared by the session, so that their series exist before they are used."""
+    budgets: tuple[Scope, ...] = ()
+    """Scopes that the call has a limit for, so that their series exist before it is reached."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -408,6 +416,40 @@ class SessionClosed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetReached:
+    """A threshold of the call's budget was crossed; each of them once."""
+
+    __pydantic_config__: ClassVar = _VALIDATION
+
+    kind: Literal["budget_reached"] = "budget_reached"
+    session: str
+    at: float
+    scope: Scope
+    threshold: Threshold
+    trace: str | None = None
+    limit_usd: float | None = None
+    """`None` where an unpriced model is why, and nobody set a limit."""
+    spend_usd: float = 0.0
+    """Spend of the scope by then, reported and estimated."""
+    stale: bool = False
+    """The sidecar could not be asked lately: the spend of other calls may be more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetLookupFailed:
+    """The sidecar did not say what others have spent today; the call goes by what it knows."""
+
+    __pydantic_config__: ClassVar = _VALIDATION
+
+    kind: Literal["budget_lookup_failed"] = "budget_lookup_failed"
+    session: str
+    at: float
+    trace: str | None = None
+    error: str = ""
+    """Class of the exception."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CollectorReport:
     """What the collector itself lost or could not read since its last report."""
 
@@ -434,6 +476,8 @@ Record: TypeAlias = (
     | ToolCalled
     | AvailabilityChanged
     | SessionClosed
+    | BudgetReached
+    | BudgetLookupFailed
     | CollectorReport
 )
 

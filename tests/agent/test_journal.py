@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from livekit_exporter.agent.journal import Journal
-from livekit_exporter.record import MessageAdded, Record, SessionStarted
+from livekit_exporter.record import BudgetReached, MessageAdded, Record, SessionStarted, Threshold
 from tests.agent.logs import raising_handler
 
 
@@ -289,3 +289,46 @@ def test_a_record_that_is_too_long_is_dropped_and_counted(tmp_path: Path) -> Non
     first, second = written(tmp_path / "journal")
     assert first["kind"] == "message"
     assert second["dropped"] == {"too_long": 1}
+
+
+class Echo:
+    """A follower that makes a record of each message."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+
+    def take(self, record: Record) -> None:
+        """Note that it came."""
+        if isinstance(record, MessageAdded):
+            self._journal.note(
+                BudgetReached(session="s1", at=record.at, scope="day", threshold="warn")
+            )
+
+    def end(self) -> None:
+        """Note the end."""
+        self._note("limit", NOTED_AT)
+
+    def _note(self, threshold: Threshold, at: float) -> None:
+        self._journal.note(BudgetReached(session="s1", at=at, scope="day", threshold=threshold))
+
+
+NOTED_AT = 1_795_000_099.0
+
+
+def test_what_a_follower_makes_of_the_last_records_is_written(tmp_path: Path) -> None:
+    """The journal takes nothing more by then, and still it is no loss."""
+    journal = Journal(tmp_path / "journal", "s1")
+    journal.follow(Echo(journal))
+    for number in range(3):
+        journal.put(message(number))
+    journal.finish()
+    assert journal.closing
+    assert journal.close(10)
+
+    records = written(tmp_path / "journal")
+    made = [(record["threshold"], record["at"]) for record in records if "threshold" in record]
+    assert made == [
+        *(("warn", message(number).at) for number in range(3)),
+        ("limit", NOTED_AT),
+    ]
+    assert len(records) == 7

@@ -28,6 +28,7 @@ from opentelemetry import trace
 
 from livekit_exporter import data_directory
 from livekit_exporter.agent import calibration, normalize, witness
+from livekit_exporter.agent.budget import DAYS, Budget, BudgetCallback
 from livekit_exporter.agent.complaints import Complaints
 from livekit_exporter.agent.estimates import Estimator
 from livekit_exporter.agent.journal import Journal
@@ -39,6 +40,7 @@ from livekit_exporter.record import (
     Model,
     ModelsDeclared,
     Record,
+    Scope,
     SessionStarted,
     Stage,
     Usage,
@@ -47,6 +49,8 @@ from livekit_exporter.record import (
 
 if TYPE_CHECKING:
     from livekit.agents import AgentSession, JobContext
+
+    from livekit_exporter.agent.budget_callbacks import Callbacks
 
     # Any: a session's user data and a component's event names are none of our business.
     _Session: TypeAlias = AgentSession[Any]
@@ -103,6 +107,7 @@ class Call:
         self._journal = journal
         self._tally = Tally(prices)
         self._spans = CallSpans(session_id, prices)
+        self._callbacks: Callbacks | None = None
 
     @property
     def usage(self) -> dict[Model, Usage]:
@@ -150,6 +155,24 @@ class Call:
             )
         )
 
+    def on_budget(self, callback: BudgetCallback) -> BudgetCallback:
+        """Call back when a threshold of the budget is crossed, or has been before.
+
+        Called on the session's event loop, and so are callbacks, which may be async.
+
+        Returns:
+            The callback, so that this may stand above a function as a decorator.
+        """
+        if self._callbacks is None:
+            Complaints().say("on_budget waits for nothing: this call has no budget")
+        else:
+            self._callbacks.add(callback)
+        return callback
+
+    def hold(self, callbacks: "Callbacks") -> None:
+        """Take who is to be told of the call's budget."""
+        self._callbacks = callbacks
+
     def flush(self, timeout: float = 1.0) -> bool:
         """Wait until all records so far are on file; `False` after `timeout` seconds.
 
@@ -176,7 +199,9 @@ def attach(  # noqa: PLR0913 (everything that an agent may want of it, in one li
     agent: str | None = None,
     user: str | None = None,
     labels: Mapping[str, str] | None = None,
+    budget: Budget | None = None,
     data_dir: str | PathLike[str] | None = None,
+    sidecar_url: str | None = None,
     log: bool = True,
     slow_turn_seconds: float | None = SLOW_TURN_SECONDS,
     estimates: bool = True,
@@ -193,8 +218,11 @@ def attach(  # noqa: PLR0913 (everything that an agent may want of it, in one li
         user: Who the call is for; kept in the ledger, never a metric label.
         labels: Dimensions of your own, such as `{"tenant": "acme"}`; the sidecar's
             configuration says which become metric labels.
+        budget: What the call may spend.
         data_dir: The data directory; by default `LIVEKIT_EXPORTER_DATA_DIR` or the
             platform's state directory.
+        sidecar_url: Where budgets ask what others have spent; by default
+            `LIVEKIT_EXPORTER_URL`, or where the data directory's sidecar says it listens.
         log: Whether the logger `livekit_exporter` gets a line per turn and a block at the end
             (INFO), and slow turns (WARNING).  What it does not take when the call begins is
             not added up.
@@ -206,7 +234,17 @@ def attach(  # noqa: PLR0913 (everything that an agent may want of it, in one li
         known = _calls.get(session)
         if known is not None:
             return known
-        wanted = _Wanted(agent, user, labels or {}, data_dir, log, slow_turn_seconds, estimates)
+        wanted = _Wanted(
+            agent,
+            user,
+            labels or {},
+            data_dir,
+            log,
+            slow_turn_seconds,
+            estimates,
+            budget,
+            sidecar_url,
+        )
         call = _begin(session, ctx or _job_context(), wanted)
         _calls[session] = call
     except Exception as error:  # noqa: BLE001  # never raising is the promise of this function
@@ -225,6 +263,8 @@ class _Wanted(NamedTuple):
     log: bool
     slow_turn_seconds: float | None
     estimates: bool
+    budget: Budget | None
+    sidecar_url: str | None
 
 
 def _begin(session: "_Session", ctx: "JobContext | None", wanted: _Wanted) -> Call:
@@ -242,16 +282,18 @@ def _begin(session: "_Session", ctx: "JobContext | None", wanted: _Wanted) -> Ca
     name = wanted.agent or getattr(job, "agent_name", None) or _program()
     call = Call(session_id, name, journal, prices)
     subscription = _Subscription(session, call, journal, estimator)
+    user = None if wanted.user is None else normalize.text(str(wanted.user))
+    labels = {
+        normalize.text(str(key)): normalize.text(str(value)) for key, value in wanted.labels.items()
+    }
+    held = _hold(wanted, session, call, journal, prices, root, (user, labels))
     call.put(
         SessionStarted(
             session=session_id,
             at=time.time(),
             agent=normalize.text(name),
-            user=None if wanted.user is None else normalize.text(str(wanted.user)),
-            labels={
-                normalize.text(str(key)): normalize.text(str(value))
-                for key, value in wanted.labels.items()
-            },
+            user=user,
+            labels=labels,
             room=normalize.text(room) or None,
             job=normalize.text(getattr(job, "id", None)) or None,
             trace=subscription.trace,
@@ -259,8 +301,10 @@ def _begin(session: "_Session", ctx: "JobContext | None", wanted: _Wanted) -> Ca
             sdk=_version("livekit-agents"),
             exporter=_version("livekit-exporter"),
             models=subscription.declared(session),
+            budgets=held.scopes,
         )
     )
+    held.begin()
     subscription.listen()
     if ctx is not None:
 
@@ -269,6 +313,68 @@ def _begin(session: "_Session", ctx: "JobContext | None", wanted: _Wanted) -> Ca
 
         ctx.add_shutdown_callback(drain)
     return call
+
+
+class _Held(NamedTuple):
+    """A budget that is watched: for which scopes, and what begins once the call is on record."""
+
+    scopes: tuple[Scope, ...] = ()
+    begin: Callable[[], None] = lambda: None
+
+
+def _hold(
+    wanted: _Wanted,
+    session: "_Session",
+    call: Call,
+    journal: Journal,
+    prices: Prices,
+    root: Path,
+    owners: tuple[str | None, Mapping[str, str]],
+) -> _Held:
+    """Watch a budget, if there is one."""
+    budget, url = wanted.budget, wanted.sidecar_url
+    if budget is None:
+        return _Held()
+    # Calls without a budget have no use for them.
+    from livekit_exporter.agent import budget_callbacks, budget_lookups, budget_watch
+
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        Complaints().say("the budget does not hold: attach was called outside of the event loop")
+        return _Held()
+    user, labels = owners
+    unowned = budget.without_owner(user, labels)
+    if unowned:
+        Complaints().say(
+            f"limits {', '.join(f'{scope}_usd' for scope in unowned)} do not hold for this call:"
+            f" it names no user, or no label '{budget.tenant_label}'"
+        )
+    scopes = tuple(scope for scope in budget.limits if scope not in unowned)
+    callbacks = budget_callbacks.Callbacks(budget, loop)
+    session.on("close", callbacks.close)
+    call.hold(callbacks)
+    watch = budget_watch.Watch(
+        budget, scopes, session, prices=prices, notes=journal, tell=callbacks.tell
+    )
+    journal.follow(watch)
+    if not any(scope in DAYS for scope in scopes):
+        return _Held(scopes)
+    question: dict[str, str] = {}
+    if "user_day" in scopes:
+        question["user"] = user or ""
+    if "tenant_day" in scopes:
+        question["label"] = f"{budget.tenant_label}={labels[budget.tenant_label]}"
+    lookups = budget_lookups.Lookups(
+        journal,
+        watch,
+        call.session_id,
+        partial(budget_lookups.sidecar_url, url, root),
+        question,
+        budget.refresh_seconds,
+    )
+    journal.follow(lookups)
+    return _Held(scopes, lookups.start)
 
 
 def _job_context() -> "JobContext | None":

@@ -125,6 +125,7 @@ class Journal:
         self._directory_limit = directory_limit
         self._followers = tuple(followers)
         self._deriving = deriving
+        self._noted: list[Record] = []
         self._last = _Flush(last=True)
         self._closing = False
         # Written by the threads that put, read by the writer, never reset: no lock is
@@ -147,6 +148,22 @@ class Journal:
         )
         self._thread.start()
         _open_journals.add(self)
+
+    def follow(self, follower: Follower) -> None:
+        """Tell one more follower, the last in order, what is put from now on."""
+        self._followers = (*self._followers, follower)
+
+    def note(self, record: Record) -> None:
+        """Write what a follower makes of the records it was told.
+
+        On the writer's thread only; unlike `put` it also works for the last records.
+        """
+        self._noted.append(record)
+
+    @property
+    def closing(self) -> bool:
+        """Whether it takes no more records."""
+        return self._closing
 
     def put(self, record: Record | Unread) -> bool:
         """Queue a record, or something to be read by the writer; `False` when it was dropped.
@@ -208,6 +225,10 @@ class Journal:
             self._encode(records, pending)
             written = self._write(pending)
             self._tell(records, last=last)
+            if self._noted:
+                noted, self._noted = self._noted, []
+                self._encode(noted, pending)
+                written = self._write(pending)
             if written and (last or not self._directory_full):
                 pending += self._report()
                 written = self._write(pending)

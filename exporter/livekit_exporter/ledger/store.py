@@ -51,6 +51,7 @@ from livekit_exporter.ledger.rows import (
     digest,
     utc_day,
 )
+from livekit_exporter.ledger.spending import Spending, Spent, spent_by_call, spent_since
 from livekit_exporter.sizes import Sizes
 
 __all__ = ["Ledger", "LedgerError", "RepricedError"]
@@ -348,6 +349,26 @@ class Ledger:
         key = query.c.agent, query.c.source
         summed = select(*key, func.sum(query.c.cost_usd).label("usd")).group_by(*key)
         return {(row["agent"], row["source"]): row["usd"] for row in self._read(summed)}
+
+    def spending(self, since: float) -> Spending:
+        """Spend since a Unix time by agent, user, labels and source, of all instances.
+
+        Raises:
+            LedgerError: The ledger cannot be read.
+        """
+        rows = self._read(spent_since(since))
+        names = Spent._fields
+        spent = [Spent(**{name: row[name] for name in names}) for row in rows]
+        return Spending(spent, max((row["last_row"] for row in rows), default=0))
+
+    def spending_of(self, session: str, since: float, last_row: int) -> list[Spent]:
+        """The same of one call, in no newer rows than `last_row`.
+
+        Raises:
+            LedgerError: The ledger cannot be read.
+        """
+        query = spent_by_call(session, since, last_row)
+        return [Spent(**row) for row in self._read(query)]
 
     def models(
         self, since: float, *, session: str | None = None

@@ -17,6 +17,7 @@ from livekit_exporter.record import (
     LARGEST_QUANTITY,
     LATEST,
     SCHEMA_VERSION,
+    BudgetReached,
     CollectorReport,
     MessageAdded,
     Record,
@@ -120,7 +121,7 @@ def _counted(record: Record) -> Iterable[float]:
         return (record.characters,)
     if isinstance(record, CollectorReport):
         return (*record.dropped.values(), *record.rejected.values())
-    return ()
+    return (record.limit_usd or 0.0, record.spend_usd) if isinstance(record, BudgetReached) else ()
 
 
 def _texts(value: object) -> Iterator[str]:

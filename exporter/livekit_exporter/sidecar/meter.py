@@ -8,7 +8,7 @@ become durable leaves no trace.
 
 import json
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, Protocol
 
@@ -26,9 +26,10 @@ from livekit_exporter.prices import legs
 from livekit_exporter.prices.catalogue import Catalogue
 from livekit_exporter.record import (
     AvailabilityChanged,
+    BudgetLookupFailed,
+    BudgetReached,
     CollectorReport,
     MessageAdded,
-    Model,
     ModelsDeclared,
     Record,
     RequestFailed,
@@ -61,6 +62,13 @@ _FIRST_FAMILIES: Final = {
     "tts": contract.TTS_TTFB,
     "realtime": contract.REALTIME_TTFT,
 }
+
+
+_BUDGET_FAMILIES: Final = {
+    "warn": contract.BUDGET_WARNINGS,
+    "limit": contract.BUDGET_EXCEEDED,
+}
+"""Requests without a price have a counter of their own."""
 
 
 class Archive(Protocol):
@@ -165,10 +173,18 @@ class Meter:
                 self._failed(row, record, batch, staged)
             case ToolCalled():
                 self._tool(row, record, batch, staged)
+            case _:
+                self._read_state(row, record, batch, staged)
+
+    def _read_state(self, row: SessionRow, record: Record, batch: Batch, staged: Staged) -> None:
+        """What a record says of the call itself, and of whom it talks to."""
+        match record:
             case AvailabilityChanged(available=False):
                 staged.inc(contract.FALLBACKS, self._labels.request(row, record, staged))
             case SessionStarted() | ModelsDeclared():
-                self._declare(row, record.models, staged)
+                self._declare(row, record, staged)
+            case BudgetReached() | BudgetLookupFailed():
+                self._budget(row, record, staged)
             case SessionClosed():
                 self._closed(row, record, batch)
 
@@ -261,22 +277,28 @@ class Meter:
                 value = self._labels.values.admit("reason", reason, staged)
                 staged.inc(contract.RECORDS_REJECTED, (value,), count)
 
-    def _declare(self, row: SessionRow, models: Iterable[Model], staged: Staged) -> None:
-        extra = self._labels.own(row, staged)
-        for model in models:
+    def _declare(
+        self, row: SessionRow, record: SessionStarted | ModelsDeclared, staged: Staged
+    ) -> None:
+        agent, *extra = self._labels.agent(row, staged)
+        if isinstance(record, SessionStarted):
+            for scope in record.budgets:
+                for counted in _BUDGET_FAMILIES.values():
+                    staged.born(counted, (agent, scope, *extra))
+        for model in record.models:
             base = self._labels.base(row, model, staged)
-            for family in contract.FAMILIES:
-                if model.stage in family.born:
-                    staged.born(family, (*project(family, base), *extra))
-            for part in contract.TOKEN_PARTS.get(model.stage, ()):
-                staged.born(contract.TOKENS, (*base, *part, *extra))
-            for reason in contract.WASTE_REASONS.get(model.stage, ()):
-                staged.born(contract.WASTED_COST, (*base, reason, *extra))
-            for reason in contract.GAP_REASONS.get(model.stage, ()):
-                staged.born(contract.ESTIMATED_COST, (*base, reason, *extra))
-                staged.born(contract.ESTIMATED_REQUESTS, (*base, reason, *extra))
+            _bear(model.stage, base, extra, staged)
             if model.stage == "stt":
                 row.stt_provider, row.stt_model = base[2], base[3]
+
+    def _budget(
+        self, row: SessionRow, record: BudgetReached | BudgetLookupFailed, staged: Staged
+    ) -> None:
+        agent, *extra = self._labels.agent(row, staged)
+        if isinstance(record, BudgetLookupFailed):
+            staged.inc(contract.BUDGET_LOOKUPS_FAILED, (agent, *extra))
+        elif record.threshold in _BUDGET_FAMILIES:
+            staged.inc(_BUDGET_FAMILIES[record.threshold], (agent, record.scope, *extra))
 
     def _usage(self, row: SessionRow, record: UsageReported, batch: Batch, staged: Staged) -> None:
         base = self._labels.base(row, record, staged)
@@ -542,6 +564,20 @@ class Meter:
         for reason in reasons:
             value = self._labels.values.admit("reason", reason, staged)
             staged.inc(contract.SAMPLES_REJECTED, (value,))
+
+
+def _bear(stage: str, base: Labels, extra: Sequence[str], staged: Staged) -> None:
+    """Let the series of a declared model begin at zero."""
+    for family in contract.FAMILIES:
+        if stage in family.born:
+            staged.born(family, (*project(family, base), *extra))
+    for part in contract.TOKEN_PARTS.get(stage, ()):
+        staged.born(contract.TOKENS, (*base, *part, *extra))
+    for reason in contract.WASTE_REASONS.get(stage, ()):
+        staged.born(contract.WASTED_COST, (*base, reason, *extra))
+    for reason in contract.GAP_REASONS.get(stage, ()):
+        staged.born(contract.ESTIMATED_COST, (*base, reason, *extra))
+        staged.born(contract.ESTIMATED_REQUESTS, (*base, reason, *extra))
 
 
 def _new_row(journal: str, record: Record) -> SessionRow:

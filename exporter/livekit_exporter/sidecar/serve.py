@@ -24,6 +24,7 @@ from livekit_exporter.sidecar.ingest import Ingest
 from livekit_exporter.sidecar.lock import HeldError
 from livekit_exporter.sidecar.registry import Registry
 from livekit_exporter.sidecar.spend import period_start
+from livekit_exporter.sidecar.spend_api import DaySpend, Question
 from livekit_exporter.sidecar.web import CallView, Overview, OverviewRow, Page, application
 
 _log = logging.getLogger("livekit_exporter")
@@ -53,6 +54,7 @@ class _Served:
         self._ingest = ingest
         self._registry = registry
         self._started = time.monotonic()
+        self._day_spend = DaySpend()
 
     def render(self, accept: str) -> Page:
         return self._registry.render(accept)
@@ -95,6 +97,15 @@ class _Served:
             return None
         models = _rows(ledger.models(0.0, session=session))
         return CallView(row, ledger.turns(session), models, self._ingest.config.zone)
+
+    def spend(self, asked: Question) -> dict[str, object] | None:
+        ledger, config = self._ingest.ledger, self._ingest.config
+        if ledger is None:
+            return None
+        try:
+            return self._day_spend.answer(ledger, config.zone, config.timezone, asked)
+        except LedgerError:  # /-/ready says why
+            return None
 
 
 def run(

@@ -1,4 +1,4 @@
-"""The HTTP surface of the sidecar: metrics, health, readiness and a landing page.
+"""The HTTP surface of the sidecar: metrics, health, readiness, a landing page, spend of today.
 
 It knows nothing of ledgers and registries: whatever implements `Source` is
 served.  GET and HEAD only.
@@ -16,6 +16,7 @@ from livekit_exporter import page
 from livekit_exporter.sidecar import call, landing
 from livekit_exporter.sidecar.call import CallView
 from livekit_exporter.sidecar.landing import Overview, OverviewRow
+from livekit_exporter.sidecar.spend_api import Question, QuestionError, question
 
 __all__ = ["CallView", "Overview", "OverviewRow", "Page", "Source", "application"]
 
@@ -68,6 +69,10 @@ class Source(Protocol):
         """One call, `None` when nobody knows it; called in a thread."""
         ...
 
+    def spend(self, asked: Question) -> dict[str, object] | None:
+        """Spend of today, `None` while the ledger cannot be read; called in a thread."""
+        ...
+
 
 _SOURCE: Final = web.AppKey("source", Source)
 
@@ -79,6 +84,7 @@ def application(source: Source) -> web.Application:
     app.on_response_prepare.append(_add_headers)
     app.router.add_get("/", _landing)
     app.router.add_get("/calls/{session}", _call)
+    app.router.add_get("/api/v1/spend", _spend)
     app.router.add_get("/metrics", _metrics)
     app.router.add_get("/-/healthy", _healthy)
     app.router.add_get("/-/ready", _ready)
@@ -155,3 +161,14 @@ async def _call(request: web.Request) -> web.Response:
     if view is None:
         return web.Response(status=404, text=call.missing(session), content_type="text/html")
     return web.Response(text=call.render(view), content_type="text/html")
+
+
+async def _spend(request: web.Request) -> web.Response:
+    try:
+        asked = question(list(request.query.items()))
+    except QuestionError as error:
+        return web.json_response({"error": str(error)}, status=400)
+    said = await asyncio.to_thread(request.app[_SOURCE].spend, asked)
+    if said is None:
+        return web.json_response({"error": "the ledger cannot be read now"}, status=503)
+    return web.json_response(said)
