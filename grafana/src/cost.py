@@ -50,7 +50,10 @@ def dashboard() -> Dashboard:
 
 
 def _budgets() -> board.Section:
-    day, month = (series(contract.PERIOD_COST, period=period) for period in ("day", "month"))
+    day, month = (
+        series(contract.PERIOD_COST, period=period, source="reported")
+        for period in ("day", "month")
+    )
     everyone = {
         period: total(series(contract.PERIOD_COST, period=period, agent=ANY))
         for period in ("day", "month")
@@ -76,8 +79,8 @@ def _budgets() -> board.Section:
                     102,
                     "Day's budget used",
                     "How much of the day's budget is spent, by all agents?",
-                    "The exporter nearest to its budget. A ticket is opened at 80 %, somebody is"
-                    " called at 100 %. No number: no budget is set.",
+                    "With what is estimated. The exporter nearest to its budget. A ticket is opened"
+                    " at 80 %, somebody is called at 100 %. No number: no budget is set.",
                 ),
                 "percentunit",
                 f"max({money.budget_used('day')})",
@@ -359,12 +362,26 @@ def _waste() -> board.Section:
                     "Wasted per hour",
                     "What do replies cost that nobody heard?",
                     "'speculative': thrown away because the caller went on speaking; 'interrupted':"
-                    " talked over. Providers bill more for cut-off replies than LiveKit reports.",
+                    " talked over; 'recovery_probe': a fallback adapter tried a provider.",
                 ),
                 "currencyUSD",
                 [Line("{{reason}}", per_hour(total(rate(contract.WASTED_COST), "reason")))],
                 colour=colours.REASON,
-                span=8,
+                span=6,
+            ),
+            stack(
+                About(
+                    404,
+                    "Billed and not reported",
+                    "What do vendors bill on top of the cost?",
+                    "Estimated, in no other panel. 'interrupted': replies cut off; 'failed':"
+                    " attempts that broke or were given up. Rising without more calls: a provider"
+                    " that fails.",
+                ),
+                "currencyUSD",
+                [Line("{{reason}}", per_hour(total(rate(contract.ESTIMATED_COST), "reason")))],
+                colour=colours.REASON,
+                span=6,
             ),
             graph(
                 About(
@@ -377,7 +394,7 @@ def _waste() -> board.Section:
                 "percentunit",
                 [Line("{{agent}}", money.wasted_share("agent"))],
                 limit=thresholds.WASTE,
-                span=8,
+                span=6,
             ),
             graph(
                 About(
@@ -394,7 +411,7 @@ def _waste() -> board.Section:
                     )
                 ],
                 limit=thresholds.UNPRICED,
-                span=8,
+                span=6,
             ),
         ),
     )

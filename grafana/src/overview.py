@@ -225,15 +225,15 @@ def _cost() -> board.Section:
                     more=board.COST,
                 ),
                 money.TO_THE_CENT,
-                total(series(contract.PERIOD_COST, period="day")),
+                total(series(contract.PERIOD_COST, period="day", source="reported")),
             ).decimals(2),
             stat(
                 About(
                     202,
                     "Day's budget used",
                     "How much of the day's budget is spent, by all agents?",
-                    "The exporter nearest to its budget. A ticket is opened at 80 %, somebody is"
-                    " called at 100 %. No number: no budget is set.",
+                    "With what is estimated. The exporter nearest to its budget. A ticket is opened"
+                    " at 80 %, somebody is called at 100 %. No number: no budget is set.",
                     more=board.COST,
                 ),
                 "percentunit",
@@ -309,7 +309,14 @@ def _cost() -> board.Section:
                     more=board.COST,
                 ),
                 "currencyUSD",
-                [Line("{{agent}}", total(series(contract.PERIOD_COST, period="day"), "agent"))],
+                [
+                    Line(
+                        "{{agent}}",
+                        total(
+                            series(contract.PERIOD_COST, period="day", source="reported"), "agent"
+                        ),
+                    )
+                ],
             ),
         ),
     )
