@@ -93,9 +93,7 @@ def render(overview: Overview, problem: str | None) -> str:
         state_text="Ready" if problem is None else escape(f"Not ready: {problem}"),
         active_sessions=f"{overview.active_sessions:,}",
         day=money(overview.day_usd),
-        day_budget=_budget(
-            overview.day_usd, overview.day_estimated_usd, overview.day_budget_usd
-        ),
+        day_budget=_budget(overview.day_usd, overview.day_estimated_usd, overview.day_budget_usd),
         month=money(overview.month_usd),
         month_budget=_budget(
             overview.month_usd, overview.month_estimated_usd, overview.month_budget_usd
