@@ -1,5 +1,6 @@
 """The sidecar's loop without its process: journals in, numbers out."""
 
+import itertools
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -12,6 +13,8 @@ from livekit_exporter.sidecar.config import Config, Ledger, Metrics
 from livekit_exporter.sidecar.ingest import Ingest
 from livekit_exporter.sidecar.registry import Distribution, Registry, Value
 from tests.records import write_journal
+
+_names = itertools.count()
 
 
 class Intake:
@@ -46,7 +49,8 @@ class Intake:
     def take(self, *records: Record) -> None:
         """A finished journal with these records comes, and is taken in."""
         self._journals += 1
-        write_journal(self.config.data_dir, records, f"j{self._journals}-{id(self):x}")
+        # Not by the address of this object: the next one may have the same.
+        write_journal(self.config.data_dir, records, f"j{self._journals}-{next(_names)}")
         self.passes()
 
     def passes(self) -> None:

@@ -23,7 +23,7 @@ def test_a_quick_run_answers_every_question_and_prints_the_block_to_quote() -> N
 
     assert done.returncode == 0, done.stderr
     before, _, block = done.stdout.partition(quote.BEGIN)
-    assert before.count("\n## ") + before.startswith("## ") == 10
+    assert before.count("\n## ") + before.startswith("## ") == 12
     assert block.rstrip().endswith(quote.END)
     for what in (
         "prometheus_client",

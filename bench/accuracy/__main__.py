@@ -1,6 +1,6 @@
 """Holds scripted calls whose bill is known, and holds the exporter's figures against it.
 
-python -m bench.accuracy                  every scenario with every plugin, about four minutes
+python -m bench.accuracy                  every scenario with every plugin, about three minutes
 python -m bench.accuracy --simulated      without plugins
 python -m bench.accuracy --json FILE      every figure, for programs
 python -m bench.accuracy --quote          writes docs/accuracy.json and docs/accuracy.md
@@ -13,15 +13,16 @@ import logging
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from bench.accuracy import quote, report, scenarios
 from bench.accuracy.call import Cast, simulated
 from bench.accuracy.measure import Measured, measure
+from bench.accuracy.script import Scenario
 
 _PLUGINS: Final = ("anthropic", "cartesia", "deepgram", "elevenlabs", "google", "groq", "openai")
 
@@ -45,12 +46,8 @@ def main(arguments: Sequence[str]) -> int:
     # What goes wrong in these calls is meant to.
     logging.getLogger("livekit").setLevel(logging.CRITICAL)
     begun = time.monotonic()
-    measured = _held(
-        chosen.scenario or list(known),
-        {"simulated": simulated(), "by sentence": simulated(sentences=True)}
-        if chosen.simulated
-        else _plugins(),
-    )
+    wanted = [known[name] for name in chosen.scenario or known]
+    measured = _held(_simulated(wanted) if chosen.simulated else _plugins(wanted))
     print(report.as_table(measured))
     print(f"\n{len(measured)} calls in {time.monotonic() - begun:.0f} s", file=sys.stderr)
     told = report.as_json(measured, "" if chosen.simulated else _circumstances(len(measured)))
@@ -62,15 +59,26 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _plugins() -> Mapping[str, Cast]:
-    from bench.accuracy.plugins import CASTS
-
-    return CASTS
+_Calls: TypeAlias = list[tuple[Scenario, str, Cast]]
 
 
-def _held(names: Sequence[str], casts: Mapping[str, Cast]) -> list[Measured]:
-    known = {scenario.name: scenario for scenario in scenarios.ALL}
-    calls = [(known[name], cast, make) for name in names for cast, make in casts.items()]
+def _simulated(wanted: Iterable[Scenario]) -> _Calls:
+    casts = {"simulated": simulated(), "by sentence": simulated(sentences=True)}
+    return [(scenario, name, cast) for scenario in wanted for name, cast in casts.items()]
+
+
+def _plugins(wanted: Iterable[Scenario]) -> _Calls:
+    from bench.accuracy.plugins import CASTS, scripted
+
+    return [
+        (scenario, name, cast)
+        for one in wanted
+        for name, cast in CASTS.items()
+        if (scenario := scripted(one, name)) is not None
+    ]
+
+
+def _held(calls: _Calls) -> list[Measured]:
     with tempfile.TemporaryDirectory() as root:
         return asyncio.run(measure(calls, Path(root)))
 

@@ -4,19 +4,24 @@ Plugins built on the SDK of OpenAI or Anthropic name the host that they speak to
 clients they are given believe in the real one and are led to loopback below that.
 """
 
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import aiohttp
 import anthropic as anthropic_sdk
 import httpx2
 import openai as openai_sdk
+from aiohttp.abc import AbstractResolver, ResolveResult
 from google.genai import types
 from livekit.plugins import anthropic, cartesia, deepgram, elevenlabs, google, groq, openai
 
 from bench.accuracy.bills import GPT, GPT_MINI, SONIC, Product
 from bench.accuracy.call import Cast, Providers, Stage
+from bench.accuracy.script import Outcome, Scenario
+from bench.accuracy.simulated import SimulatedVoice
 from bench.accuracy.standins import (
     anthropic_messages,
     cartesia_voice,
@@ -24,6 +29,7 @@ from bench.accuracy.standins import (
     elevenlabs_voice,
     gemini,
     openai_chat,
+    openai_responses,
     openai_voice,
 )
 from bench.accuracy.standins.served import served
@@ -62,6 +68,22 @@ class _Loopback(httpx2.AsyncHTTPTransport):
         return await super().handle_async_request(request)
 
 
+class _Here(AbstractResolver):
+    """Says of every host that it is this machine."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        return [
+            ResolveResult(
+                hostname=host, host="127.0.0.1", port=port, family=family, proto=0, flags=0
+            )
+        ]
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
 def _vendors(stage: Stage, first: Product, second: Product, *, caches: bool) -> dict[str, Vendor]:
     """Two models of one vendor; the script's faults are the first one's."""
     return {
@@ -98,6 +120,26 @@ async def _openai(stage: Stage, stack: AsyncExitStack) -> _Models:
         openai.LLM(model=GPT_MINI.model, client=client),
         openai.LLM(model=GPT.model, client=client),
     )
+
+
+async def _responses(stage: Stage, stack: AsyncExitStack) -> _Models:
+    vendors = _vendors(stage, GPT_MINI, GPT, caches=True)
+    port = await stack.enter_async_context(served(openai_responses.routes(vendors)))
+    session = await stack.enter_async_context(
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=_Here()))
+    )
+
+    def model(product: Product) -> "llm.LLM[Any]":
+        # Without TLS the port has to be said; the ledger drops it from the provider's name.
+        made = openai.responses.LLM(
+            model=product.model, api_key=_KEY, base_url=f"http://api.openai.com:{port}/v1/responses"
+        )
+        # It takes no session, and its own would ask the real name server.
+        assert made._ws is not None  # noqa: SLF001
+        made._ws._session = session  # noqa: SLF001
+        return made
+
+    return model(GPT_MINI), model(GPT)
 
 
 async def _groq(stage: Stage, stack: AsyncExitStack) -> _Models:
@@ -151,6 +193,10 @@ async def _cartesia(stage: Stage, stack: AsyncExitStack) -> "tts.TTS[Any]":
     return made
 
 
+async def _simulated(stage: Stage, _: AsyncExitStack) -> "tts.TTS[Any]":
+    return SimulatedVoice(SONIC, stage.books, stage.line, sentences=False)
+
+
 async def _deepgram(stage: Stage, stack: AsyncExitStack) -> "tts.TTS[Any]":
     voice = Voice(AURA, stage.books, stage.line)
     port = await stack.enter_async_context(served(deepgram_voice.routes(voice)))
@@ -187,8 +233,33 @@ def _cast(models: _MakeModels, voice: _MakeVoice) -> Cast:
     return cast
 
 
+def scripted(scenario: Scenario, cast: str) -> Scenario | None:
+    """A scenario as it goes with the plugins of a cast; `None` where it cannot happen.
+
+    OpenAI's responses over a websocket: a connection that a cut reply came over is closed when
+    the next request needs one; a drop is followed by another attempt, whatever was said
+    already, and an error by none; a fallback adapter's patience is not asked for, so that it
+    never gives up on a model that is silent.
+    """
+    if not cast.startswith(RESPONSES):
+        return scenario
+    if scenario.fallback:
+        return None
+    requests = _RESPONSES_REQUESTS.get(scenario.name) or tuple(
+        "left" if outcome in ("cut", "unsaid") else outcome for outcome in scenario.requests
+    )
+    return replace(scenario, requests=requests)
+
+
+RESPONSES: Final = "openai responses"
+_RESPONSES_REQUESTS: Final[Mapping[str, tuple[Outcome, ...]]] = {
+    "drop in reply": ("complete", "dropped", "complete", "complete"),
+    "refused, retried": ("complete", "complete"),
+}
+
 CASTS: Final[Mapping[str, Cast]] = {
     "openai + cartesia": _cast(_openai, _cartesia),
+    f"{RESPONSES} + simulated": _cast(_responses, _simulated),
     "groq + openai": _cast(_groq, _tts_1),
     "anthropic + deepgram": _cast(_anthropic, _deepgram),
     "google + elevenlabs": _cast(_gemini, _elevenlabs),

@@ -9,6 +9,8 @@ from bench.accuracy.measure import Measured
 from bench.figures import table
 
 WHOLE: Final = "whole call"
+_NO_PLUGIN: Final = "simulated"
+"""A voice that only fills its place, beside a language model's plugin."""
 
 _COLUMNS: Final = (
     "call",
@@ -18,7 +20,9 @@ _COLUMNS: Final = (
     "of the bill",
     "with estimates",
     "error",
-    "requests seen",
+    "requests",
+    "events",
+    "estimates",
 )
 
 
@@ -47,7 +51,8 @@ def lines(measured: Iterable[Measured]) -> list[Line]:
     for call in measured:
         writes, speaks = _plugins(call.cast)
         found.append(Line(call.scenario.name, writes, call.stages["llm"]))
-        if call.stages["tts"].billed.requests:
+        stood_in = f" + {_NO_PLUGIN}" in call.cast
+        if call.stages["tts"].billed.requests and not stood_in:
             found.append(Line(call.scenario.name, speaks, call.stages["tts"]))
         if len(call.scenario.steps) > _SHORT:
             found.append(Line(call.scenario.name, f"{call.cast}, {WHOLE}", call.total))
@@ -70,7 +75,9 @@ def as_table(measured: Iterable[Measured]) -> str:
                 _percent(figures.reported_share),
                 _usd(figures.reported.usd + figures.estimated.usd),
                 _signed(figures.error),
-                _seen(figures),
+                str(figures.billed.requests),
+                str(figures.reported.requests),
+                str(figures.estimated.requests),
             )
         )
         previous = line.scenario
@@ -156,8 +163,3 @@ def _percent(share: float) -> str:
 def _signed(share: float) -> str:
     # Rounding leaves a minus before some zeros.
     return f"{round(100 * share, 1) + 0.0:+.1f} %"
-
-
-def _seen(figures: Figures) -> str:
-    seen = figures.reported.requests + figures.estimated.requests
-    return f"{seen} of {figures.billed.requests}"

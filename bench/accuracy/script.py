@@ -1,15 +1,17 @@
 """What happens in a scripted call, and where it has come to."""
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 Fault: TypeAlias = Literal["none", "refused", "drop_before_text", "drop_after_text", "silent"]
 """What a vendor does to a request: `refused` is an answer with an error, which is free;
 a drop closes the connection; `silent` reads the prompt and answers nobody in time."""
 
-Outcome: TypeAlias = Literal["complete", "cut", "unsaid", "dropped"]
-"""How a language model's request ends: `unsaid` is cut off before its first token."""
+Outcome: TypeAlias = Literal["complete", "cut", "unsaid", "dropped", "left"]
+"""How a language model's request ends: `unsaid` is cut off before its first token, `left` is cut
+off by an agent that leaves the connection open a while, so that the vendor may write to the end."""
 
 Moment: TypeAlias = Literal["asked", "writing", "sent", "played"]
 
@@ -68,6 +70,16 @@ class Scenario:
     requests: tuple[Outcome, ...]
     fallback: bool = False
     hang_up: Cut | None = None
+
+    def went(self, outcomes: Sequence[str]) -> bool:
+        """Whether a call whose requests ended like this went by the script."""
+        return len(outcomes) == len(self.requests) and all(
+            outcome in _LEFT if wanted == "left" else outcome == wanted
+            for wanted, outcome in zip(self.requests, outcomes, strict=True)
+        )
+
+
+_LEFT: Final = ("complete", "cut", "unsaid")
 
 
 @dataclass(slots=True)

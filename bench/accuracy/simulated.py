@@ -101,10 +101,14 @@ async def _in_time(answer: AsyncGenerator[Piece], seconds: float) -> AsyncIterat
     """An answer as HTTP clients read it: none of its pieces may take longer than this."""
     async with aclosing(answer):
         while True:
-            try:
-                yield await asyncio.wait_for(anext(answer), seconds)
-            except StopAsyncIteration:
-                return
+            # Not `wait_for`: before Python 3.12 it forgets a cancellation that comes together
+            # with a piece, and the reply would be written to its end.
+            async with asyncio.timeout(seconds):
+                try:
+                    piece = await anext(answer)
+                except StopAsyncIteration:
+                    return
+            yield piece
 
 
 def _delta(piece: str | Call) -> llm.ChoiceDelta:

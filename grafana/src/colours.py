@@ -36,6 +36,8 @@ QUANTILE: Final = {"p50": "#9FB1C9", "p95": "#3D8BFD", "p99": "#7A5CC7"}
 REASON: Final = {
     "speculative": "#F2CC0C",
     "interrupted": "#FA6400",
+    "recovery_probe": "#8AB8FF",
+    "failed": "#B877D9",
     "error": "#E02F44",
     "lost": "#AD0317",
 }

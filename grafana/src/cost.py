@@ -355,12 +355,26 @@ def _waste() -> board.Section:
                     "Wasted per hour",
                     "What do replies cost that nobody heard?",
                     "'speculative': thrown away because the caller went on speaking; 'interrupted':"
-                    " talked over. Providers bill more for cut-off replies than LiveKit reports.",
+                    " talked over; 'recovery_probe': a fallback adapter tried a provider.",
                 ),
                 "currencyUSD",
                 [Line("{{reason}}", per_hour(total(rate(contract.WASTED_COST), "reason")))],
                 colour=colours.REASON,
-                span=8,
+                span=6,
+            ),
+            stack(
+                About(
+                    404,
+                    "Billed and not reported",
+                    "What do vendors bill on top of the cost?",
+                    "Estimated, in no other panel. 'interrupted': replies cut off; 'failed':"
+                    " attempts that broke or were given up. Rising without more calls: a provider"
+                    " that fails.",
+                ),
+                "currencyUSD",
+                [Line("{{reason}}", per_hour(total(rate(contract.ESTIMATED_COST), "reason")))],
+                colour=colours.REASON,
+                span=6,
             ),
             graph(
                 About(
@@ -373,7 +387,7 @@ def _waste() -> board.Section:
                 "percentunit",
                 [Line("{{agent}}", money.wasted_share("agent"))],
                 limit=thresholds.WASTE,
-                span=8,
+                span=6,
             ),
             graph(
                 About(
@@ -390,7 +404,7 @@ def _waste() -> board.Section:
                     )
                 ],
                 limit=thresholds.UNPRICED,
-                span=8,
+                span=6,
             ),
         ),
     )

@@ -117,14 +117,14 @@ async def test_waste_lands_in_its_reason_and_adds_up(tmp_path: Path) -> None:
 async def test_what_a_call_cannot_say_itself_the_ledger_says(tmp_path: Path) -> None:
     """The only reply of a call is cut off: in a new ledger that is counted and not estimated."""
     first = await hold(scenarios.ONLY_CUT, simulated(), tmp_path)
-    alone = figures.add(figures.read(first, tmp_path).values())
+    alone = figures.read(first, tmp_path)["llm"]
     assert alone.estimated.requests > 0
     assert alone.estimated.usd == alone.reported.usd == 0
 
     before = await hold(scenarios.PLAIN, simulated(), tmp_path)
     figures.read(before, tmp_path)
     second = await hold(scenarios.ONLY_CUT, simulated(), tmp_path)
-    known = figures.add(figures.read(second, tmp_path).values())
+    known = figures.read(second, tmp_path)["llm"]
 
     assert abs(known.error) < 2 * WITHIN
     assert known.estimated.usd > 0

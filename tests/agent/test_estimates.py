@@ -381,7 +381,7 @@ def test_what_nothing_can_be_calibrated_on_is_counted_and_not_estimated() -> Non
 
 
 def test_the_ledger_knows_models_that_finished_in_other_calls() -> None:
-    """By the names of the plugin, which the session declared."""
+    """By the names of the plugin, which the session declared; nothing came before to be cached."""
     sizes = Sizes(4000, 1000, 500, 1.5, 100, 400, 100, 1, 0.5)
     estimator = Estimator(lambda model: sizes if model == GPT else None)
     estimator.derive(SessionStarted(session="s1", at=AT, agent="a", models=(GPT,)))
@@ -391,7 +391,7 @@ def test_the_ledger_knows_models_that_finished_in_other_calls() -> None:
 
     assert one.basis == "ledger"
     assert one.usage == Usage(
-        input_tokens=500, cached_input_tokens=250, output_tokens=50, total_tokens=550
+        input_tokens=500, cached_input_tokens=0, output_tokens=50, total_tokens=550
     )
 
 

@@ -126,6 +126,8 @@ def test_programs_are_told_the_same() -> None:
             "interrupted": 0,
             "latency_seconds": {"count": 1, "average": 0.9, "p95": 0.9},
             "cost_usd": 0.00296,
+            "estimated_usd": 0.0,
+            "estimated_requests": 0,
             "outside_turns_usd": 0.0,
             "unpriced_requests": 0,
             "stages": {"stt": 0.0004, "llm": 0.00056, "tts": 0.002},

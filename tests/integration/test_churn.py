@@ -47,7 +47,10 @@ def key(bill: Bill) -> Billed:
 
 
 def in_ledger(data_dir: Path) -> "Counter[Billed]":
-    query = "select session, stage, model, round(cost_usd, 12) from usage where cost_usd > 0"
+    query = (
+        "select session, stage, model, round(cost_usd, 12) from usage"
+        " where cost_usd > 0 and source = 'reported'"
+    )
     with closing(sqlite3.connect(data_dir / "ledger.db")) as ledger:
         return Counter(tuple(row) for row in ledger.execute(query))
 

@@ -88,9 +88,9 @@ async def test_every_surface_says_what_a_call_cost(
     assert block["cost_usd"] == pytest.approx(whole, abs=1e-9)
     assert shown == exported
     assert total(page, "livekit_agent_session_cost_usd_sum") == pytest.approx(whole, abs=1e-9)
-    assert total(page, "livekit_agent_period_cost_usd", period="day") == pytest.approx(
-        whole, abs=1e-9
-    )
+    for source, usd in (("reported", whole), ("estimated", exported["estimated_usd"])):
+        shown_today = total(page, "livekit_agent_period_cost_usd", period="day", source=source)
+        assert shown_today == pytest.approx(usd, abs=1e-9), source
     turns = {turn["speech"]: turn for turn in exported["turns"]}
     logged_turns = lines.fields("turn", session)
     assert len(logged_turns) == exported["turns_answered"] > 3

@@ -40,8 +40,8 @@ def test_everything_is_scraped_recorded_and_loaded(run_stack: RunStack) -> None:
             lambda: {sample["metric"]["job"] for sample in stack.query("up == 1")} >= jobs,
             "both jobs are scraped",
         )
-        assert stack.query("lk_agents_worker_load")
-        assert stack.query("lk_agents_active_job_count")
+        for name in ("lk_agents_worker_load", "lk_agents_active_job_count"):
+            wait_until(lambda name=name: bool(stack.query(name)), f"LiveKit's {name}")
 
         recorded = {rule["record"] for rule in RULES if "record" in rule}
         wait_until(

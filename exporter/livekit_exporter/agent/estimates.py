@@ -402,7 +402,8 @@ class Estimator:
         if cached is None and ended.before and known is None and not last:
             return None
         if cached is None:
-            cached = 0 if known is None else known.cached(asked)
+            # Whether other calls have warmed a cache for the first of this one, nobody knows.
+            cached = known.cached(asked) if known is not None and ended.before else 0
         return Usage(input_tokens=asked, cached_input_tokens=cached)
 
     def _prompts_of(self, ended: RequestEnded) -> Prompts:
