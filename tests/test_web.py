@@ -249,6 +249,26 @@ async def test_landing_page_shows_the_figures() -> None:
     assert 'alarm">3<' in page
 
 
+async def test_landing_page_holds_budgets_against_estimates_too() -> None:
+    """Spend is what was reported; the vendor's bill, and so the budget, has more in it."""
+    figures = replace(
+        QUIET,
+        day_usd=Decimal(6),
+        day_estimated_usd=Decimal(3),
+        day_budget_usd=Decimal(10),
+        month_usd=Decimal(40),
+        month_estimated_usd=Decimal("0.5"),
+    )
+
+    page = await landing(Memory(figures=figures))
+
+    assert '<div class="value">$6.00</div>' in page
+    assert 'value="0.9000"' in page
+    assert "90% of $10.00 used, estimate included<br>$3.00 more estimated" in page
+    assert '<div class="value">$40.00</div>' in page
+    assert "no budget set<br>$0.500000 more estimated" in page
+
+
 async def test_landing_page_without_usage_says_what_to_do() -> None:
     """The three lines for an agent, and where it has to write."""
     page = await landing(Memory())

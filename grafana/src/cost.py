@@ -8,7 +8,6 @@ from grafana_foundation_sdk.builders.timeseries import Panel as TimeSeries
 from grafana.src import board, colours, money, thresholds, variables
 from grafana.src.panels import About, Column, Line, bars, dashed, graph, stack, stat, table
 from grafana.src.queries import (
-    ANY,
     SHOWN,
     counted,
     increase,
@@ -25,7 +24,7 @@ from grafana.src.queries import (
 from livekit_exporter import contract
 
 _FORECAST: Final = f"sum(job_instance:{contract.PERIOD_COST.name}:forecast_month{{{matchers(())}}})"
-_SPENT: Final = "Spent"
+_BILLED: Final = "Billed"
 _BUDGET: Final = "Budget"
 _HEADING: Final = "Heading for"
 _MODEL: Final = {"stage": "Stage", "provider": "Provider", "model": "Model"}
@@ -50,14 +49,6 @@ def dashboard() -> Dashboard:
 
 
 def _budgets() -> board.Section:
-    day, month = (
-        series(contract.PERIOD_COST, period=period, source="reported")
-        for period in ("day", "month")
-    )
-    everyone = {
-        period: total(series(contract.PERIOD_COST, period=period, agent=ANY))
-        for period in ("day", "month")
-    }
     allowed = {period: total(series(contract.BUDGET, period=period)) for period in ("day", "month")}
     return board.Section(
         100,
@@ -69,18 +60,19 @@ def _budgets() -> board.Section:
                     "Spend today",
                     "What have the chosen agents cost since midnight?",
                     "Exact, from the ledger, in the exporter's time zone. Requests without a"
-                    " price are not in it.",
+                    " price are not in it, nor is what is estimated.",
                 ),
                 money.TO_THE_CENT,
-                total(day),
+                money.spent("day"),
             ).decimals(2),
             stat(
                 About(
                     102,
                     "Day's budget used",
-                    "How much of the day's budget is spent, by all agents?",
-                    "With what is estimated. The exporter nearest to its budget. A ticket is opened"
-                    " at 80 %, somebody is called at 100 %. No number: no budget is set.",
+                    "How much of the day's budget is used up, by all agents?",
+                    "The exporter nearest to its budget. Reported and estimated cost, since"
+                    " vendors bill both. A ticket is opened at 80 %, somebody is called at 100 %."
+                    " No number: no budget is set.",
                 ),
                 "percentunit",
                 f"max({money.budget_used('day')})",
@@ -91,18 +83,19 @@ def _budgets() -> board.Section:
                     103,
                     "Spend this month",
                     "What have the chosen agents cost since the first of the month?",
-                    "Exact, from the ledger, in the exporter's time zone.",
+                    "Exact, from the ledger, in the exporter's time zone; without what is"
+                    " estimated.",
                 ),
                 money.TO_THE_CENT,
-                total(month),
+                money.spent("month"),
             ).decimals(2),
             stat(
                 About(
                     104,
                     "Month heading for",
-                    "What will the month have cost at its end, if it goes on like the past day?",
-                    "All agents. The month so far is exact; the rest goes on at the pace of the"
-                    " last 24 hours.",
+                    "What will vendors bill for the month, if it goes on like the past day?",
+                    "All agents, reported and estimated cost: the month so far, and the rest of it"
+                    " at the pace of the last 24 hours.",
                 ),
                 "currencyUSD",
                 _FORECAST,
@@ -113,7 +106,7 @@ def _budgets() -> board.Section:
                     "Of month's budget",
                     "Is the month heading over its budget?",
                     "Above 100 % a ticket is opened: raise the budget or lower the cost while"
-                    " there is time. No number: no budget is set.",
+                    " there is time. Reported and estimated cost. No number: no budget is set.",
                 ),
                 "percentunit",
                 f"{_FORECAST} / {allowed['month']}",
@@ -135,11 +128,11 @@ def _budgets() -> board.Section:
                     "Today",
                     "Will the day's budget last?",
                     "A ticket is opened where the line meets 80 % of the budget, somebody is called"
-                    " where it meets the budget. All agents; falls to zero at midnight in the"
-                    " exporter's time zone.",
+                    " where it meets the budget. All agents, reported and estimated cost; falls to"
+                    " zero at midnight in the exporter's time zone.",
                 ),
                 [
-                    Line(_SPENT, everyone["day"]),
+                    Line(_BILLED, money.billed("day")),
                     Line("80 %", f"{thresholds.DAY_BUDGET.ticket:g} * {allowed['day']}"),
                     Line(_BUDGET, allowed["day"]),
                 ],
@@ -149,10 +142,10 @@ def _budgets() -> board.Section:
                     108,
                     "This month",
                     "Will the month's budget last?",
-                    "Bad is a forecast above the budget. All agents.",
+                    "Bad is a forecast above the budget. All agents, reported and estimated cost.",
                 ),
                 [
-                    Line(_SPENT, everyone["month"]),
+                    Line(_BILLED, money.billed("month")),
                     Line(_HEADING, _FORECAST),
                     Line(_BUDGET, allowed["month"]),
                 ],
@@ -162,7 +155,7 @@ def _budgets() -> board.Section:
 
 
 def _against(about: About, lines: list[Line]) -> TimeSeries:
-    panel = graph(about, "currencyUSD", lines, colour={_SPENT: colours.QUANTILE["p95"]})
+    panel = graph(about, "currencyUSD", lines, colour={_BILLED: colours.QUANTILE["p95"]})
     for name, colour in (
         (_HEADING, colours.QUANTILE["p99"]),
         ("80 %", colours.WORSE),

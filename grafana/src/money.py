@@ -14,12 +14,22 @@ PRICES_CHECKED_DAYS: Final = (
 """Days since the least recently checked price in use was looked up."""
 
 
-def budget_used(period: str) -> str:
-    """Part of the budget that is spent, by exporter: each has a budget of its own."""
+def spent(period: str, *by: str) -> str:
+    """What the chosen agents cost in a period, as reported: exact, without estimates."""
+    return total(series(contract.PERIOD_COST, period=period, source="reported"), *by)
+
+
+def billed(period: str, *by: str) -> str:
+    """What budgets count: reported cost, and what vendors bill beyond it as estimated."""
     # A budget is for all agents, whichever are chosen.
-    spent = total(series(contract.PERIOD_COST, period=period, agent=ANY), "job", "instance")
-    allowed = total(series(contract.BUDGET, period=period), "job", "instance")
-    return f"{spent} / {allowed}"
+    return total(series(contract.PERIOD_COST, period=period, agent=ANY), *by)
+
+
+def budget_used(period: str) -> str:
+    """Part of the budget that is used up, by exporter: each has a budget of its own."""
+    exporter = ("job", "instance")
+    allowed = total(series(contract.BUDGET, period=period), *exporter)
+    return f"{billed(period, *exporter)} / {allowed}"
 
 
 def per_call_minute(*by: str, window: str = RATE) -> str:

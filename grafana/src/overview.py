@@ -221,19 +221,20 @@ def _cost() -> board.Section:
                     "Spend today",
                     "What have the chosen agents cost since midnight?",
                     "Exact, from the ledger, in the exporter's time zone. Requests without a"
-                    " price are not in it.",
+                    " price are not in it, nor is what is estimated.",
                     more=board.COST,
                 ),
                 money.TO_THE_CENT,
-                total(series(contract.PERIOD_COST, period="day", source="reported")),
+                money.spent("day"),
             ).decimals(2),
             stat(
                 About(
                     202,
                     "Day's budget used",
-                    "How much of the day's budget is spent, by all agents?",
-                    "With what is estimated. The exporter nearest to its budget. A ticket is opened"
-                    " at 80 %, somebody is called at 100 %. No number: no budget is set.",
+                    "How much of the day's budget is used up, by all agents?",
+                    "The exporter nearest to its budget. Reported and estimated cost, since"
+                    " vendors bill both. A ticket is opened at 80 %, somebody is called at 100 %."
+                    " No number: no budget is set.",
                     more=board.COST,
                 ),
                 "percentunit",
@@ -305,18 +306,12 @@ def _cost() -> board.Section:
                     208,
                     "Spend today, by agent",
                     "Which agent does the day's money go to?",
-                    "Exact, from the ledger; begins again at the exporter's midnight.",
+                    "Exact, from the ledger, without what is estimated; begins again at the"
+                    " exporter's midnight.",
                     more=board.COST,
                 ),
                 "currencyUSD",
-                [
-                    Line(
-                        "{{agent}}",
-                        total(
-                            series(contract.PERIOD_COST, period="day", source="reported"), "agent"
-                        ),
-                    )
-                ],
+                [Line("{{agent}}", money.spent("day", "agent"))],
             ),
         ),
     )

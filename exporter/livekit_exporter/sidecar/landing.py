@@ -55,8 +55,10 @@ class Overview:
         timezone: IANA name of the zone in which day and month begin.
         uptime_seconds: Since the sidecar started.
         active_sessions: Calls going on now.
-        day_usd: Priced cost since the day began.
-        month_usd: Priced cost since the month began.
+        day_usd: Reported cost since the day began.
+        month_usd: Reported cost since the month began.
+        day_estimated_usd: Beyond it, what vendors bill and no event reports.
+        month_estimated_usd: Likewise.
         day_budget_usd: Allowed per day, if set.
         month_budget_usd: Allowed per month, if set.
         rows: One per model in use, in the order to be shown.
@@ -68,6 +70,8 @@ class Overview:
     active_sessions: int
     day_usd: Decimal
     month_usd: Decimal
+    day_estimated_usd: Decimal = Decimal(0)
+    month_estimated_usd: Decimal = Decimal(0)
     day_budget_usd: Decimal | None = None
     month_budget_usd: Decimal | None = None
     rows: tuple[OverviewRow, ...] = ()
@@ -89,22 +93,27 @@ def render(overview: Overview, problem: str | None) -> str:
         state_text="Ready" if problem is None else escape(f"Not ready: {problem}"),
         active_sessions=f"{overview.active_sessions:,}",
         day=money(overview.day_usd),
-        day_budget=_budget(overview.day_usd, overview.day_budget_usd),
+        day_budget=_budget(overview.day_usd, overview.day_estimated_usd, overview.day_budget_usd),
         month=money(overview.month_usd),
-        month_budget=_budget(overview.month_usd, overview.month_budget_usd),
+        month_budget=_budget(
+            overview.month_usd, overview.month_estimated_usd, overview.month_budget_usd
+        ),
         models=table(overview.rows) if overview.rows else _first_steps(overview.data_dir),
     )
     return frame("livekit-exporter", body, refresh=True)
 
 
-def _budget(spent: Decimal, budget: Decimal | None) -> str:
+def _budget(spent: Decimal, estimated: Decimal, budget: Decimal | None) -> str:
+    """How far a budget is used up: by what is estimated too, because vendors bill it."""
+    beside = f"<br>{money(estimated)} more estimated" if estimated else ""
     if budget is None:
-        return '<p class="note">no budget set</p>'
-    share = spent / budget
+        return f'<p class="note">no budget set{beside}</p>'
+    share = (spent + estimated) / budget
+    counted = " used, estimate included" if estimated else ""
     over = ' class="over"' if share > 1 else ""
     return (
         f'<meter{over} min="0" max="1" high="0.8" optimum="0" value="{min(share, Decimal(1)):.4f}">'
-        f'</meter><p class="note">{share:.0%} of {money(budget)}</p>'
+        f'</meter><p class="note">{share:.0%} of {money(budget)}{counted}{beside}</p>'
     )
 
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from decimal import Decimal
+from itertools import product
 from typing import Final
 
 from aiohttp import web
@@ -23,7 +24,7 @@ from livekit_exporter.sidecar.courier import Courier
 from livekit_exporter.sidecar.ingest import Ingest
 from livekit_exporter.sidecar.lock import HeldError
 from livekit_exporter.sidecar.registry import Registry
-from livekit_exporter.sidecar.spend import period_start
+from livekit_exporter.sidecar.spend import PERIODS, period_start
 from livekit_exporter.sidecar.spend_api import DaySpend, Question
 from livekit_exporter.sidecar.web import CallView, Overview, OverviewRow, Page, application
 
@@ -66,15 +67,15 @@ class _Served:
         config = self._ingest.config
         ledger = self._ingest.ledger
         now = time.time()
-        spend = dict.fromkeys(("day", "month"), 0.0)
+        spend = dict.fromkeys(product(PERIODS, ("reported", "estimated")), 0.0)
         rows: tuple[OverviewRow, ...] = ()
         active = 0
         if ledger is not None:
             with suppress(LedgerError):  # /-/ready says why
-                for period in spend:
-                    start = period_start(period, now, config.zone)
-                    spent = ledger.spend(start).items()
-                    spend[period] = sum(usd for (_, source), usd in spent if source == "reported")
+                for period in PERIODS:
+                    spent = ledger.spend(period_start(period, now, config.zone))
+                    for (_, source), usd in spent.items():
+                        spend[period, source] += usd
                 today = ledger.models(period_start("day", now, config.zone))
                 rows = _rows(today)
                 active = sum(row.closed_at is None for row in ledger.open_sessions())
@@ -83,8 +84,10 @@ class _Served:
             timezone=config.timezone,
             uptime_seconds=time.monotonic() - self._started,
             active_sessions=active,
-            day_usd=_money(spend["day"]),
-            month_usd=_money(spend["month"]),
+            day_usd=_money(spend["day", "reported"]),
+            month_usd=_money(spend["month", "reported"]),
+            day_estimated_usd=_money(spend["day", "estimated"]),
+            month_estimated_usd=_money(spend["month", "estimated"]),
             day_budget_usd=config.budget.day_usd,
             month_budget_usd=config.budget.month_usd,
             rows=rows,
