@@ -131,13 +131,15 @@ async def _responses(stage: Stage, stack: AsyncExitStack) -> _Models:
 
     def model(product: Product) -> "llm.LLM[Any]":
         # Without TLS the port has to be said; the ledger drops it from the provider's name.
-        made = openai.responses.LLM(
+        # Any: the type is known only where the plugins are installed.
+        made: Any = openai.responses.LLM(
             model=product.model, api_key=_KEY, base_url=f"http://api.openai.com:{port}/v1/responses"
         )
         # It takes no session, and its own would ask the real name server.
         assert made._ws is not None  # noqa: SLF001
         made._ws._session = session  # noqa: SLF001
-        return made
+        whole: llm.LLM[Any] = made
+        return whole
 
     return model(GPT_MINI), model(GPT)
 
