@@ -409,7 +409,7 @@ def _waste() -> board.Section:
             graph(
                 About(
                     405,
-                    "Not reported part of the bill",
+                    "Unreported part of the bill",
                     "How much do the other figures leave out, with which agent?",
                     "Estimated cost, as a part of reported and estimated. Above the line a ticket"
                     " is opened: invoices will be that much higher than the spend shown.",
