@@ -15,6 +15,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from livekit_exporter import __version__
 from livekit_exporter.ledger.rows import SessionRow, TurnRow
+from livekit_exporter.sidecar import call
 from livekit_exporter.sidecar.spend_api import Question
 from livekit_exporter.sidecar.web import CallView, Overview, OverviewRow, Page, application
 
@@ -320,6 +321,15 @@ async def test_a_call_has_a_page_of_its_own() -> None:
     assert "talked over" in page
     assert "&lt;b&gt;support" in page
     assert "u-42" not in page
+
+
+def test_a_call_has_what_is_estimated_beside_its_cost() -> None:
+    """Not in it, and not there where nothing is."""
+    page = call.render(replace(CALL, estimated_usd=Decimal("0.0045")))
+
+    assert '<h2>Cost</h2><div class="value">$0.012300</div>' in page
+    assert '<h2>Estimated beside it</h2><div class="value">$0.004500</div>' in page
+    assert "Estimated" not in call.render(CALL)
 
 
 async def test_an_unknown_call_is_said_to_be_unknown() -> None:

@@ -134,6 +134,8 @@ def show_call(
         typer.echo(exported.model_dump_json(indent=1))
         return
     tables.write_facts(f"Call {detail.call.session}", calls.facts(detail, options.zone))
-    for part in (calls.turns(detail), calls.models(detail)):
+    parts = [calls.turns(detail), calls.models(detail)]
+    estimates = calls.estimates(detail)
+    for part in [*parts, estimates] if estimates.rows else parts:
         typer.echo()
         tables.write(part)

@@ -95,7 +95,7 @@ def _costs(row: UsedRow, catalogue: Catalogue) -> list[RowChange]:
         price=quote.price_id,
         prices_version=catalogue.version,
         waste_reason=row.waste_reason,
-        wasted_usd=_share(row.wasted_usd, row.cost_usd, cost),
+        wasted_usd=cost if _useless(row) else _share(row.wasted_usd, row.cost_usd, cost),
     )
     same = (change.status, change.cost_usd, change.output_usd, change.price) == (
         row.status, row.cost_usd, row.output_usd, row.price
@@ -149,6 +149,11 @@ def _spent(row: UsedRow, change: RowChange | None) -> Spent:
         wasted_usd=now.wasted_usd,
         audio_seconds=row.usage.audio_seconds,
     )
+
+
+def _useless(row: UsedRow) -> bool:
+    """Whether it had no cost, and was for nothing whatever it costs."""
+    return not row.cost_usd and row.waste_reason not in {None, "interrupted"}
 
 
 def _counts(row: UsedRow) -> bool:

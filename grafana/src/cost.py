@@ -355,26 +355,13 @@ def _waste() -> board.Section:
                     "Wasted per hour",
                     "What do replies cost that nobody heard?",
                     "'speculative': thrown away because the caller went on speaking; 'interrupted':"
-                    " talked over; 'recovery_probe': a fallback adapter tried a provider.",
+                    " talked over; 'recovery_probe': a fallback adapter tried a provider. Of the"
+                    " reported cost alone.",
                 ),
                 "currencyUSD",
                 [Line("{{reason}}", per_hour(total(rate(contract.WASTED_COST), "reason")))],
                 colour=colours.REASON,
-                span=6,
-            ),
-            stack(
-                About(
-                    404,
-                    "Billed and not reported",
-                    "What do vendors bill on top of the cost?",
-                    "Estimated, in no other panel. 'interrupted': replies cut off; 'failed':"
-                    " attempts that broke or were given up. Rising without more calls: a provider"
-                    " that fails.",
-                ),
-                "currencyUSD",
-                [Line("{{reason}}", per_hour(total(rate(contract.ESTIMATED_COST), "reason")))],
-                colour=colours.REASON,
-                span=6,
+                span=8,
             ),
             graph(
                 About(
@@ -387,7 +374,7 @@ def _waste() -> board.Section:
                 "percentunit",
                 [Line("{{agent}}", money.wasted_share("agent"))],
                 limit=thresholds.WASTE,
-                span=6,
+                span=8,
             ),
             graph(
                 About(
@@ -404,7 +391,32 @@ def _waste() -> board.Section:
                     )
                 ],
                 limit=thresholds.UNPRICED,
-                span=6,
+                span=8,
+            ),
+            stack(
+                About(
+                    404,
+                    "Billed and not reported, per hour",
+                    "What do vendors bill that no event reports?",
+                    "Estimated from spans; in the budgets, in no figure called spend or cost."
+                    " 'interrupted': replies cut off; 'failed': attempts that broke or were given"
+                    " up. Rising without more calls: a provider that fails.",
+                ),
+                "currencyUSD",
+                [Line("{{reason}}", per_hour(total(rate(contract.ESTIMATED_COST), "reason")))],
+                colour=colours.REASON,
+            ),
+            graph(
+                About(
+                    405,
+                    "Unreported part of the bill",
+                    "How much do the other figures leave out, with which agent?",
+                    "Estimated cost, as a part of reported and estimated. Above the line a ticket"
+                    " is opened: invoices will be that much higher than the spend shown.",
+                ),
+                "percentunit",
+                [Line("{{agent}}", money.unreported_share("agent"))],
+                limit=thresholds.UNREPORTED,
             ),
         ),
     )

@@ -47,3 +47,13 @@ def wasted_share(*by: str, window: str = RATE) -> str:
         total(change(contract.WASTED_COST, window=window), *by),
         total(change(contract.COST, window=window), *by),
     )
+
+
+def unreported_share(*by: str, window: str = RATE) -> str:
+    """Part of what vendors bill that no event reports."""
+    estimated = change(contract.ESTIMATED_COST, window=window)
+    # `or` takes all of both: only estimates have a reason.
+    return ratio(
+        total(estimated, *by),
+        total(f"{change(contract.COST, window=window)} or {estimated}", *by),
+    )

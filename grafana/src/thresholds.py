@@ -61,13 +61,16 @@ TOOL_ERRORS: Final = Limit("LivekitAgentToolErrors", ticket=0.1)
 """Part of the tool calls that failed."""
 
 DAY_BUDGET: Final = Limit("LivekitAgentDayBudget", ticket=0.8, page=1.0)
-"""Part of the day's budget that is spent."""
+"""Part of the day's budget that is used up."""
 
 MONTH_BUDGET: Final = Limit("LivekitAgentMonthBudget", ticket=1.0)
 """Part of the month's budget at which the month is heading to end."""
 
 WASTE: Final = Limit("LivekitAgentWasteHigh", ticket=0.25)
 """Part of the cost that nobody heard."""
+
+UNREPORTED: Final = Limit("LivekitAgentUnreportedCostHigh", ticket=0.3)
+"""Part of what vendors bill that no event reports."""
 
 EXPORTER_DOWN: Final = Limit("LivekitExporterInstanceDown")
 NO_RECORDS: Final = Limit("LivekitExporterNoRecords", ticket=300.0)

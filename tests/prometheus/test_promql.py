@@ -13,9 +13,9 @@ def test_every_question_has_a_query() -> None:
     headings = [query.heading for query in queries("promql.md")]
 
     assert headings == re.findall(r"^### (.+)$", DOCUMENT, re.MULTILINE)
-    assert [heading.partition(". ")[0] for heading in headings] == [str(n + 1) for n in range(21)]
+    assert [heading.partition(". ")[0] for heading in headings] == [str(n + 1) for n in range(24)]
     assert all(heading.endswith("?") for heading in headings)
-    assert len(re.findall(r"^```\n\n[A-Z`]", DOCUMENT, re.MULTILINE)) == 21
+    assert len(re.findall(r"^```\n\n[A-Z`]", DOCUMENT, re.MULTILINE)) == 24
 
 
 def test_cases_in_which_increase_is_wrong_are_those_of_the_promtool_test() -> None:

@@ -28,7 +28,7 @@ from livekit_exporter.ledger.repricing import Which
 from livekit_exporter.ledger.store import LedgerError
 from livekit_exporter.prices import catalogue
 from livekit_exporter.prices.catalogue import Catalogue
-from livekit_exporter.record import Record
+from livekit_exporter.record import Gap, Record
 from livekit_exporter.reports import reprice
 from livekit_exporter.reports.period import Period
 from livekit_exporter.reports.question import Question
@@ -40,6 +40,7 @@ from tests.intake import Intake
 from tests.ledger.test_rollups import calls as any_calls
 from tests.records import AT, STT, TTS, Writer
 from tests.reports.spending import DAY, lines, overlaid, totals
+from tests.sidecar.test_estimates import prompt
 
 SHIPPED = catalogue.load()
 
@@ -205,6 +206,21 @@ def test_wasted_part_follows(intake: Intake) -> None:
     unknown = rows["unknown", "no-such-model"]
     assert (unknown["waste_reason"], unknown["wasted_usd"]) == ("speculative", unknown["cost_usd"])
     assert_sums_are_those_of_the_rows(intake)
+
+
+def test_attempt_that_failed_is_waste_once_it_has_a_price(intake: Intake) -> None:
+    """It was for nothing all along; of a reply that was cut off, some may have been heard."""
+    reasons: tuple[Gap, ...] = ("failed", "interrupted")
+    attempts = [replace(prompt(reason=reason), model="no-such-model") for reason in reasons]
+    intake.take(records.started(), *attempts, records.closed())
+    assert intake.figure("SELECT sum(wasted_usd) FROM usage") == 0
+    run(intake)
+
+    failed, interrupted = table(intake, "usage")
+    assert (failed["waste_reason"], failed["cost_usd"]) == ("failed", pytest.approx(0.0012))
+    assert failed["wasted_usd"] == failed["cost_usd"] == interrupted["cost_usd"]
+    assert interrupted["wasted_usd"] == 0
+    assert list(findings(intake.config.ledger.where(intake.config.data_dir))) == []
 
 
 @st.composite

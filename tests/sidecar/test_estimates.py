@@ -282,6 +282,19 @@ def test_an_export_tells_them_apart(intake: Intake) -> None:
     assert [one["source"] for one in requests] == ["reported", "estimated", "estimated"]
 
 
+def test_the_page_of_a_call_asks_for_its_estimates_alone(intake: Intake) -> None:
+    """Not another call's, and nothing that was reported; of an unknown call there is none."""
+    intake.take(*barge_in())
+    intake.take(*(replace(each, session="s2") for each in [*barge_in()[:-1], prompt(), closed()]))
+    ledger = intake.ingest.ledger
+    assert ledger is not None
+
+    one = 1000 * INPUT_USD + 100 * OUTPUT_USD
+    assert ledger.estimated_usd("s1") == pytest.approx(one + 400 * CHARACTER_USD)
+    assert ledger.estimated_usd("s2") == pytest.approx(2 * one + 400 * CHARACTER_USD)
+    assert ledger.estimated_usd("nobody's") == 0.0
+
+
 def test_an_estimate_without_a_price_costs_nothing_and_is_counted(intake: Intake) -> None:
     """It is not among the unpriced requests, which are reported ones."""
     intake.take(started(), replace(prompt(), model="nobody-knows"), closed())

@@ -414,6 +414,19 @@ class Ledger:
             for row in self._read(query)
         ]
 
+    def estimated_usd(self, session: str) -> float:
+        """What vendors bill for a call and no event reports, in US dollars.
+
+        Raises:
+            LedgerError: The ledger cannot be read.
+        """
+        rows = schema.usage.c
+        query = select(func.coalesce(func.sum(rows.cost_usd), 0.0).label("usd")).where(
+            self._own(schema.usage), rows.source == "estimated", rows.session == session
+        )
+        usd: float = self._read(query)[0]["usd"]
+        return usd
+
     def last_record_at(self) -> float | None:
         """When the newest record was made, Unix seconds.
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
+from math import inf
 from typing import Final, Literal, TypeAlias, get_args
 
 from livekit_exporter.ledger.queries import Call, Snapshot, Span, Sums
@@ -18,6 +19,8 @@ ORDERS: Final[tuple[Order, ...]] = get_args(Order)
 _OF_A_REQUEST: Final = ("stage", "provider", "model")
 _SHOWN: Final = 20
 _NOTHING: Final = 1e-9
+_AT_A_TIME: Final = 500
+_BESIDE: Final = "estimated cost is what vendors bill and LiveKit does not report; not in 'cost'"
 _STAGES: Final = ("stt", "llm", "tts", "realtime")
 
 _LISTED: Final = (
@@ -30,6 +33,7 @@ _LISTED: Final = (
     Column("turns", "Turns", "count"),
     Column("latency_seconds", "Longest wait", "seconds"),
     Column("cost_usd", "Cost", "usd"),
+    Column("estimated_usd", "Estimated", "usd", sparse=True),
     Column("wasted_usd", "Wasted", "usd", detail=True),
     Column("interrupted", "Talked over", "count", detail=True),
     Column("unpriced_requests", "Unpriced", "count", sparse=True),
@@ -66,6 +70,16 @@ _MODELS: Final = (
     Column("wasted_usd", "Wasted", "usd", sparse=True),
     Column("estimated_usd", "Estimated", "usd", sparse=True),
     Column("unpriced_requests", "Unpriced", "count", sparse=True),
+)
+_ESTIMATES: Final = (
+    Column("speech", "Speech"),
+    Column("at", "At"),
+    Column("stage", "Stage"),
+    Column("provider", "Provider"),
+    Column("model", "Model"),
+    Column("reason", "Reason"),
+    Column("requests", "Requests", "count"),
+    Column("estimated_usd", "Estimated", "usd"),
 )
 
 
@@ -116,13 +130,18 @@ def listing(ledger: Snapshot, question: Question, order: Order) -> Report:
     calls.sort(key=lambda call: (-places[order](call), call.session))
     question = replace(question, limit=question.limit or _SHOWN)
     shown, left_out = lines.shown(question, calls)
+    beside = _estimated(ledger, period.since, [call.session for call in shown])
     sorted_by = "" if order == "latest" else f", the largest {order} first"
     return Report(
         title=f"{question.title('Calls')}{sorted_by}",
         columns=_LISTED,
-        rows=tuple(_listed(call, waits.get(call.session), period.zone) for call in shown),
+        rows=tuple(
+            _listed(call, waits.get(call.session), beside.get(call.session, 0.0), period.zone)
+            for call in shown
+        ),
         notes=(
             *left_out,
+            *([_BESIDE] if any(beside.values()) else []),
             *reading.notes_on_calls(ledger, question),
         ),
         empty=f"no call began: {period}",
@@ -157,7 +176,7 @@ def detail(ledger: Snapshot, prefix: str) -> Detail:
 
 def facts(shown: Detail, zone: tzinfo) -> list[tuple[str, str]]:
     """What there is to say about a call as a whole, as names and values."""
-    call, labels = shown.call, reading.labels(shown.call.labels)
+    call, labels, beside = shown.call, reading.labels(shown.call.labels), _beside(shown)
     said: list[tuple[str, str | None]] = [
         ("agent", call.agent),
         ("user", call.user),
@@ -172,6 +191,10 @@ def facts(shown: Detail, zone: tzinfo) -> list[tuple[str, str]]:
         ("error", call.error or None),
         ("turns", f"{call.turns}, {call.interrupted} of them talked over"),
         ("cost", _cost(call)),
+        (
+            "estimated",
+            f"about {written.money(beside)} more that no event reports" if beside else None,
+        ),
     ]
     return [(name, written.printable(value)) for name, value in said if value is not None]
 
@@ -212,12 +235,52 @@ def models(shown: Detail) -> Report:
         columns=_MODELS,
         rows=rows,
         totals=totals if rows else None,
-        notes=(f"without a price, so the cost is too low: {named}",) if unpriced else (),
+        notes=(
+            *([f"without a price, so the cost is too low: {named}"] if unpriced else []),
+            *([_BESIDE] if estimated else []),
+        ),
         empty="nothing was used",
     )
 
 
-def _listed(call: Call, wait: float | None, zone: tzinfo) -> tuple[Value, ...]:
+def estimates(shown: Detail) -> Report:
+    """What vendors bill for the call and no event reports, request by request, and why."""
+    rows = tuple(
+        (
+            None if row["speech"] is None else str(row["speech"]).removeprefix("speech_"),
+            _clock(float(str(row["at"])) - shown.call.started_at),
+            str(row["stage"]),
+            str(row["provider"]),
+            str(row["model"]),
+            # Of a reply that was cut off the ledger says so only where some was not heard.
+            str(row["waste_reason"] or "interrupted"),
+            int(str(row["requests"])),
+            None if row["cost_usd"] is None else float(str(row["cost_usd"])),
+        )
+        for row in sorted(shown.rows.usage, key=lambda row: float(str(row["at"])))
+        if row["source"] == "estimated"
+    )
+    requests = sum(row[-2] for row in rows)
+    return Report(
+        title="Billed and not reported",
+        columns=_ESTIMATES,
+        rows=rows,
+        totals=(*(None for _ in _ESTIMATES[:-2]), requests, _beside(shown)) if rows else None,
+        empty="nothing is estimated",
+    )
+
+
+def _estimated(ledger: Snapshot, since: float, sessions: Sequence[str]) -> dict[str, float]:
+    """Estimated cost by call, in US dollars, of calls that began since."""
+    found: dict[str, float] = {}
+    for start in range(0, len(sessions), _AT_A_TIME):
+        some = {"session": sessions[start : start + _AT_A_TIME], "source": ("estimated",)}
+        for key, sums in ledger.usage(Span(since, inf, some), ("session",), ("cost_usd",)):
+            found[str(key["session"])] = sums["cost_usd"]
+    return found
+
+
+def _listed(call: Call, wait: float | None, estimated: float, zone: tzinfo) -> tuple[Value, ...]:
     return (
         call.session,
         f"{_moment(call.started_at, zone):%m-%d %H:%M}",
@@ -228,6 +291,7 @@ def _listed(call: Call, wait: float | None, zone: tzinfo) -> tuple[Value, ...]:
         call.turns,
         wait,
         call.cost_usd if call.cost_usd or not call.unpriced_requests else None,
+        estimated,
         call.wasted_usd,
         call.interrupted,
         call.unpriced_requests,
@@ -273,6 +337,11 @@ def _happened(turn: TurnRow) -> str | None:
     if turn.derived:
         said.append("wait added up")
     return ", ".join(said) or None
+
+
+def _beside(shown: Detail) -> float:
+    """What vendors bill for a call and no event reports, in US dollars."""
+    return reading.total(_by_model(shown, "estimated")).get("cost_usd", 0.0)
 
 
 def _spent(reported: Numbers, estimated: Numbers, total: Numbers) -> tuple[Value, ...]:

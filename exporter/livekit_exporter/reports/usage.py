@@ -63,7 +63,8 @@ def report(ledger: Snapshot, question: Question) -> Report:
     notes = []
     if answer.estimated:
         count = reading.total(answer.estimated).get("requests", 0)
-        notes.append(f"{reading.counted(count, 'request')} estimated and not in these figures")
+        used = f"what {reading.counted(count, 'request')} used that no event reports"
+        notes.append(f"{used} is estimated, and not in these figures")
     return Report(
         title=question.title("Usage"),
         columns=(*lines.columns(question, [each.name for each in _COLUMNS]), *_COLUMNS),

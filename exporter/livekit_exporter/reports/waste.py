@@ -12,8 +12,9 @@ _COLUMNS: Final = (
     Column("wasted_usd", "Wasted", "usd"),
     Column("wasted_share", "Of the waste", "share"),
     Column("cost_share", "Of the cost", "share"),
-    Column("estimated_usd", "Estimated", "usd", sparse=True),
     Column("reports", "Usage reports", "count"),
+    Column("estimated_wasted_usd", "Estimated waste", "usd", sparse=True),
+    Column("estimated_requests", "Estimated requests", "count", sparse=True),
 )
 
 
@@ -29,8 +30,9 @@ def report(ledger: Snapshot, question: Question) -> Report:
     wasted: dict[reading.Group, float] = {}
     estimated: dict[reading.Group, float] = {}
     reports: dict[reading.Group, int] = {}
+    requests: dict[reading.Group, int] = {}
     by = tuple(dict.fromkeys((*reading.key_columns(question), "source", "waste_reason")))
-    for key, sums in ledger.usage(span, by, ("reports", "cost_usd", "wasted_usd")):
+    for key, sums in ledger.usage(span, by, ("reports", "requests", "cost_usd", "wasted_usd")):
         group = reading.group(question, key)
         if group is None:
             continue
@@ -39,16 +41,17 @@ def report(ledger: Snapshot, question: Question) -> Report:
             cost[group] = cost.get(group, 0.0) + sums["cost_usd"]
         if key["waste_reason"] is not None and sums["wasted_usd"]:
             line = (*group, str(key["waste_reason"]))
-            into = wasted if reported else estimated
-            into[line] = into.get(line, 0.0) + sums["wasted_usd"]
-            reports[line] = reports.get(line, 0) + int(sums["reports"])
-    sizes = {line: wasted.get(line, 0.0) for line in reports}
+            amounts, counts = (wasted, reports) if reported else (estimated, requests)
+            amounts[line] = amounts.get(line, 0.0) + sums["wasted_usd"]
+            number = sums["reports"] if reported else sums["requests"]
+            counts[line] = counts.get(line, 0) + int(number)
+    sizes = {line: wasted.get(line, 0.0) for line in {**wasted, **estimated}}
     shown, left_out = lines.shown(question, lines.arranged(question, sizes))
     total, spent = sum(wasted.values()), sum(cost.values())
     notes = []
     if estimated:
         notes.append(
-            "estimated is billed by vendors and not reported by LiveKit; in no other column"
+            "estimated waste is billed by vendors and not reported by LiveKit; in no other column"
         )
     return Report(
         title=question.title("Waste"),
@@ -59,8 +62,9 @@ def report(ledger: Snapshot, question: Question) -> Report:
                 wasted.get(line, 0.0),
                 wasted.get(line, 0.0) / total if total else None,
                 wasted.get(line, 0.0) / cost[line[:-1]] if cost.get(line[:-1]) else None,
+                reports.get(line, 0),
                 estimated.get(line, 0.0),
-                reports[line],
+                requests.get(line, 0),
             )
             for line in shown
         ),
@@ -69,8 +73,9 @@ def report(ledger: Snapshot, question: Question) -> Report:
             total,
             1.0 if total else None,
             total / spent if spent else None,
-            sum(estimated.values()),
             sum(reports.values()),
+            sum(estimated.values()),
+            sum(requests.values()),
         )
         if shown
         else None,

@@ -87,7 +87,7 @@ class Billing:
         used = self._write(row, reported, quote, (cost, float(quote.output_cost)), batch)
         used["source"] = "estimated"
         # Of a reply that was cut off some was heard; how much, its message says.
-        if record.reason != "interrupted" and cost:
+        if record.reason != "interrupted":
             used["waste_reason"], used["wasted_usd"] = record.reason, cost
 
     def write_off(

@@ -23,12 +23,14 @@ class CallView:
         turns: Its replies, in their order.
         models: What it used, by model.
         zone: Time zone to show times in.
+        estimated_usd: What vendors bill for it and no event reports, beside its cost.
     """
 
     session: SessionRow
     turns: Sequence[TurnRow]
     models: Sequence[OverviewRow]
     zone: tzinfo = UTC
+    estimated_usd: Decimal = Decimal(0)
 
 
 def render(view: CallView) -> str:
@@ -49,6 +51,7 @@ def render(view: CallView) -> str:
     cards = [
         ("Cost", money(_usd(row.cost_usd))),
         ("Of it heard by nobody", money(_usd(row.wasted_usd))),
+        *([("Estimated beside it", money(view.estimated_usd))] if view.estimated_usd else []),
         ("Turns", f"{row.turns:,}"),
         ("Talked over", f"{row.interrupted:,}"),
     ]

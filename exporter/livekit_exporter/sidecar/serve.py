@@ -99,7 +99,8 @@ class _Served:
         if ledger is None or row is None:
             return None
         models = _rows(ledger.models(0.0, session=session))
-        return CallView(row, ledger.turns(session), models, self._ingest.config.zone)
+        beside = _money(ledger.estimated_usd(session))
+        return CallView(row, ledger.turns(session), models, self._ingest.config.zone, beside)
 
     def spend(self, asked: Question) -> dict[str, object] | None:
         ledger, config = self._ingest.ledger, self._ingest.config
