@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from typing import Final
 
-from bench import exports, handlers, intake, prices, quote, reports, scrapes, turns
+from bench import exports, handlers, intake, prices, quote, reports, scrapes, spans, turns
 from bench.figures import Answer, table
 
 _QUESTIONS: Final[Sequence[Callable[[bool], list[Answer]]]] = (
@@ -27,6 +27,8 @@ _QUESTIONS: Final[Sequence[Callable[[bool], list[Answer]]]] = (
     # Last: it loads LiveKit, and what comes after would carry that.
     lambda quick: handlers.measure(quick=quick),
     lambda quick: [turns.measure(quick=quick)],
+    # From here on every call of this process looks for spans.
+    lambda quick: [spans.measure(quick=quick)],
 )
 
 
