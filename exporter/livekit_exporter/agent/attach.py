@@ -491,6 +491,8 @@ class _Subscription:
         # A component hands out the bare metrics, a session wraps them in an event.
         metrics = getattr(event, "metrics", event)
         kind = getattr(metrics, "type", None)
+        if kind in normalize.SILENT:
+            return
         # Only where two listen is there anything to tell apart: two sessions, or the session
         # and its speech-to-text.
         if (kind == "stt_metrics" or self.in_company) and not self._is_ours(metrics):

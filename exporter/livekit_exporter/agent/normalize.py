@@ -407,6 +407,10 @@ _METRICS: Final[dict[str, Callable[[object, Moment], UsageReported | TurnCommitt
     "avatar_metrics": _nothing,
 }
 
+# A tuple: what a stranger's event calls its kind need not be hashable.
+SILENT: Final = tuple(kind for kind, read in _METRICS.items() if read is _nothing)
+"""Kinds of metrics that say nothing; voice activity detection emits one every second."""
+
 
 def _read_metrics(event: object, moment: Moment) -> tuple[Record, ...]:
     # A component hands out the bare metrics, a session wraps them in an event.
