@@ -38,6 +38,7 @@ from livekit_exporter.record import (
     UsageReported,
 )
 from tests.agent.speech import ScriptedLLM
+from tests.sidecars import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -130,6 +131,7 @@ def reported(span: Span, metrics: LLMMetrics | TTSMetrics) -> None:
 
 
 def hear(call: CallSpans, metrics: object, inside: Span, speech: str | None = None) -> None:
+    wait_until(lambda: call._biller.ready, "the prices")
     with trace.use_span(inside):
         call.hear(Heard(metrics, "s-1", time.time(), None, speech))
 
@@ -246,11 +248,9 @@ def started() -> SessionStarted:
     return SessionStarted(session="s-1", at=time.time(), agent="a")
 
 
-def test_what_has_no_span_is_on_the_sessions(call: CallSpans) -> None:
-    """Speech-to-text, own records, a request whose span is not there."""
-    traced = Traced()
-    session, turn, node = traced.session()
-    heard = STTMetrics(
+def a_minute() -> STTMetrics:
+    """Of audio, 0.0048 USD."""
+    return STTMetrics(
         label="",
         request_id="dg",
         timestamp=time.time(),
@@ -259,9 +259,15 @@ def test_what_has_no_span_is_on_the_sessions(call: CallSpans) -> None:
         streamed=True,
         metadata=Metadata(model_name="nova-3", model_provider="Deepgram"),
     )
+
+
+def test_what_has_no_span_is_on_the_sessions(call: CallSpans) -> None:
+    """Speech-to-text, own records, a request whose span is not there."""
+    traced = Traced()
+    session, turn, node = traced.session()
     with trace.use_span(session):
         call.take(started())
-    hear(call, heard, session)
+    hear(call, a_minute(), session)
     hear(call, llm("elsewhere"), node)
     record = UsageReported(
         session="s-1",
@@ -336,6 +342,37 @@ def test_a_realtime_answer_is_counted_once_also_when_it_reports_late(
     assert len(traced.ended("realtime_metrics")) == late
     carrier = traced.ended("agent_session" if late else "realtime_inference")
     assert sum(COST in (span.attributes or {}) for span in carrier) == 1
+
+
+def test_a_call_does_not_wait_until_the_prices_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is heard before is on the session's span: reading takes longer than a frame."""
+    read, may_read = Prices.read, threading.Event()
+
+    def slowly(prices: Prices) -> None:
+        may_read.wait(10)
+        read(prices)
+
+    monkeypatch.setattr(Prices, "read", slowly)
+    traced = Traced()
+    call = CallSpans("s-1", Prices())
+    call.take(started())
+    session, turn, node = traced.session()
+    request, metrics = traced.open("llm_request", node), llm()
+    reported(request, metrics)
+
+    with trace.use_span(node):
+        call.hear(Heard(metrics, "s-1", time.time()))
+        call.hear(Heard(a_minute(), "s-1", time.time()))
+    assert not call._biller._cards, "nothing was priced on the event loop"
+    may_read.set()
+    wait_until(lambda: call._biller.ready, "the prices")
+    for span in (request, node, turn):
+        span.end()
+    with trace.use_span(session):
+        call.take(SessionClosed(session="s-1", at=time.time(), reason="user_initiated"))
+    session.end()
+
+    assert traced.costs() == [pytest.approx(OF_ONE + 0.0048, abs=1e-12)]
 
 
 def test_what_comes_after_the_session_is_on_the_jobs_span_or_said(

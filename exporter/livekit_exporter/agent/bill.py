@@ -47,6 +47,8 @@ class Biller:
     """
 
     def __init__(self, prices: Prices) -> None:
+        self.ready = False
+        """Whether the prices have been read: before, asking for one takes longer than a frame."""
         self._prices = prices
         self._cards: dict[tuple[object, ...], tuple[Card | None, str]] = {}
 
@@ -56,13 +58,16 @@ class Biller:
         for model in models:
             key = (model.stage, model.provider, model.model, model.label)
             self._cards[key] = self._card(*key, at)
+        self.ready = True
 
-    def of(self, heard: Heard) -> Bill:
-        """What metrics report; `NOTHING` also where they are not about usage.
+    def of(self, heard: Heard | UsageReported) -> Bill:
+        """What was reported; `NOTHING` also for metrics that are not about usage.
 
         Raises:
             UnreadableError: They cannot be understood; no ledger has them either.
         """
+        if isinstance(heard, UsageReported):
+            return self._of_record(heard)
         fields = heard.fields
         read = _READ.get(fields.get("type"))
         if read is None:
@@ -91,10 +96,10 @@ class Biller:
                 return bill
         for record in heard.records():
             if isinstance(record, UsageReported):
-                return self.of_record(record)
+                return self._of_record(record)
         return NOTHING
 
-    def of_record(self, record: UsageReported) -> Bill:
+    def _of_record(self, record: UsageReported) -> Bill:
         """What a record reports, the long way."""
         from livekit_exporter.prices import card, rules
 

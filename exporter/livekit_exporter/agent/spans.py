@@ -12,6 +12,7 @@ import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -51,6 +52,11 @@ _METRICS: Final = {
     "llm": "lk.llm_metrics",
     "tts": "lk.tts_metrics",
     "realtime": "lk.realtime_model_metrics",
+}
+_STAGES: Final[Mapping[object, str]] = {
+    "llm_metrics": "llm",
+    "tts_metrics": "tts",
+    "realtime_model_metrics": "realtime",
 }
 _RESPONSE: Final = "gen_ai.response.id"
 _MODEL: Final = "gen_ai.request.model"
@@ -333,11 +339,11 @@ class CallSpans:
         self._prices = prices
         self._biller = Biller(prices)
         self._started: SessionStarted | None = None
-        self._early: list[UsageReported] = []
+        self._waiting: list[Heard | UsageReported] = []
         self._session: _Session | None = None
         self._conversation = Conversation()
         self._replies: OrderedDict[str, _Turn] = OrderedDict()
-        self._new: list[tuple[Bill, Heard | str | None, bool]] = []
+        self._new: list[tuple[Bill, str | None, bool]] = []
         self._units = 0
         self._rest: dict[str, int] = {}
         self._unassigned = 0
@@ -354,11 +360,7 @@ class CallSpans:
     def begin(self) -> None:
         """A tracer provider is enriched from now on."""
         self.on = True
-        early, self._early = self._early, []
-        for record in early:
-            self.take(record)
-        if self._started is not None:
-            self._expect(self._started.models)
+        self._expect(() if self._started is None else self._started.models)
 
     def take(self, record: Record) -> None:
         """Take in what the call put into its journal.  Never raises."""
@@ -370,29 +372,32 @@ class CallSpans:
     def hear(self, heard: Heard) -> None:
         """Take in metrics, in the span in which LiveKit emits them.  Never raises."""
         try:
-            bill = self._biller.of(heard)
-            if bill is NOTHING:
-                if heard.fields.get("type") == "eou_metrics":
-                    self._committed(heard)
+            stage = _STAGES.get(heard.fields.get("type"))
+            if stage is None or not self._biller.ready:
+                # No request span waits for it, or reading the prices would hold up the call.
+                self._waiting.append(heard)
+            elif not self._charge(stage, heard):
                 return
-            session = self._session
-            if session is None and bill[0] != "stt":
-                # Sessions that share a speech-to-text hear each other's.
-                session = self._find_session()
-            if session is not None:
-                requests = session.requests.get(bill[0])
-                if requests and session.charge(requests, heard, bill):
-                    self._new.append((bill, heard, True))
-                    if self._said is not None:
-                        self._say_turn(self._said)
-                    return
-            self._new.append((bill, heard, False))
             if self._ended:
                 self._say_session()
         except UnreadableError:
             pass  # the journal counts it
         except Exception as error:  # noqa: BLE001 - a span without a cost must not end the call
             self._complain(error)
+
+    def _charge(self, stage: str, heard: Heard) -> bool:
+        """Put the cost of a request on its span; whether it has to go elsewhere."""
+        bill = self._biller.of(heard)
+        if bill is NOTHING:
+            return False
+        session = self._session
+        if session is None:
+            session = self._find_session()
+        on_span = session is not None and session.charge(session.requests[stage], heard, bill)
+        self._new.append((bill, heard.speech, on_span))
+        if on_span and self._said is not None:
+            self._say_turn(self._said)
+        return not on_span
 
     def _complain(self, error: Exception) -> None:
         self._complaints.say("a cost is missing on the spans, the call goes on", error=error)
@@ -405,10 +410,10 @@ class CallSpans:
                     self._expect(record.models)
             case ModelsDeclared() if self.on:
                 self._expect(record.models)
-            case UsageReported() if not self.on:
-                self._early.append(record)
             case UsageReported():
-                self._use(record)
+                self._waiting.append(record)
+                if self._ended:
+                    self._say_session()
             case MessageAdded() if self.on:
                 self._message(record)
             case SessionClosed() if self.on:
@@ -427,18 +432,20 @@ class CallSpans:
         self._session = session
         return session
 
-    def _use(self, record: UsageReported) -> None:
-        bill = self._biller.of_record(record)
-        if bill is not NOTHING:
-            self._new.append((bill, record.speech, False))
-            if self._ended:
-                self._say_session()
-
     def _add_up(self) -> None:
         """Take what was heard since the last time into the sums."""
+        waiting, self._waiting = self._waiting, []
+        for heard in waiting:
+            if isinstance(heard, Heard) and heard.fields.get("type") == "eou_metrics":
+                if heard.speech is not None:
+                    self._reply(heard.speech).committed = heard
+            elif self._biller.ready or self._ended:
+                with suppress(UnreadableError):  # the journal counts it
+                    self._new.append((self._biller.of(heard), heard.speech, False))
+            else:
+                self._waiting.append(heard)
         new, self._new = self._new, []
-        for (stage, _, units, priced, _), source, on_span in new:
-            speech = source.speech if isinstance(source, Heard) else source
+        for (stage, _, units, priced, _), speech, on_span in new:
             self._units += units
             self._unpriced += not priced
             if speech is None:
@@ -447,11 +454,6 @@ class CallSpans:
                 self._reply(speech).units += units
             if not on_span:
                 self._rest[stage] = self._rest.get(stage, 0) + units
-
-    def _committed(self, heard: Heard) -> None:
-        speech = heard.speech
-        if speech is not None:
-            self._reply(speech).committed = heard
 
     def _message(self, record: MessageAdded) -> None:
         if self._session is None:
@@ -480,16 +482,14 @@ class CallSpans:
             turn.span = _turn_of(session, record.speech)
             self._said = turn
             self._say_turn(turn)
-        self._say_session()
 
     def _close(self, record: SessionClosed) -> None:
         if self._session is None:
             self._find_session()
-        if self._started is not None:
-            for leg in self._prices.legs(self._started, record.at):
-                self._use(leg)
-        self._say_session()
         self._ended = True
+        if self._started is not None:
+            self._waiting += self._prices.legs(self._started, record.at)
+        self._say_session()
 
     def _say_session(self) -> None:
         session = self._session
