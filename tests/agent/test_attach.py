@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import math
+import time
 from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
@@ -18,10 +19,11 @@ pytest.importorskip("livekit.agents", reason="needs livekit-agents: pip install 
 
 from livekit import rtc
 from livekit.agents import Agent, AgentSession
-from livekit.agents.metrics import LLMMetrics, STTMetrics
+from livekit.agents.metrics import LLMMetrics, STTMetrics, VADMetrics
 from livekit.agents.voice.events import MetricsCollectedEvent
 
 from livekit_exporter import Call, attach
+from livekit_exporter.agent.journal import Journal
 from tests.agent.logs import raising_handler
 from tests.agent.speech import ScriptedLLM, SilentSTT
 
@@ -373,3 +375,25 @@ async def test_what_livekit_does_not_see_can_be_recorded(tmp_path: Path) -> None
     (usage,) = of_kind(lines(tmp_path, call), "usage")
     assert usage["stage"] == "custom"
     assert usage["usage"] == {"input_tokens": 80}
+
+
+async def test_voice_activity_does_not_wake_the_writer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It reports every second and says nothing that is kept."""
+    session = session_of()
+    attach(session, data_dir=tmp_path)
+    put: list[object] = []
+    monkeypatch.setattr(Journal, "put", lambda _journal, record: put.append(record))
+    silence = VADMetrics(
+        label="silero",
+        timestamp=time.time(),
+        idle_time=1,
+        inference_duration_total=0,
+        inference_count=9,
+    )
+
+    emit(session, "metrics_collected", SimpleNamespace(metrics=silence))
+    assert not put
+    emit(session, "metrics_collected", SimpleNamespace(metrics=SimpleNamespace(type=["odd"])))
+    assert len(put) == 1, "what nobody knows is counted"

@@ -757,3 +757,24 @@ def test_a_recorded_event_reads_like_a_live_one() -> None:
         assert read("metrics_collected", SimpleNamespace(metrics=recorded)) == read(
             "metrics_collected", SimpleNamespace(metrics=live)
         )
+
+
+def test_an_item_is_measured_once_and_its_text_let_go() -> None:
+    """By whichever thread asks first; the item itself may change meanwhile."""
+    words = ["Where is my order?"]
+    item = SimpleNamespace(type="message", role="user", id="item_1", content=words, metrics={})
+    added = normalize.Added(item, Moment("s-1", AT))
+    item.role = "assistant"
+
+    (message,) = added.records()
+
+    assert isinstance(message, MessageAdded)
+    assert (message.role, message.characters) == ("user", len(words[0]))
+    assert added.records() == (message,)
+    assert not added._fields
+
+
+def test_what_is_no_item_is_unreadable() -> None:
+    """Before anything is put for another thread."""
+    with pytest.raises(UnreadableError, match="unknown_item"):
+        normalize.Added(None, Moment("s-1", AT))

@@ -180,14 +180,18 @@ class Call:
         """
         return self._journal is None or self._journal.flush(timeout)
 
-    def put(self, record: Record | normalize.Heard) -> None:
-        """Take a record as it is, or metrics to be read off the event loop.  Never waits."""
+    def put(self, record: Record | normalize.Heard | normalize.Added) -> None:
+        """Take a record as it is, or an event to be read off the event loop.  Never waits."""
         self._tally.take(record)
         # Before the journal, which wakes another thread.
-        if not isinstance(record, normalize.Heard):
+        if isinstance(record, normalize.Heard):
+            if self._spans.on:
+                self._spans.hear(record)
+        elif isinstance(record, normalize.Added):
+            if self._spans.on:
+                self._spans.see(record)
+        else:
             self._spans.take(record)
-        elif self._spans.on:
-            self._spans.hear(record)
         if self._journal is not None:
             self._journal.put(record)
 
@@ -525,7 +529,7 @@ class _Subscription:
         if getattr(item, "type", None) == "agent_handoff":
             self._on_handoff(item)
         else:
-            self._read("conversation_item_added", event)
+            self._call.put(normalize.Added(item, self._moment()))
 
     def _on_handoff(self, item: object) -> None:
         self._follow_agent()

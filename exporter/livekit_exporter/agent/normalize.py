@@ -643,6 +643,44 @@ class Heard:
         return self._records
 
 
+class Added:
+    """An item of the conversation as the event loop saw it, to be read by another thread.
+
+    Its text is measured then, and let go.
+
+    Args:
+        item: LiveKit's item.
+        moment: What the call knew at that moment.
+
+    Raises:
+        UnreadableError: The object has no fields.
+    """
+
+    __slots__ = ("_fields", "_moment", "_records", "role")
+
+    def __init__(self, item: object, moment: Moment) -> None:
+        try:
+            self._fields = dict(vars(item))
+        except TypeError:
+            raise UnreadableError("unknown_item") from None
+        self.role = self._fields.get("role")
+        self._moment = moment
+        self._records: tuple[Record, ...] | None = None
+
+    def records(self) -> tuple[Record, ...]:
+        """What it says; read by whichever thread asks first.
+
+        Raises:
+            UnreadableError: It is of an unknown kind.
+        """
+        records = self._records
+        if records is None:
+            event = SimpleNamespace(item=SimpleNamespace(**self._fields))
+            records = self._records = _read_item(event, self._moment)
+            self._fields = {}
+        return records
+
+
 def declared_model(component: object, stage: Stage) -> Model | None:
     """What a component says it is, `None` where it does not say (before 1.2.12)."""
     provider, model = _text(component, "provider"), _text(component, "model")

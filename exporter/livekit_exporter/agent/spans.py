@@ -21,7 +21,7 @@ from opentelemetry.sdk.trace import SpanProcessor
 
 from livekit_exporter.agent.bill import ATTO, NOTHING, Bill, Biller
 from livekit_exporter.agent.complaints import Complaints
-from livekit_exporter.agent.normalize import Heard, UnreadableError
+from livekit_exporter.agent.normalize import Added, Heard, UnreadableError
 from livekit_exporter.agent.prices import Prices
 from livekit_exporter.record import (
     MessageAdded,
@@ -339,7 +339,7 @@ class CallSpans:
         self._prices = prices
         self._biller = Biller(prices)
         self._started: SessionStarted | None = None
-        self._waiting: list[Heard | UsageReported] = []
+        self._waiting: list[Heard | UsageReported | Added] = []
         self._session: _Session | None = None
         self._conversation = Conversation()
         self._replies: OrderedDict[str, _Turn] = OrderedDict()
@@ -366,6 +366,20 @@ class CallSpans:
         """Take in what the call put into its journal.  Never raises."""
         try:
             self._tell(record)
+        except Exception as error:  # noqa: BLE001 - a span without a cost must not end the call
+            self._complain(error)
+
+    def see(self, added: Added) -> None:
+        """Take in an item of the conversation.  Never raises."""
+        try:
+            if added.role == "user":
+                # Nothing to say before it is answered; by then the writer has read it.
+                self._waiting.append(added)
+                return
+            for record in added.records():
+                self._tell(record)
+        except UnreadableError:
+            pass  # the journal counts it
         except Exception as error:  # noqa: BLE001 - a span without a cost must not end the call
             self._complain(error)
 
@@ -436,14 +450,8 @@ class CallSpans:
         """Take what was heard since the last time into the sums."""
         waiting, self._waiting = self._waiting, []
         for heard in waiting:
-            if isinstance(heard, Heard) and heard.fields.get("type") == "eou_metrics":
-                if heard.speech is not None:
-                    self._reply(heard.speech).committed = heard
-            elif self._biller.ready or self._ended:
-                with suppress(UnreadableError):  # the journal counts it
-                    self._new.append((self._biller.of(heard), heard.speech, False))
-            else:
-                self._waiting.append(heard)
+            with suppress(UnreadableError):  # the journal counts it
+                self._read(heard)
         new, self._new = self._new, []
         for (stage, _, units, priced, _), speech, on_span in new:
             self._units += units
@@ -454,6 +462,19 @@ class CallSpans:
                 self._reply(speech).units += units
             if not on_span:
                 self._rest[stage] = self._rest.get(stage, 0) + units
+
+    def _read(self, heard: Heard | UsageReported | Added) -> None:
+        if isinstance(heard, Added):
+            for record in heard.records():
+                if isinstance(record, MessageAdded):
+                    self._conversation.hear(record)
+        elif isinstance(heard, Heard) and heard.fields.get("type") == "eou_metrics":
+            if heard.speech is not None:
+                self._reply(heard.speech).committed = heard
+        elif self._biller.ready or self._ended:
+            self._new.append((self._biller.of(heard), heard.speech, False))
+        else:
+            self._waiting.append(heard)
 
     def _message(self, record: MessageAdded) -> None:
         if self._session is None:

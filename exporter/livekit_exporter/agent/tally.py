@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import fields
 from decimal import Decimal
 
-from livekit_exporter.agent.normalize import Heard, UnreadableError
+from livekit_exporter.agent.normalize import Added, Heard, UnreadableError
 from livekit_exporter.agent.prices import Prices
 from livekit_exporter.record import MessageAdded, Model, Record, Usage, UsageReported
 from livekit_exporter.turns import Conversation
@@ -35,16 +35,16 @@ class Tally:
         self._prices = prices
         self._conversation = Conversation()
         self._turns = 0
-        self._heard: list[Heard] = []
+        self._heard: list[Heard | Added] = []
         self._reported: list[UsageReported] = []
         self._summed = 0
         self._usage: dict[Model, Usage] = {}
         self._priced = 0
         self._cost = Decimal(0)
 
-    def take(self, record: Record | Heard) -> None:
-        """Remember what a record says of usage and turns; metrics are read when somebody asks."""
-        if isinstance(record, Heard):
+    def take(self, record: Record | Heard | Added) -> None:
+        """Remember what a record says of usage and turns; events are read when somebody asks."""
+        if isinstance(record, (Heard, Added)):
             self._heard.append(record)
         elif isinstance(record, UsageReported):
             self._reported.append(record)
@@ -53,14 +53,15 @@ class Tally:
 
     def _read(self) -> None:
         heard, self._heard = self._heard, []
-        for metrics in heard:
+        for event in heard:
             with suppress(UnreadableError):  # the journal counts it
-                for record in metrics.records():
+                for record in event.records():
                     self.take(record)
 
     @property
     def turns(self) -> int:
         """Turns answered so far."""
+        self._read()
         return self._turns
 
     @property

@@ -96,7 +96,7 @@ class _Live:
         step: Of a span in the making or the speaking of a text, the step of the reply.
         newest: Of a reply, its newest step.
         speaks: In the speaking of a text.
-        attempts: Of a request, its tries so far.
+        attempts: Of a request, the spans of its tries so far.
     """
 
     span: sdk.Span
@@ -106,7 +106,7 @@ class _Live:
     step: "_Live | None" = None
     newest: "_Live | None" = None
     speaks: bool = False
-    attempts: list[Attempt] = field(default_factory=list)
+    attempts: list[sdk.ReadableSpan] = field(default_factory=list)
 
 
 class _Processor(sdk.SpanProcessor):
@@ -158,7 +158,7 @@ class _Processor(sdk.SpanProcessor):
     def _end(self, live: _Live, span: sdk.ReadableSpan) -> None:
         if live.name in _ATTEMPTS:
             if live.parent is not None:
-                live.parent.attempts.append(_attempt(span))
+                live.parent.attempts.append(span)
             return
         stage = _REQUESTS.get(live.name)
         if stage is None and live.name != "llm_node":
@@ -167,31 +167,41 @@ class _Processor(sdk.SpanProcessor):
         estimator = None if call is None else call.estimator
         if call is None or estimator is None:
             return
+        # Read by the writer: an ended span stays as it is.
         if stage is None:
-            call.spans_ended(_step_ended(live, span, estimator))
+            call.spans_ended(Ended(partial(_step_ended, live, span, estimator)))
         elif live.step is not None or live.speaks:
-            call.spans_ended(_request_ended(live, span, stage, call, estimator))
+            moment = _Moment(call.describe(), time.time(), call.is_heard(live.speech or ""))
+            call.spans_ended(Ended(partial(_request_ended, live, span, stage, moment, estimator)))
 
 
-def _step_ended(live: _Live, span: sdk.ReadableSpan, estimator: Estimator) -> Ended:
+class _Moment(NamedTuple):
+    """What was so when a request ended: who held the call, the time, whether a caller listens."""
+
+    call: Description
+    at: float
+    heard: bool
+
+
+def _step_ended(live: _Live, span: sdk.ReadableSpan, estimator: Estimator) -> Sequence[Record]:
     said = span.attributes
     # Without a call of a tool they are an empty list.
     called = (_length(said, _CALLS) or 0) > _NO_CALLS
     key = live.span.context.span_id
-    return Ended(partial(estimator.step, key, _length(said, _REPLY), called=called))
+    return estimator.step(key, _length(said, _REPLY), called=called)
 
 
 def _request_ended(
-    live: _Live, span: sdk.ReadableSpan, stage: Spoken, call: Watched, estimator: Estimator
-) -> Ended:
+    live: _Live, span: sdk.ReadableSpan, stage: Spoken, moment: _Moment, estimator: Estimator
+) -> Sequence[Record]:
     said, step = span.attributes or {}, live.step
-    session, persona, traced = call.describe()
+    session, persona, traced = moment.call
     asked = None if stage == "tts" or step is None else _length(step.span.attributes, _PROMPT)
     metrics = _raw(said, _METRICS[stage])
     ended = RequestEnded(
         stage=stage,
         session=session,
-        at=time.time(),
+        at=moment.at,
         step=None if step is None else step.span.context.span_id,
         provider=_text(said, "gen_ai.provider.name"),
         model=_text(said, "gen_ai.request.model"),
@@ -204,11 +214,11 @@ def _request_ended(
         finished=_length(said, _INPUT) is not None,
         streamed=said.get("lk.tts.streaming") is not False,
         recovery_probe=said.get("lk.fallback.recovery") is True,
-        heard=call.is_heard(live.speech or ""),
+        heard=moment.heard,
         prompt_characters=asked or 0,
-        attempts=tuple(live.attempts),
+        attempts=tuple(map(_attempt, live.attempts)),
     )
-    return Ended(partial(estimator.request, ended))
+    return estimator.request(ended)
 
 
 def _written(said: Attributes) -> tuple[int, int] | None:
