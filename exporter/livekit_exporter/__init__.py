@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from livekit_exporter.agent.attach import Call, attach
     from livekit_exporter.agent.budget import Budget, BudgetEvent
     from livekit_exporter.agent.in_worker import serve_in_worker
-    from livekit_exporter.agent.spans import SpanNames, enrich_spans
+    from livekit_exporter.agent.span_attributes import SpanNames
+    from livekit_exporter.agent.spans import enrich_spans
 
 __all__ = [
     "Budget",
@@ -36,7 +37,7 @@ if not TYPE_CHECKING:
         "Budget": "livekit_exporter.agent.budget",
         "BudgetEvent": "livekit_exporter.agent.budget",
         "Call": "livekit_exporter.agent.attach",
-        "SpanNames": "livekit_exporter.agent.spans",
+        "SpanNames": "livekit_exporter.agent.span_attributes",
         "attach": "livekit_exporter.agent.attach",
         "enrich_spans": "livekit_exporter.agent.spans",
         "serve_in_worker": "livekit_exporter.agent.in_worker",

@@ -10,10 +10,8 @@ session's span, so that the costs of all spans of a call are the cost of the cal
 import json
 import threading
 import weakref
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from opentelemetry import trace
@@ -23,6 +21,23 @@ from livekit_exporter.agent.bill import ATTO, NOTHING, Bill, Biller
 from livekit_exporter.agent.complaints import Complaints
 from livekit_exporter.agent.normalize import Added, Heard, UnreadableError
 from livekit_exporter.agent.prices import Prices
+from livekit_exporter.agent.span_attributes import (
+    JOB,
+    METRICS,
+    MODEL,
+    NAMES,
+    REQUESTS,
+    RESPONSE,
+    SESSION,
+    SPEECH,
+    TURN,
+    SpanNames,
+    of_request,
+    of_rest,
+    of_session,
+    of_turn,
+)
+from livekit_exporter.agent.span_totals import Totals, Turn
 from livekit_exporter.record import (
     MessageAdded,
     Model,
@@ -33,63 +48,18 @@ from livekit_exporter.record import (
     TurnCommitted,
     UsageReported,
 )
-from livekit_exporter.turns import Conversation, Reply, plausible
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace import ReadableSpan, Span
 
-_SESSION: Final = "agent_session"
-_TURN: Final = "agent_turn"
-_JOB: Final = "job_entrypoint"
-_REQUESTS: Final = {
-    "llm_request": "llm",
-    "tts_request": "tts",
-    "realtime_inference": "realtime",
-}
 _ATTEMPTS: Final = {"llm_request_run": "llm", "tts_request_run": "tts"}
-_METRICS: Final = {
-    "llm": "lk.llm_metrics",
-    "tts": "lk.tts_metrics",
-    "realtime": "lk.realtime_model_metrics",
-}
 _STAGES: Final[Mapping[object, str]] = {
     "llm_metrics": "llm",
     "tts_metrics": "tts",
     "realtime_model_metrics": "realtime",
 }
-_RESPONSE: Final = "gen_ai.response.id"
-_MODEL: Final = "gen_ai.request.model"
-_SPEECH: Final = "lk.speech_id"
-_REPLIES_AT_HAND: Final = 64
 _ATTO: Final = float(ATTO)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpanNames:
-    """Names of the attributes; `None` leaves one out.
-
-    Args:
-        cost: US dollars, of a request, and on the session of everything without a span.
-        cost_details: The same as JSON text, on the session by stage.
-        usage_details: What was used, as JSON text, each unit once.
-        model: The model as the plugin names it.
-        kind: Says that a span is to be shown as a model's answer.
-        kind_value: What it says then.
-        totals: What the names of plain totals begin with.  A name that a backend takes for a
-            cost would count everything twice.
-    """
-
-    cost: str | None = "gen_ai.usage.cost"
-    cost_details: str | None = "langfuse.observation.cost_details"
-    usage_details: str | None = "langfuse.observation.usage_details"
-    model: str | None = "langfuse.observation.model.name"
-    kind: str | None = "langfuse.observation.type"
-    kind_value: str = "generation"
-    totals: str | None = "livekit_exporter"
-
-
-_NAMES: Final = SpanNames()
 
 
 class _Holder:
@@ -105,18 +75,7 @@ class _Holder:
         if not self.span.is_recording():
             return False
         self.units = dict(units)
-        total = sum(units.values())
-        if not total:
-            return True
-        names, usd = self.names, total / _ATTO
-        if names.cost is not None:
-            self.span.set_attribute(names.cost, usd)
-        if names.cost_details is not None:
-            parts = {stage: part / _ATTO for stage, part in units.items()}
-            self.span.set_attribute(names.cost_details, json.dumps({**parts, "total": usd}))
-        if names.kind is not None:
-            # Langfuse reads the cost of no span that is not a model's answer.
-            self.span.set_attribute(names.kind, names.kind_value)
+        self.span.set_attributes(of_rest(self.names, units))
         return True
 
 
@@ -127,7 +86,7 @@ class _Session(_Holder):
         super().__init__(span, names)
         self.trace: int = span.get_span_context().trace_id
         self.job = job
-        self.requests: dict[str, dict[int, Span]] = {stage: {} for stage in _METRICS}
+        self.requests: dict[str, dict[int, Span]] = {stage: {} for stage in METRICS}
         self.turns: dict[int, Span] = {}
         self.named: set[int] = set()
         self.charged: dict[int, tuple[int, bool, str]] = {}
@@ -141,14 +100,12 @@ class _Session(_Holder):
         span = self.requests[stage].get(own)
         if span is None or own in self.named or self.names.model is None:
             return
-        model = (span.attributes or {}).get(_MODEL)
+        model = (span.attributes or {}).get(MODEL)
         if isinstance(model, str):
             span.set_attribute(self.names.model, model)
             self.named.add(own)
 
-    def charge(  # noqa: C901 - on the event loop a call costs more than a branch
-        self, requests: "dict[int, Span]", heard: Heard, bill: Bill
-    ) -> bool:
+    def charge(self, requests: "dict[int, Span]", heard: Heard, bill: Bill) -> bool:
         """Put a cost on the open span of the request that metrics are about.
 
         Args:
@@ -166,7 +123,7 @@ class _Session(_Holder):
         for own, span in tuple(requests.items()):
             attributes = span.attributes or {}
             try:
-                same = attributes[_RESPONSE] == request
+                same = attributes[RESPONSE] == request
             except KeyError:
                 same = _is_of(attributes, stage, request)
             if same:
@@ -182,16 +139,10 @@ class _Session(_Holder):
             # A stream of speech reports once for every segment.
             units, priced, usage = before[0] + units, before[1] or priced, _added(before[2], usage)
         self.charged[key] = units, priced, usage
-        names, put = self.names, requests[key].set_attribute
-        if names.usage_details is not None:
-            put(names.usage_details, f"{{{usage}}}")
-        if priced and names.cost is not None:
-            put(names.cost, units / _ATTO)
-        if priced and names.cost_details is not None:
-            # A whole number and its exponent: no digits to look for.
-            put(names.cost_details, f'{{"total":{units}e-18}}')
-        if key not in self.named and names.model is not None:
-            put(names.model, model)
+        said = of_request(self.names, (stage, model, units, priced, usage))
+        if key not in self.named and self.names.model is not None:
+            said[self.names.model] = model
+        requests[key].set_attributes(said)
         return True
 
 
@@ -205,7 +156,7 @@ def _added(one: str, other: str) -> str:
 
 def _is_of(attributes: Mapping[str, object], stage: str, request: object) -> bool:
     """Whether the metrics that LiveKit put on a span are those of a request."""
-    text = attributes.get(_METRICS[stage])
+    text = attributes.get(METRICS[stage])
     # With its quotes: one id may be the beginning of another.
     return isinstance(text, str) and (
         f'"request_id":"{request}"' in text
@@ -216,7 +167,7 @@ def _is_of(attributes: Mapping[str, object], stage: str, request: object) -> boo
 def _latest(requests: "dict[int, Span]", stage: str, heard: Heard) -> int | None:
     """Of several spans with one request id, the one whose metrics were made when these were."""
     for own, span in tuple(requests.items()):
-        text = (span.attributes or {}).get(_METRICS[stage])
+        text = (span.attributes or {}).get(METRICS[stage])
         metrics = json.loads(text) if isinstance(text, str) else {}
         if all(metrics.get(name) == heard.fields.get(name) for name in ("request_id", "timestamp")):
             return own
@@ -255,24 +206,24 @@ class _Watch(SpanProcessor):
 
     def _begun(self, span: "Span") -> None:
         name, parent, context = span.name, span.parent, span.get_span_context()
-        if name == _SESSION:
+        if name == SESSION:
             _sessions[context.span_id] = _Session(span, self._names, _jobs.get(context.trace_id))
             return
-        if name == _JOB:
+        if name == JOB:
             _jobs[context.trace_id] = _Holder(span, self._names)
             return
         session = None if parent is None else _sessions.get(parent.span_id)
         if parent is None or session is None:
             return
         _sessions[context.span_id] = session
-        stage = _REQUESTS.get(name)
+        stage = REQUESTS.get(name)
         if stage is not None:
             session.requests[stage][context.span_id] = span
             if self._names.kind is not None:
                 span.set_attribute(self._names.kind, self._names.kind_value)
         elif name in _ATTEMPTS:
             session.name(parent.span_id, _ATTEMPTS[name])
-        elif name == _TURN:
+        elif name == TURN:
             session.turns[context.span_id] = span
 
 
@@ -282,23 +233,23 @@ def _ended(span: "ReadableSpan") -> None:
         return
     session = _sessions.pop(context.span_id, None)
     if session is None:
-        if span.name == _JOB:
+        if span.name == JOB:
             _jobs.pop(context.trace_id, None)
         return
-    stage = _REQUESTS.get(span.name)
+    stage = REQUESTS.get(span.name)
     if stage is not None:
         session.requests[stage].pop(context.span_id, None)
         session.charged.pop(context.span_id, None)
         session.named.discard(context.span_id)
-    elif span.name == _TURN:
+    elif span.name == TURN:
         session.turns.pop(context.span_id, None)
-    elif span.name == _SESSION:
+    elif span.name == SESSION:
         for own, other in tuple(_sessions.items()):
             if other is session:
                 _sessions.pop(own, None)
 
 
-def enrich_spans(tracer_provider: trace.TracerProvider, *, names: SpanNames = _NAMES) -> None:
+def enrich_spans(tracer_provider: trace.TracerProvider, *, names: SpanNames = NAMES) -> None:
     """Put costs on the spans that LiveKit makes with a tracer provider.
 
     Call it once in the entrypoint, before `session.start`; before or after `attach`, and
@@ -341,16 +292,10 @@ class CallSpans:
         self._started: SessionStarted | None = None
         self._waiting: list[Heard | UsageReported | Added] = []
         self._session: _Session | None = None
-        self._conversation = Conversation()
-        self._replies: OrderedDict[str, _Turn] = OrderedDict()
+        self._totals = Totals()
         self._new: list[tuple[Bill, str | None, bool]] = []
-        self._units = 0
         self._rest: dict[str, int] = {}
-        self._unassigned = 0
-        self._turns = 0
-        self._interrupted = 0
-        self._unpriced = 0
-        self._said: _Turn | None = None
+        self._said: tuple[Turn, Span] | None = None
         self._ended = False
         self._complaints = Complaints()
         _calls.add(self)
@@ -409,8 +354,8 @@ class CallSpans:
             session = self._find_session()
         on_span = session is not None and session.charge(session.requests[stage], heard, bill)
         self._new.append((bill, heard.speech, on_span))
-        if on_span and self._said is not None:
-            self._say_turn(self._said)
+        if on_span:
+            self._say_turn()
         return not on_span
 
     def _complain(self, error: Exception) -> None:
@@ -453,24 +398,20 @@ class CallSpans:
             with suppress(UnreadableError):  # the journal counts it
                 self._read(heard)
         new, self._new = self._new, []
-        for (stage, _, units, priced, _), speech, on_span in new:
-            self._units += units
-            self._unpriced += not priced
-            if speech is None:
-                self._unassigned += units
-            else:
-                self._reply(speech).units += units
+        for bill, speech, on_span in new:
+            self._totals.use(bill, speech)
             if not on_span:
-                self._rest[stage] = self._rest.get(stage, 0) + units
+                self._rest[bill[0]] = self._rest.get(bill[0], 0) + bill[2]
 
     def _read(self, heard: Heard | UsageReported | Added) -> None:
         if isinstance(heard, Added):
             for record in heard.records():
                 if isinstance(record, MessageAdded):
-                    self._conversation.hear(record)
+                    self._totals.hear(record)
         elif isinstance(heard, Heard) and heard.fields.get("type") == "eou_metrics":
-            if heard.speech is not None:
-                self._reply(heard.speech).committed = heard
+            for record in heard.records():
+                if isinstance(record, TurnCommitted):
+                    self._totals.commit(record)
         elif self._biller.ready or self._ended:
             self._new.append((self._biller.of(heard), heard.speech, False))
         else:
@@ -480,29 +421,12 @@ class CallSpans:
         if self._session is None:
             self._find_session()
         self._add_up()
-        answers = self._conversation.hear(record)
-        if record.role != "assistant":
+        turn = self._totals.hear(record)
+        if turn is None or self._session is None:
             return
-        turn = self._reply(record.speech or "")
-        if turn.committed is not None:
-            for committed in turn.committed.records():
-                if isinstance(committed, TurnCommitted):
-                    turn.reply.commit(committed)
-            turn.committed = None
-        if answers:
-            self._turns += 1
-            turn.number = self._turns
-            turn.reply.answer(record)
-            turn.units += self._unassigned
-            self._unassigned = 0
-            turn.reply.first_token_seconds = plausible(record.first_token_seconds)
-            turn.reply.first_byte_seconds = plausible(record.first_byte_seconds)
-        self._interrupted += turn.reply.say(record)
-        session = self._session
-        if session is not None:
-            turn.span = _turn_of(session, record.speech)
-            self._said = turn
-            self._say_turn(turn)
+        span = _turn_of(self._session, record.speech)
+        self._said = None if span is None else (turn, span)
+        self._say_turn()
 
     def _close(self, record: SessionClosed) -> None:
         if self._session is None:
@@ -520,17 +444,7 @@ class CallSpans:
         if not session.hold(self._rest):
             self._say_late(session)
             return
-        if session.names.totals is not None:
-            about = f"{session.names.totals}.session"
-            session.span.set_attributes(
-                {
-                    f"{about}.id": self._id,
-                    f"{about}.cost_usd": self._units / _ATTO,
-                    f"{about}.turns": self._turns,
-                    f"{about}.turns_interrupted": self._interrupted,
-                    f"{about}.unpriced_requests": self._unpriced,
-                }
-            )
+        session.span.set_attributes(of_session(session.names, self._id, self._totals))
 
     def _say_late(self, session: _Session) -> None:
         """What came after the session's span is on the job's, where there is one."""
@@ -554,37 +468,16 @@ class CallSpans:
             f" {self._id} had ended; the ledger has them, the trace has not"
         )
 
-    def _say_turn(self, turn: "_Turn") -> None:
-        session, span = self._session, turn.span
-        if session is None or span is None or not span.is_recording():
+    def _say_turn(self) -> None:
+        session = self._session
+        if session is None or self._said is None:
+            return
+        turn, span = self._said
+        if not span.is_recording():
             self._said = None
             return
         self._add_up()
-        if session.names.totals is None:
-            return
-        about, reply = f"{session.names.totals}.turn", turn.reply
-        parts = {
-            "number": turn.number or None,
-            "latency_seconds": reply.latency_seconds,
-            "eou_delay_seconds": reply.eou_delay_seconds,
-            "transcription_delay_seconds": reply.transcription_delay_seconds,
-            "callback_seconds": reply.callback_seconds,
-            "first_token_seconds": reply.first_token_seconds,
-            "first_byte_seconds": reply.first_byte_seconds,
-            "interrupted": reply.interrupted,
-            "cost_usd": turn.units / _ATTO,
-        }
-        span.set_attributes(
-            {f"{about}.{name}": value for name, value in parts.items() if value is not None}
-        )
-
-    def _reply(self, speech: str) -> "_Turn":
-        turn = self._replies.get(speech)
-        if turn is None:
-            turn = self._replies[speech] = _Turn(Reply(speech=speech, at=0.0))
-            if len(self._replies) > _REPLIES_AT_HAND:
-                self._replies.popitem(last=False)
-        return turn
+        span.set_attributes(of_turn(session.names, turn))
 
     def _expect(self, models: Sequence[Model]) -> None:
         """Have the prices read by another thread before the first request ends."""
@@ -599,19 +492,8 @@ class CallSpans:
         threading.Thread(target=read, name="livekit-exporter-prices", daemon=True).start()
 
 
-@dataclass(slots=True)
-class _Turn:
-    """A reply, and the span that LiveKit has for it."""
-
-    reply: Reply
-    number: int = 0
-    units: int = 0
-    committed: Heard | None = None
-    span: "Span | None" = field(default=None)
-
-
 def _turn_of(session: _Session, speech: str | None) -> "Span | None":
     for span in tuple(session.turns.values()):
-        if speech is not None and (span.attributes or {}).get(_SPEECH) == speech:
+        if speech is not None and (span.attributes or {}).get(SPEECH) == speech:
             return span
     return None
