@@ -1,8 +1,8 @@
 """Cost, usage and latency of LiveKit voice agents, in Prometheus, during the call.
 
 `attach` records a session, `serve_in_worker` serves what was recorded from the
-worker itself, for people without a second container, `enrich_spans` puts costs on
-LiveKit's own spans.  A `Budget` bounds what a call may spend; `livekit_exporter.actions`
+worker itself, for people without a second container, `enriched` and `enrich_spans` put
+costs on LiveKit's own spans.  A `Budget` bounds what a call may spend; `livekit_exporter.actions`
 has callbacks for one that is used up.
 
 The names below are imported when they are first used: the sidecar needs no
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from livekit_exporter.agent.budget import Budget, BudgetEvent
     from livekit_exporter.agent.in_worker import serve_in_worker
     from livekit_exporter.agent.span_attributes import SpanNames
+    from livekit_exporter.agent.span_export import enriched
     from livekit_exporter.agent.spans import enrich_spans
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "__version__",
     "attach",
     "enrich_spans",
+    "enriched",
     "serve_in_worker",
 ]
 
@@ -40,6 +42,7 @@ if not TYPE_CHECKING:
         "SpanNames": "livekit_exporter.agent.span_attributes",
         "attach": "livekit_exporter.agent.attach",
         "enrich_spans": "livekit_exporter.agent.spans",
+        "enriched": "livekit_exporter.agent.span_export",
         "serve_in_worker": "livekit_exporter.agent.in_worker",
     }
 

@@ -21,7 +21,8 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 
-from livekit_exporter import data_directory, enrich_spans
+from livekit_exporter import data_directory, enrich_spans, enriched
+from livekit_exporter.agent import span_export
 from livekit_exporter.demo.call import run_call
 from livekit_exporter.demo.script import CallScript, call_script
 from livekit_exporter.demo.truth import Truth
@@ -50,6 +51,8 @@ def receiver() -> Iterator[Receiver]:
     with Receiver() as one:
         yield one
     tracer.set_provider(before)
+    span_export._exporting = False
+    span_export._calls.clear()
 
 
 class _Afterwards(Truth):
@@ -115,13 +118,14 @@ def check(spans: list[Received], rows: list[tuple[str, str, float]]) -> None:
 
 
 @pytest.mark.parametrize("script", [EVENTFUL, REALTIME, SENTENCES], ids=["all", "realtime", "http"])
-@pytest.mark.parametrize("when", ["before attach", "after attach"])
+@pytest.mark.parametrize("when", ["before attach", "after attach", "exported"])
 async def test_the_costs_on_a_calls_spans_are_the_calls_cost(
     script: CallScript, when: str, tmp_path: Path, data_dir: Path, serve: Serve, receiver: Receiver
 ) -> None:
     """Tools, a transfer, a fallback with its probe, interruptions, sentences, speech to speech.
 
-    One exporter is there before the costs are, and one comes after; both see them.
+    One exporter is there before the costs are, and one comes after; both see them.  Or both
+    put them there, one while the call goes on and one at its end.
     """
     config = tmp_path / "exporter.yaml"
     config.write_text(LEGS)
@@ -135,6 +139,11 @@ async def test_the_costs_on_a_calls_spans_are_the_calls_cost(
             provider.add_span_processor(BatchSpanProcessor(early))
             enrich_spans(provider)
             provider.add_span_processor(SimpleSpanProcessor(late))
+        elif when == "exported":
+            for exporter, milliseconds in ((early, 60_000), (late, 300)):
+                provider.add_span_processor(
+                    BatchSpanProcessor(enriched(exporter), schedule_delay_millis=milliseconds)
+                )
         else:
             provider.add_span_processor(SimpleSpanProcessor(early))
             enrich_spans(provider)
@@ -143,7 +152,7 @@ async def test_the_costs_on_a_calls_spans_are_the_calls_cost(
         telemetry.set_tracer_provider(provider)
 
     with Receiver() as second:
-        if when == "before attach":
+        if when != "after attach":
             trace()
         truth = _Afterwards(
             tmp_path / "truth.jsonl", trace if when == "after attach" else lambda: None
@@ -170,7 +179,10 @@ async def test_the_costs_on_a_calls_spans_are_the_calls_cost(
             ((cost,),) = ledger.execute(
                 "SELECT sum(cost_usd) FROM usage"
                 " WHERE turn = ? AND at <= ? AND source = 'reported'",
-                (span.attributes["lk.speech_id"], span.ended),
+                (
+                    span.attributes["lk.speech_id"],
+                    math.inf if when == "exported" else span.ended,
+                ),
             )
             assert span.attributes["livekit_exporter.turn.cost_usd"] == pytest.approx(
                 cost, abs=1e-9

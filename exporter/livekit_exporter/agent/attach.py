@@ -33,6 +33,7 @@ from livekit_exporter.agent.complaints import Complaints
 from livekit_exporter.agent.estimates import Estimator
 from livekit_exporter.agent.journal import Journal
 from livekit_exporter.agent.prices import Prices
+from livekit_exporter.agent.span_export import CallCharges
 from livekit_exporter.agent.spans import CallSpans
 from livekit_exporter.agent.summary import SLOW_TURN_SECONDS, Summary
 from livekit_exporter.agent.tally import Tally
@@ -108,6 +109,7 @@ class Call:
         self._tally = Tally(prices)
         self._spans = CallSpans(session_id, prices)
         self._callbacks: Callbacks | None = None
+        self._charges: CallCharges | None = None
 
     @property
     def usage(self) -> dict[Model, Usage]:
@@ -172,6 +174,10 @@ class Call:
     def hold(self, callbacks: "Callbacks") -> None:
         """Take who is to be told of the call's budget."""
         self._callbacks = callbacks
+
+    def charge(self, charges: CallCharges) -> None:
+        """Keep what it costs, should its spans be exported with that."""
+        self._charges = charges
 
     def flush(self, timeout: float = 1.0) -> bool:
         """Wait until all records so far are on file; `False` after `timeout` seconds.
@@ -291,23 +297,24 @@ def _begin(session: "_Session", ctx: "JobContext | None", wanted: _Wanted) -> Ca
         normalize.text(str(key)): normalize.text(str(value)) for key, value in wanted.labels.items()
     }
     held = _hold(wanted, session, call, journal, prices, root, (user, labels))
-    call.put(
-        SessionStarted(
-            session=session_id,
-            at=time.time(),
-            agent=normalize.text(name),
-            user=user,
-            labels=labels,
-            room=normalize.text(room) or None,
-            job=normalize.text(getattr(job, "id", None)) or None,
-            trace=subscription.trace,
-            host=platform.node(),
-            sdk=_version("livekit-agents"),
-            exporter=_version("livekit-exporter"),
-            models=subscription.declared(session),
-            budgets=held.scopes,
-        )
+    started = SessionStarted(
+        session=session_id,
+        at=time.time(),
+        agent=normalize.text(name),
+        user=user,
+        labels=labels,
+        room=normalize.text(room) or None,
+        job=normalize.text(getattr(job, "id", None)) or None,
+        trace=subscription.trace,
+        host=platform.node(),
+        sdk=_version("livekit-agents"),
+        exporter=_version("livekit-exporter"),
+        models=subscription.declared(session),
+        budgets=held.scopes,
     )
+    # Before anything is put, so that it misses nothing.
+    call.charge(CallCharges(started, prices, journal))
+    call.put(started)
     held.begin()
     subscription.listen()
     if ctx is not None:

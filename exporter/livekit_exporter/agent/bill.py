@@ -5,6 +5,7 @@ count, a price by the hour, a large context - goes the long way, through `normal
 `pricing`; what is plain, this and they price alike, to the last digit (a test compares).
 """
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -37,6 +38,15 @@ NOTHING: Final[Bill] = ("custom", "", 0, False, "")
 
 CHARACTERS: Final = "input"
 """`prices.langfuse.CHARACTERS`, for the same reason."""
+
+
+def together(one: Bill, other: Bill) -> Bill:
+    """What two events report of one request."""
+    stage, model, units, priced, usage = one
+    total: dict[str, int] = json.loads(f"{{{usage}}}")
+    for name, amount in json.loads(f"{{{other[4]}}}").items():
+        total[name] = total.get(name, 0) + amount
+    return stage, model, units + other[2], priced or other[3], json.dumps(total)[1:-1]
 
 
 class Biller:

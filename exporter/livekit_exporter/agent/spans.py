@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from opentelemetry import trace
 from opentelemetry.sdk.trace import SpanProcessor
 
-from livekit_exporter.agent.bill import ATTO, NOTHING, Bill, Biller
+from livekit_exporter.agent.bill import ATTO, NOTHING, Bill, Biller, together
 from livekit_exporter.agent.complaints import Complaints
 from livekit_exporter.agent.normalize import Added, Heard, UnreadableError
 from livekit_exporter.agent.prices import Prices
@@ -89,7 +89,7 @@ class _Session(_Holder):
         self.requests: dict[str, dict[int, Span]] = {stage: {} for stage in METRICS}
         self.turns: dict[int, Span] = {}
         self.named: set[int] = set()
-        self.charged: dict[int, tuple[int, bool, str]] = {}
+        self.charged: dict[int, Bill] = {}
         self.call: CallSpans | None = None
 
     def name(self, own: int, stage: str) -> None:
@@ -116,7 +116,7 @@ class _Session(_Holder):
         Returns:
             Whether there is one.
         """
-        stage, model, units, priced, usage = bill
+        stage, model = bill[:2]
         request = heard.fields.get("request_id")
         key, others = 0, False
         # Another thread may end spans meanwhile.
@@ -137,21 +137,13 @@ class _Session(_Holder):
         before = self.charged.get(key)
         if before is not None:
             # A stream of speech reports once for every segment.
-            units, priced, usage = before[0] + units, before[1] or priced, _added(before[2], usage)
-        self.charged[key] = units, priced, usage
-        said = of_request(self.names, (stage, model, units, priced, usage))
+            bill = together(before, bill)
+        self.charged[key] = bill
+        said = of_request(self.names, bill)
         if key not in self.named and self.names.model is not None:
             said[self.names.model] = model
         requests[key].set_attributes(said)
         return True
-
-
-def _added(one: str, other: str) -> str:
-    """The sum of two usages, each the inside of a JSON object."""
-    total: dict[str, int] = json.loads(f"{{{one}}}")
-    for name, amount in json.loads(f"{{{other}}}").items():
-        total[name] = total.get(name, 0) + amount
-    return json.dumps(total)[1:-1]
 
 
 def _is_of(attributes: Mapping[str, object], stage: str, request: object) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 from livekit.agents import Agent, AgentSession, JobContext, TurnHandlingOptions, llm
 
-from livekit_exporter import attach
+from livekit_exporter import Budget, attach
 from livekit_exporter.demo.agents import Clerk, Receptionist, Specialist
 from livekit_exporter.demo.caller import Caller
 from livekit_exporter.demo.line import Line
@@ -34,6 +34,7 @@ async def run_call(
     speed: float = 1.0,
     llm_delay: float = 0.0,
     log: bool = False,
+    budget: Budget | None = None,
 ) -> None:
     """Make the call and return when it is over.
 
@@ -45,6 +46,7 @@ async def run_call(
         speed: How many simulated seconds pass in a second.
         llm_delay: Simulated seconds that language models take longer to their first token.
         log: Whether the call logs its turns.
+        budget: What the call may spend.
     """
     line = Line(script.greeting, random.Random(f"{script.seed}/{script.number}/line"), speed)
     line.llm_delay = llm_delay
@@ -58,6 +60,7 @@ async def run_call(
         labels={"tenant": script.tenant},
         data_dir=data_dir,
         log=log,
+        budget=budget,
     )
     truth.listen(session, session.stt, call.session_id)
 
