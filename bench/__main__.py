@@ -28,7 +28,7 @@ _QUESTIONS: Final[Sequence[Callable[[bool], list[Answer]]]] = (
     lambda quick: handlers.measure(quick=quick),
     lambda quick: [turns.measure(quick=quick)],
     # From here on every call of this process looks for spans.
-    lambda quick: [spans.measure(quick=quick)],
+    lambda quick: spans.measure(quick=quick),
 )
 
 

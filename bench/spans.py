@@ -11,16 +11,19 @@ from bench.loop import (
     COLUMNS,
     EMPTY,
     MODEL,
+    OPENTELEMETRY,
     PROMETHEUS,
+    WARM_UP_EVENTS,
     Attached,
     Source,
     in_turns,
     llm_of,
+    opentelemetry,
     prometheus,
     quote,
     rows,
 )
-from livekit_exporter import enrich_spans
+from livekit_exporter import Budget, enrich_spans, enriched
 
 if TYPE_CHECKING:
     from livekit.agents import MetricsCollectedEvent
@@ -28,24 +31,74 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.trace import Span
 
-OURS: Final = "livekit-exporter, cost on the request's span"
+_COST: Final = "gen_ai.usage.cost"
+
+OURS: Final = "livekit-exporter, budget, cost on the request's span"
+EXPORTED: Final = "livekit-exporter, budget, cost on the exported span"
 SPAN: Final = "a request's span, start and end"
 SPAN_WATCHED: Final = "the same, watched by livekit-exporter"
 
 
-def measure(*, quick: bool) -> Answer:
-    """Handlers side by side while the span of the request is open."""
-    gc.collect()
-    with tempfile.TemporaryDirectory() as folder:
-        return asyncio.run(_measure(Path(folder), 100 if quick else 2000))
+def measure(*, quick: bool) -> list[Answer]:
+    """Handlers side by side: costs on exported spans, then on live ones."""
+    events = 100 if quick else 2000
+    answers = []
+    for question in (_exported, _live):
+        gc.collect()
+        with tempfile.TemporaryDirectory() as folder:
+            answers.append(asyncio.run(question(Path(folder), events)))
+    return answers
 
 
-async def _measure(root: Path, events: int) -> Answer:
+async def _exported(root: Path, events: int) -> Answer:
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    memory, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(BatchSpanProcessor(enriched(memory)))
+    ours, traced = Attached(root, _budget()), _Traced(provider)
+    heard = traced.heard(ours.events)
+    spent = await in_turns(
+        {
+            PROMETHEUS: (heard, prometheus()),
+            OPENTELEMETRY: (heard, opentelemetry()),
+            EXPORTED: (heard, ours.handle),
+        },
+        events,
+    )
+    traced.end()
+    await asyncio.to_thread(provider.shutdown)
+    costs = [_COST in (span.attributes or {}) for span in memory.get_finished_spans()]
+    put = events + WARM_UP_EVENTS
+    assert costs.count(True) == put, f"{put} events, {costs.count(True)} spans with a cost"
+    return Answer(
+        question="What costs on exported spans add to one event",
+        method=(
+            f"The same, {events} events for each handler, while the span of the request is open"
+            f" and carries what LiveKit puts there.  Of {put} requests that ours heard, so many"
+            " were exported with their cost."
+        ),
+        columns=(*COLUMNS, "p50 to prometheus_client"),
+        rows=rows(spent, PROMETHEUS),
+        quotes=[
+            quote(
+                "handler with a budget and costs on exported spans, one LLM event, p50 (p99)",
+                spent[EXPORTED],
+                "prometheus_client in one process",
+                spent[PROMETHEUS],
+            ),
+            quote("the same", spent[EXPORTED], "OpenTelemetry SDK", spent[OPENTELEMETRY]),
+        ],
+    )
+
+
+async def _live(root: Path, events: int) -> Answer:
     from opentelemetry.sdk.trace import TracerProvider
 
     alone, watched = TracerProvider(), TracerProvider()
     enrich_spans(watched)
-    ours, plain, traced = Attached(root), _Traced(alone), _Traced(watched)
+    ours, plain, traced = Attached(root, _budget()), _Traced(alone), _Traced(watched)
     heard = traced.heard(ours.events)
     spent = await in_turns(
         {
@@ -58,16 +111,16 @@ async def _measure(root: Path, events: int) -> Answer:
         events,
     )
     return Answer(
-        question="What costs on LiveKit's spans add to one event",
+        question="What costs on live spans add to one event",
         method=(
-            f"The same, {events} events for each handler, while the span of the request is open"
-            " and carries what LiveKit puts there.  Nothing is exported."
+            f"The same, {events} events for each handler, with `enrich_spans` in place of"
+            " `enriched`.  Nothing is exported."
         ),
         columns=(*COLUMNS, "p50 to prometheus_client"),
         rows=rows(spent, PROMETHEUS),
         quotes=[
             quote(
-                "handler with the cost on the request's span, one LLM event, p50 (p99)",
+                "the same with costs on live spans",
                 spent[OURS],
                 "prometheus_client in one process",
                 spent[PROMETHEUS],
@@ -80,6 +133,10 @@ async def _measure(root: Path, events: int) -> Answer:
             ),
         ],
     )
+
+
+def _budget() -> Budget:
+    return Budget(session_usd=1_000_000, on_unpriced="stop")
 
 
 class _Traced:
@@ -131,6 +188,11 @@ class _Traced:
             return made
 
         return event
+
+    def end(self) -> None:
+        """End the last request."""
+        if self._request is not None:
+            self._request.end()
 
     def request(self, _: object) -> None:
         """Start and end a request's span."""

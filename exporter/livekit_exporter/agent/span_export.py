@@ -7,6 +7,7 @@ until an exporter of the process asks for it; the event loop does nothing for it
 
 import json
 import threading
+import time
 import weakref
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -122,12 +123,12 @@ class CallCharges:
     def end(self) -> None:
         """That was the last one; what is known stays until it was exported."""
 
-    def catch_up(self) -> None:
-        """Wait until everything that was heard is taken in, for a second at most."""
+    def catch_up(self, seconds: float) -> None:
+        """Wait until everything that was heard is taken in, so many seconds at most."""
         if self._journal.closing:
-            self._journal.close(_FLUSH_SECONDS)
+            self._journal.close(seconds)
         else:
-            self._journal.flush(_FLUSH_SECONDS)
+            self._journal.flush(seconds)
 
     def of(self, request: _Request) -> list[_Charge]:
         """What was reported of a request up to its metrics, which are the last that its span has.
@@ -253,8 +254,10 @@ class _Exporter(SpanExporter):
             return spans
         with _lock:
             calls = list(_calls.values())
+        # Together: a disk that hangs must not hold the exporter up once for every call.
+        until = time.monotonic() + _FLUSH_SECONDS
         for call in calls:
-            call.catch_up()
+            call.catch_up(max(0.0, until - time.monotonic()))
             self._told.setdefault(call.started.session, _Told(call))
         while len(self._told) > _CALLS_AT_HAND:
             self._told.popitem(last=False)
@@ -354,15 +357,16 @@ class _Exporter(SpanExporter):
 
 def _request(stage: str, known: Mapping[str, object]) -> _Request:
     """What a span says of its request: the metrics that LiveKit put there, or its response."""
-    text = known.get(METRICS[stage])
-    metrics: dict[str, object] = {}
+    text, metrics = known.get(METRICS[stage]), None
     # A provider may have a limit on the length of attributes.
     with suppress(ValueError):
-        metrics = json.loads(text) if isinstance(text, str) else {}
-    name, at = metrics.get("request_id", known.get(RESPONSE)), metrics.get("timestamp")
-    return _Request(
-        stage, name if isinstance(name, str) else "", at if isinstance(at, float) else None
-    )
+        metrics = json.loads(text) if isinstance(text, str) else None
+    if not isinstance(metrics, dict):
+        metrics = {}
+    names = (metrics.get("request_id"), known.get(RESPONSE))
+    name = next((name for name in names if isinstance(name, str)), "")
+    at = metrics.get("timestamp")
+    return _Request(stage, name, at if isinstance(at, float) else None)
 
 
 class _Copy(ReadableSpan):
