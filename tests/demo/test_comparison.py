@@ -52,7 +52,7 @@ def test_no_turn_has_no_latency() -> None:
 
 def test_same_amount_agrees() -> None:
     """Sums of floats and of fractions are never the same number."""
-    (row,) = compare([bill(NOVA_3, "0.1"), bill(NOVA_3, "0.2")], {("stt", "nova-3"): 0.1 + 0.2})
+    (row,) = compare([bill(NOVA_3, "0.1"), bill(NOVA_3, "0.2")], {("stt", "nova-3"): 0.1 + 0.2}, {})
 
     assert row.agrees
     assert row.requests == 2
@@ -69,13 +69,24 @@ def test_same_amount_agrees() -> None:
 )
 def test_difference_is_told(bills: list[Bill], counted: dict[tuple[str, str], float]) -> None:
     """Whichever side has more."""
-    (row,) = compare(bills, counted)
+    (row,) = compare(bills, counted, {})
 
     assert not row.agrees
 
 
+def test_what_is_estimated_is_beside_the_rest() -> None:
+    """Also of a model that reported nothing at all."""
+    rows = compare([bill(NOVA_3, "1")], {("stt", "nova-3"): 1.0}, {("llm", LLAMA.model): 0.5})
+
+    assert [(row.stage, row.requests, row.estimated) for row in rows] == [
+        ("stt", 1, 0.0),
+        ("llm", 0, 0.5),
+    ]
+    assert all(row.agrees for row in rows)
+
+
 def test_rows_follow_the_way_of_the_voice() -> None:
     """Speech is heard before it is answered."""
-    rows = compare([bill(LLAMA, "1"), bill(NOVA_3, "1")], {})
+    rows = compare([bill(LLAMA, "1"), bill(NOVA_3, "1")], {}, {})
 
     assert [row.stage for row in rows] == ["stt", "llm"]

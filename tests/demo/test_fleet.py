@@ -57,7 +57,7 @@ def test_demo_ends_with_agreement(tmp_path: Path) -> None:
 
     assert result.returncode == 0, result.stdout + result.stderr
     assert "5 of 5 done" in result.stdout
-    assert "The metrics agree with what the providers billed." in result.stdout
+    assert "The metrics agree with what the providers reported." in result.stdout
     assert result.stderr == ""
     assert len(set(pids(tmp_path))) == 5
 
@@ -95,7 +95,7 @@ def test_interrupted_demo_hangs_up_and_agrees(tmp_path: Path) -> None:
     output, _ = demo.communicate(timeout=60)
 
     assert demo.returncode == 0, output
-    assert "The metrics agree with what the providers billed." in output
+    assert "The metrics agree with what the providers reported." in output
     assert not any(alive(pid) for pid in pids(tmp_path))
 
 

@@ -15,35 +15,49 @@ _ORDER: Final = ("stt", "llm", "tts", "realtime")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One model: what its provider billed, and what the exporter counted."""
+    """One model: what its provider reported, and what the exporter counted."""
 
     stage: str
     model: str
     requests: int
-    billed: Fraction
+    reported: Fraction
     """US dollars."""
     counted: float
     """US dollars."""
+    estimated: float = 0.0
+    """US dollars of requests that nothing reported; in neither of the others."""
 
     @property
     def agrees(self) -> bool:
         """Whether both are the same amount."""
-        return abs(float(self.billed) - self.counted) <= TOLERANCE_USD
+        return abs(float(self.reported) - self.counted) <= TOLERANCE_USD
 
 
-def compare(bills: Iterable[Bill], counted: Mapping[tuple[str, str], float]) -> list[Row]:
-    """One row for every model that was billed or counted, in the order of the pipeline.
+def compare(
+    bills: Iterable[Bill],
+    counted: Mapping[tuple[str, str], float],
+    estimated: Mapping[tuple[str, str], float],
+) -> list[Row]:
+    """One row for every model that cost something, in the order of the pipeline.
 
     Args:
         bills: What the providers wrote down.
         counted: US dollars by stage and model, from the metrics.
+        estimated: The same of what nothing reported.
     """
-    costs: dict[tuple[str, str], list[Fraction]] = {key: [] for key, usd in counted.items() if usd}
+    known = (*counted.items(), *estimated.items())
+    costs: dict[tuple[str, str], list[Fraction]] = {key: [] for key, usd in known if usd}
     for bill in bills:
         costs.setdefault((bill.product.stage, bill.product.model), []).append(bill.cost)
     return [
-        Row(stage, model, len(parts), sum(parts, Fraction(0)), counted.get((stage, model), 0.0))
-        for (stage, model), parts in sorted(costs.items(), key=_place)
+        Row(
+            *key,
+            len(parts),
+            sum(parts, Fraction(0)),
+            counted.get(key, 0.0),
+            estimated.get(key, 0.0),
+        )
+        for key, parts in sorted(costs.items(), key=_place)
     ]
 
 

@@ -133,9 +133,9 @@ async def _demo(options: Options, data_dir: Path, stopped: threading.Event) -> i
         console.print(_totals(rows, figures, progress))
     agreed = all(row.agrees for row in rows)
     console.print(
-        "The metrics agree with what the providers billed."
+        "The metrics agree with what the providers reported."
         if agreed
-        else "The metrics differ from what the providers billed.",
+        else "The metrics differ from what the providers reported.",
         style="green" if agreed else "red",
     )
     return 0 if agreed else 1
@@ -230,7 +230,7 @@ async def _caught_up(sidecar: Sidecar, fleet: Fleet) -> tuple[list[Row], Figures
     deadline = time.monotonic() + _CATCH_UP_SECONDS
     while True:
         figures = await sidecar.figures()
-        rows = compare(fleet.bills(), figures.costs())
+        rows = compare(fleet.bills(), figures.costs(), figures.estimated())
         if all(row.agrees for row in rows) or time.monotonic() > deadline:
             return rows, figures
         await asyncio.sleep(_REFRESH_SECONDS / 4)
@@ -251,7 +251,7 @@ async def _shown(
             while True:
                 with suppress(SidecarError):  # its end is reported when the calls are over
                     figures = await sidecar.figures()
-                    rows = compare(fleet.bills(), figures.costs())
+                    rows = compare(fleet.bills(), figures.costs(), figures.estimated())
                     live.update(_totals(rows, figures, progress), refresh=True)
                 await asyncio.sleep(_REFRESH_SECONDS)
 
@@ -267,15 +267,16 @@ def _totals(rows: list[Row], figures: Figures, progress: _Progress) -> Renderabl
     table = Table()
     for name in ("stage", "model"):
         table.add_column(name)
-    for name in ("reports", "billed USD", "metrics USD"):
+    for name in ("reports", "reported USD", "metrics USD", "estimated USD"):
         table.add_column(name, justify="right")
     for row in rows:
         table.add_row(
             row.stage,
             row.model,
             str(row.requests),
-            f"{float(row.billed):.6f}",
+            f"{float(row.reported):.6f}",
             f"{row.counted:.6f}",
+            f"{row.estimated:.6f}" if row.estimated else "",
             style=None if row.agrees else "yellow",
         )
     table.add_section()
@@ -283,8 +284,9 @@ def _totals(rows: list[Row], figures: Figures, progress: _Progress) -> Renderabl
         "",
         "all",
         str(sum(row.requests for row in rows)),
-        f"{float(sum(row.billed for row in rows)):.6f}",
+        f"{float(sum(row.reported for row in rows)):.6f}",
         f"{sum(row.counted for row in rows):.6f}",
+        f"{sum(row.estimated for row in rows):.6f}",
     )
     quantiles = [
         f"p{round(100 * quantile)} {seconds:.2f} s"

@@ -44,11 +44,11 @@ class Figures:
 
     def costs(self) -> dict[tuple[str, str], float]:
         """US dollars by stage and model."""
-        sums: dict[tuple[str, str], float] = {}
-        for sample in self._named(contract.COST.full_name):
-            key = (sample.labels["stage"], sample.labels["model"])
-            sums[key] = sums.get(key, 0.0) + sample.value
-        return sums
+        return self._dollars(contract.COST.full_name)
+
+    def estimated(self) -> dict[tuple[str, str], float]:
+        """US dollars by stage and model that no event reported."""
+        return self._dollars(contract.ESTIMATED_COST.full_name)
 
     def turn_latency(self, quantile: float) -> float | None:
         """Seconds, estimated as Prometheus does; `None` before the first turn."""
@@ -67,6 +67,13 @@ class Figures:
                 return lower + (bound - lower) * (rank - below) / (count - below)
             lower, below = bound, count
         return lower
+
+    def _dollars(self, name: str) -> dict[tuple[str, str], float]:
+        sums: dict[tuple[str, str], float] = {}
+        for sample in self._named(name):
+            key = (sample.labels["stage"], sample.labels["model"])
+            sums[key] = sums.get(key, 0.0) + sample.value
+        return sums
 
     def _named(self, name: str) -> list[Sample]:
         return [sample for sample in self.samples if sample.name == name]
