@@ -28,7 +28,6 @@ from bench.loop import (
 from livekit_exporter import Budget, data_directory
 
 _HANG_SECONDS: Final = 0.2
-_LEFT_SECONDS: Final = 1.5
 
 OURS: Final = "livekit-exporter"
 BUDGETED: Final = "livekit-exporter with a budget"
@@ -44,10 +43,7 @@ def measure(*, quick: bool) -> list[Answer]:
     # Left over from importing LiveKit; an agent that runs has been through it.
     gc.collect()
     with tempfile.TemporaryDirectory() as folder:
-        answers = asyncio.run(_measure(Path(folder), events))
-    # Those sessions are over: the next one is alone in its process, as in a job.
-    gc.collect()
-    return answers
+        return asyncio.run(_measure(Path(folder), events))
 
 
 async def _measure(root: Path, events: int) -> list[Answer]:
@@ -69,6 +65,7 @@ async def _measure(root: Path, events: int) -> list[Answer]:
         },
         events,
     )
+    await ours.leave()
     healthy, hung = Attached(root / "healthy"), Attached(root / "hung")
     with _hanging_disk(data_directory.journals(hung.root)):
         disks = await in_turns(
@@ -76,14 +73,13 @@ async def _measure(root: Path, events: int) -> list[Answer]:
         )
         put = events + WARM_UP_EVENTS
         written = await asyncio.to_thread(hung.written)
+    await asyncio.gather(healthy.leave(), hung.leave())
     assert written == put, f"{put} events, {written} records on file"
     return [_comparison(compared, events), _budget(budgeted, events), _stall(disks, put, written)]
 
 
 async def _with_a_budget(root: Path, events: int) -> dict[str, list[int]]:
     """A session that adds up what it spends, alone in the process like one without."""
-    from livekit.agents import CloseEvent, CloseReason
-
     ours = Attached(root, Budget(session_usd=1_000_000, on_unpriced="stop"))
     spent = await in_turns(
         {PROMETHEUS: (ours.events, prometheus()), BUDGETED: (ours.events, ours.handle)}, events
@@ -91,9 +87,7 @@ async def _with_a_budget(root: Path, events: int) -> dict[str, list[int]]:
     put = events + WARM_UP_EVENTS
     written = await asyncio.to_thread(ours.written)
     assert written == put, f"{put} events, {written} records on file"
-    # Its subscription ends a second later, so that the next session is in nobody's company.
-    ours.session.emit("close", CloseEvent(reason=CloseReason.USER_INITIATED))
-    await asyncio.sleep(_LEFT_SECONDS)
+    await ours.leave()
     return spent
 
 

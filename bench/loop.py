@@ -27,6 +27,8 @@ Source: TypeAlias = "Callable[[], MetricsCollectedEvent]"
 
 GAP_SECONDS: Final = 0.002
 WARM_UP_EVENTS: Final = 20
+LEFT_SECONDS: Final = 1.5
+"""After which a session that was closed hears nothing more."""
 AGENT: Final = "reception"
 MODEL: Final = "gpt-4o-mini"
 _LABELS: Final = {"agent": AGENT, "stage": "llm", "provider": "openai", "model": MODEL}
@@ -87,6 +89,13 @@ class Attached:
         self.events = LLMEvents(speech.id)
         # What emit calls; there is no public way to ask for it.
         (self.handle,) = self.session._events["metrics_collected"]  # noqa: SLF001
+
+    async def leave(self) -> None:
+        """Close, and wait until it hears nothing: the next session is alone, as in a job."""
+        from livekit.agents import CloseEvent, CloseReason
+
+        self.session.emit("close", CloseEvent(reason=CloseReason.USER_INITIATED))
+        await asyncio.sleep(LEFT_SECONDS)
 
     def written(self) -> int:
         """Usage records on file.

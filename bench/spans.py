@@ -68,6 +68,7 @@ async def _exported(root: Path, events: int) -> Answer:
         events,
     )
     traced.end()
+    await ours.leave()
     await asyncio.to_thread(provider.shutdown)
     costs = [_COST in (span.attributes or {}) for span in memory.get_finished_spans()]
     put = events + WARM_UP_EVENTS
@@ -110,6 +111,7 @@ async def _live(root: Path, events: int) -> Answer:
         },
         events,
     )
+    await ours.leave()
     return Answer(
         question="What costs on live spans add to one event",
         method=(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from bench.figures import Answer, Quote, millis, percentile, ratio
+from bench.loop import LEFT_SECONDS
 from livekit_exporter import data_directory
 
 if TYPE_CHECKING:
@@ -84,6 +85,8 @@ async def _measure(root: Path, rounds: int, turns: int) -> dict[str, list[float]
             assert traced == (turns if name == ESTIMATED else 0), f"{name}: {traced} spans read"
             if number:  # the first round is for caches and imports
                 spent[name] += taken
+    # Until the last of them hears nothing more.
+    await asyncio.sleep(LEFT_SECONDS)
     return spent
 
 
