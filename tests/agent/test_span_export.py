@@ -362,6 +362,14 @@ def test_names_can_be_chosen(tmp_path: Path) -> None:
     assert traced.ended("agent_session") == [{}]
 
 
+@pytest.mark.parametrize("other", [None, "http://localhost:4318", TracerProvider()])
+def test_what_is_no_exporter_is_refused_at_once(other: Any) -> None:  # noqa: ANN401 - any mistake
+    """And not for every span, in the log of a call."""
+    with pytest.raises(TypeError, match="enriched needs a SpanExporter"):
+        enriched(other)
+    assert not span_export._exporting
+
+
 async def test_a_real_call_does_nothing_for_it_on_its_event_loop(tmp_path: Path) -> None:
     """And its span has the cost."""
     memory = InMemorySpanExporter()

@@ -171,7 +171,15 @@ def enriched(exporter: SpanExporter, *, names: SpanNames = NAMES) -> SpanExporte
     Args:
         exporter: Where the spans go.
         names: Names of the attributes.
+
+    Raises:
+        TypeError: It is no exporter.
     """
+    if not all(callable(getattr(exporter, name, None)) for name in ("export", "shutdown")):
+        raise TypeError(
+            f"enriched needs a SpanExporter such as OTLPSpanExporter(), not {exporter!r};"
+            " enrich_spans takes a TracerProvider"
+        )
     global _exporting  # noqa: PLW0603 - of calls, a process knows them all
     with _lock:
         if not _exporting:

@@ -264,19 +264,20 @@ async def _shown(
 
 
 def _totals(rows: list[Row], figures: Figures, progress: _Progress) -> RenderableType:
-    table = Table()
+    # Without an edge it fits 80 columns with the longest name.
+    table = Table(show_edge=False, pad_edge=False)
     for name in ("stage", "model"):
         table.add_column(name)
-    for name in ("reports", "reported USD", "metrics USD", "estimated USD"):
+    for name in ("reports", "reported", "metrics", "estimated"):
         table.add_column(name, justify="right")
     for row in rows:
         table.add_row(
             row.stage,
             row.model,
             str(row.requests),
-            f"{float(row.reported):.6f}",
-            f"{row.counted:.6f}",
-            f"{row.estimated:.6f}" if row.estimated else "",
+            f"${float(row.reported):.6f}",
+            f"${row.counted:.6f}",
+            f"${row.estimated:.6f}" if row.estimated else "",
             style=None if row.agrees else "yellow",
         )
     table.add_section()
@@ -284,9 +285,9 @@ def _totals(rows: list[Row], figures: Figures, progress: _Progress) -> Renderabl
         "",
         "all",
         str(sum(row.requests for row in rows)),
-        f"{float(sum(row.reported for row in rows)):.6f}",
-        f"{sum(row.counted for row in rows):.6f}",
-        f"{sum(row.estimated for row in rows):.6f}",
+        f"${float(sum(row.reported for row in rows)):.6f}",
+        f"${sum(row.counted for row in rows):.6f}",
+        f"${sum(row.estimated for row in rows):.6f}",
     )
     quantiles = [
         f"p{round(100 * quantile)} {seconds:.2f} s"
