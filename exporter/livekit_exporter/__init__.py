@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from livekit_exporter.agent.attach import Call, attach
-    from livekit_exporter.agent.budget import Budget, BudgetEvent
+    from livekit_exporter.agent.budget.limits import Budget, BudgetEvent
     from livekit_exporter.agent.in_worker import serve_in_worker
-    from livekit_exporter.agent.span_attributes import SpanNames
-    from livekit_exporter.agent.span_export import enriched
-    from livekit_exporter.agent.spans import enrich_spans
+    from livekit_exporter.agent.spans.attributes import SpanNames
+    from livekit_exporter.agent.spans.exported import enriched
+    from livekit_exporter.agent.spans.live import enrich_spans
 
 __all__ = [
     "Budget",
@@ -36,13 +36,13 @@ __version__ = "0.1.0"
 # Hidden from type checkers, to whom it would say that every name exists.
 if not TYPE_CHECKING:
     _HOMES = {
-        "Budget": "livekit_exporter.agent.budget",
-        "BudgetEvent": "livekit_exporter.agent.budget",
+        "Budget": "livekit_exporter.agent.budget.limits",
+        "BudgetEvent": "livekit_exporter.agent.budget.limits",
         "Call": "livekit_exporter.agent.attach",
-        "SpanNames": "livekit_exporter.agent.span_attributes",
+        "SpanNames": "livekit_exporter.agent.spans.attributes",
         "attach": "livekit_exporter.agent.attach",
-        "enrich_spans": "livekit_exporter.agent.spans",
-        "enriched": "livekit_exporter.agent.span_export",
+        "enrich_spans": "livekit_exporter.agent.spans.live",
+        "enriched": "livekit_exporter.agent.spans.exported",
         "serve_in_worker": "livekit_exporter.agent.in_worker",
     }
 

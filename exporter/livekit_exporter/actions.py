@@ -1,5 +1,5 @@
 """Ready-made callbacks for a `Budget`: `say_and_close`, `switch` and `log`."""
 
-from livekit_exporter.agent.actions import log, say_and_close, switch
+from livekit_exporter.agent.budget.actions import log, say_and_close, switch
 
 __all__ = ["log", "say_and_close", "switch"]

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from livekit_exporter.agent import bill
-from livekit_exporter.agent.bill import NOTHING, Biller
 from livekit_exporter.agent.normalize import Heard, UnreadableError
 from livekit_exporter.agent.prices import Prices
+from livekit_exporter.agent.spans import bill
+from livekit_exporter.agent.spans.bill import NOTHING, Biller
 from livekit_exporter.prices import card, langfuse
 from livekit_exporter.prices.catalogue import load
 from livekit_exporter.prices.pricing import price_record
@@ -124,6 +124,16 @@ def test_every_cost_is_the_ledgers(metrics: Heard) -> None:
     assert units == card.atto(quote.cost)
     if quote.source is None or quote.source.basis in ("tokens", "characters"):
         assert EXACT.scaleb(quote.cost, 18) == units
+
+
+@pytest.mark.parametrize("seconds", [-1.0, 1e300, float("inf"), float("nan")])
+def test_a_length_that_is_none_is_unreadable_without_a_price_too(seconds: float) -> None:
+    """What the ledger does not have is on no span."""
+    metrics = SimpleNamespace(
+        type="stt_metrics", metadata=metadata(None, "nobodys"), audio_duration=seconds
+    )
+    with pytest.raises(UnreadableError):
+        BILLER.of(Heard(metrics, "s", NOW))
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.id)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from livekit_exporter import Budget, BudgetEvent
-from livekit_exporter.agent.budget_watch import Day, Watch
+from livekit_exporter.agent.budget.watch import Day, Watch
 from livekit_exporter.agent.prices import Prices
 from livekit_exporter.record import (
     BudgetReached,

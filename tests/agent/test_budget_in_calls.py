@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from livekit_exporter.agent.budget import BudgetCallback, Unpriced
+    from livekit_exporter.agent.budget.limits import BudgetCallback, Unpriced
     from livekit_exporter.demo.line import Line
     from livekit_exporter.demo.truth import Truth
     from tests.conftest import Serve

@@ -13,8 +13,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from livekit_exporter import Budget, BudgetEvent, data_directory
-from livekit_exporter.agent.budget_lookups import LookupFailedError, Lookups, ask, sidecar_url
-from livekit_exporter.agent.budget_watch import Day, Watch
+from livekit_exporter.agent.budget.lookups import LookupFailedError, Lookups, ask, sidecar_url
+from livekit_exporter.agent.budget.watch import Day, Watch
 from livekit_exporter.agent.journal import Journal
 from livekit_exporter.agent.prices import Prices
 from tests.agent.logs import logged

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from livekit_exporter.agent.estimates import Attempt, Estimator, RequestEnded
+from livekit_exporter.agent.estimates.estimator import Attempt, Estimator, RequestEnded
 from livekit_exporter.record import (
     MessageAdded,
     Model,

@@ -18,10 +18,10 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from livekit_exporter import SpanNames, attach, enriched
-from livekit_exporter.agent import span_export
 from livekit_exporter.agent.journal import Journal
 from livekit_exporter.agent.prices import Prices
-from livekit_exporter.agent.span_export import CallCharges
+from livekit_exporter.agent.spans import exported
+from livekit_exporter.agent.spans.exported import CallCharges
 from livekit_exporter.record import (
     MessageAdded,
     SessionClosed,
@@ -48,8 +48,8 @@ A_MINUTE = 0.0048
 def _as_before() -> Iterator[None]:
     before = telemetry.tracer._tracer_provider
     yield
-    span_export._exporting = False
-    span_export._calls.clear()
+    exported._exporting = False
+    exported._calls.clear()
     telemetry.tracer.set_provider(before)
 
 
@@ -305,8 +305,8 @@ def test_calls_whose_spans_nobody_exports_are_not_kept(tmp_path: Path) -> None:
 
     assert not charges.units
     del charges
-    assert not span_export._calls
-    assert not span_export._idle
+    assert not exported._calls
+    assert not exported._idle
 
 
 @pytest.mark.parametrize("text", ['{"request_id": "r-1", "timest', "[]", "7", '{"request_id": 3}'])
@@ -367,7 +367,7 @@ def test_what_is_no_exporter_is_refused_at_once(other: Any) -> None:  # noqa: AN
     """And not for every span, in the log of a call."""
     with pytest.raises(TypeError, match="enriched needs a SpanExporter"):
         enriched(other)
-    assert not span_export._exporting
+    assert not exported._exporting
 
 
 async def test_a_real_call_does_nothing_for_it_on_its_event_loop(tmp_path: Path) -> None:

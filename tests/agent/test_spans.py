@@ -26,10 +26,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import NoOpTracerProvider
 
 from livekit_exporter import SpanNames, attach, enrich_spans
-from livekit_exporter.agent import spans as module
 from livekit_exporter.agent.normalize import Heard
 from livekit_exporter.agent.prices import Prices
-from livekit_exporter.agent.spans import CallSpans
+from livekit_exporter.agent.spans import live as module
+from livekit_exporter.agent.spans.live import CallSpans
 from livekit_exporter.record import (
     MessageAdded,
     SessionClosed,

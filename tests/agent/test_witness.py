@@ -19,7 +19,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from bench.accuracy import scenarios
 from bench.accuracy.call import hold, simulated
 from livekit_exporter import attach, data_directory
-from livekit_exporter.agent import witness
+from livekit_exporter.agent.estimates import witness
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

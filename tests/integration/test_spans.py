@@ -22,7 +22,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 
 from livekit_exporter import data_directory, enrich_spans, enriched
-from livekit_exporter.agent import span_export
+from livekit_exporter.agent.spans import exported
 from livekit_exporter.demo.call import run_call
 from livekit_exporter.demo.script import CallScript, call_script
 from livekit_exporter.demo.truth import Truth
@@ -51,8 +51,8 @@ def receiver() -> Iterator[Receiver]:
     with Receiver() as one:
         yield one
     tracer.set_provider(before)
-    span_export._exporting = False
-    span_export._calls.clear()
+    exported._exporting = False
+    exported._calls.clear()
 
 
 class _Afterwards(Truth):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from livekit_exporter import contract, data_directory
-from livekit_exporter.agent.calibration import known
+from livekit_exporter.agent.estimates.calibration import known
 from livekit_exporter.ledger.checking import findings
 from livekit_exporter.record import (
     MessageAdded,

@@ -27,21 +27,21 @@ from livekit.agents import get_job_context, llm, stt, tts
 from opentelemetry import trace
 
 from livekit_exporter import data_directory
-from livekit_exporter.agent import calibration, normalize, witness
-from livekit_exporter.agent.budget import DAYS, Budget, BudgetCallback
+from livekit_exporter.agent import normalize
+from livekit_exporter.agent.budget.limits import Budget, BudgetCallback
 from livekit_exporter.agent.complaints import Complaints
-from livekit_exporter.agent.estimates import Estimator
+from livekit_exporter.agent.estimates import calibration, witness
+from livekit_exporter.agent.estimates.estimator import Estimator
 from livekit_exporter.agent.journal import Journal
 from livekit_exporter.agent.prices import Prices
-from livekit_exporter.agent.span_export import CallCharges
-from livekit_exporter.agent.spans import CallSpans
+from livekit_exporter.agent.spans.exported import CallCharges
+from livekit_exporter.agent.spans.live import CallSpans
 from livekit_exporter.agent.summary import SLOW_TURN_SECONDS, Summary
 from livekit_exporter.agent.tally import Tally
 from livekit_exporter.record import (
     Model,
     ModelsDeclared,
     Record,
-    Scope,
     SessionStarted,
     Stage,
     Usage,
@@ -51,7 +51,8 @@ from livekit_exporter.record import (
 if TYPE_CHECKING:
     from livekit.agents import AgentSession, JobContext
 
-    from livekit_exporter.agent.budget_callbacks import Callbacks
+    from livekit_exporter.agent.budget.callbacks import Callbacks
+    from livekit_exporter.agent.budget.holding import Held
 
     # Any: a session's user data and a component's event names are none of our business.
     _Session: TypeAlias = AgentSession[Any]
@@ -296,7 +297,7 @@ def _begin(session: "_Session", ctx: "JobContext | None", wanted: _Wanted) -> Ca
     labels = {
         normalize.text(str(key)): normalize.text(str(value)) for key, value in wanted.labels.items()
     }
-    held = _hold(wanted, session, call, journal, prices, root, (user, labels))
+    scopes, begin = _hold(wanted, session, call, journal, prices, root, (user, labels))
     started = SessionStarted(
         session=session_id,
         at=time.time(),
@@ -310,12 +311,12 @@ def _begin(session: "_Session", ctx: "JobContext | None", wanted: _Wanted) -> Ca
         sdk=_version("livekit-agents"),
         exporter=_version("livekit-exporter"),
         models=subscription.declared(session),
-        budgets=held.scopes,
+        budgets=scopes,
     )
     # Before anything is put, so that it misses nothing.
     call.charge(CallCharges(started, prices, journal))
     call.put(started)
-    held.begin()
+    begin()
     subscription.listen()
     if ctx is not None:
 
@@ -326,13 +327,6 @@ def _begin(session: "_Session", ctx: "JobContext | None", wanted: _Wanted) -> Ca
     return call
 
 
-class _Held(NamedTuple):
-    """A budget that is watched: for which scopes, and what begins once the call is on record."""
-
-    scopes: tuple[Scope, ...] = ()
-    begin: Callable[[], None] = lambda: None
-
-
 def _hold(
     wanted: _Wanted,
     session: "_Session",
@@ -341,51 +335,18 @@ def _hold(
     prices: Prices,
     root: Path,
     owners: tuple[str | None, Mapping[str, str]],
-) -> _Held:
+) -> "Held":
     """Watch a budget, if there is one."""
-    budget, url = wanted.budget, wanted.sidecar_url
-    if budget is None:
-        return _Held()
-    # Calls without a budget have no use for them.
-    from livekit_exporter.agent import budget_callbacks, budget_lookups, budget_watch
+    if wanted.budget is None:
+        return (), lambda: None
+    # Calls without a budget have no use for it.
+    from livekit_exporter.agent.budget.holding import hold
 
-    try:
-        loop = asyncio.get_running_loop()
-    except RuntimeError:
-        Complaints().say("the budget does not hold: attach was called outside of the event loop")
-        return _Held()
-    user, labels = owners
-    unowned = budget.without_owner(user, labels)
-    if unowned:
-        Complaints().say(
-            f"limits {', '.join(f'{scope}_usd' for scope in unowned)} do not hold for this call:"
-            f" it names no user, or no label '{budget.tenant_label}'"
-        )
-    scopes = tuple(scope for scope in budget.limits if scope not in unowned)
-    callbacks = budget_callbacks.Callbacks(budget, loop)
-    session.on("close", callbacks.close)
-    call.hold(callbacks)
-    watch = budget_watch.Watch(
-        budget, scopes, session, prices=prices, notes=journal, tell=callbacks.tell
-    )
-    journal.follow(watch)
-    if not any(scope in DAYS for scope in scopes):
-        return _Held(scopes)
-    question: dict[str, str] = {}
-    if "user_day" in scopes:
-        question["user"] = user or ""
-    if "tenant_day" in scopes:
-        question["label"] = f"{budget.tenant_label}={labels[budget.tenant_label]}"
-    lookups = budget_lookups.Lookups(
-        journal,
-        watch,
-        call.session_id,
-        partial(budget_lookups.sidecar_url, url, root),
-        question,
-        budget.refresh_seconds,
-    )
-    journal.follow(lookups)
-    return _Held(scopes, lookups.start)
+    where = (wanted.sidecar_url, root)
+    callbacks, held = hold(wanted.budget, session, call.session_id, journal, prices, owners, where)
+    if callbacks is not None:
+        call.hold(callbacks)
+    return held
 
 
 def _job_context() -> "JobContext | None":

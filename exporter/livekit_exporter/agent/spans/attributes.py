@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from livekit_exporter.agent.bill import ATTO, Bill
-from livekit_exporter.agent.span_totals import Totals, Turn
+from livekit_exporter.agent.spans.bill import ATTO, Bill
+from livekit_exporter.agent.spans.totals import Totals, Turn
 
 Attributes: TypeAlias = dict[str, str | int | float | bool]
 

@@ -204,7 +204,7 @@ def _stt(fields: _Fields, card: "Card", model: str) -> Bill | None:
         fields.get("total_tokens", 0),
         fields.get("input_audio_tokens", 0),
     )
-    if card.basis == "tokens" or type(seconds) is not float or seconds == 0:
+    if card.basis == "tokens" or type(seconds) is not float or not 0 < seconds <= LARGEST_QUANTITY:
         return None
     for count in counts:
         if type(count) is not int or not 0 <= count <= LARGEST_QUANTITY:

@@ -17,11 +17,10 @@ from typing import Final, NamedTuple
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from livekit_exporter.agent.bill import ATTO, NOTHING, Bill, Biller, together
 from livekit_exporter.agent.complaints import Complaints
 from livekit_exporter.agent.journal import Journal
 from livekit_exporter.agent.prices import Prices
-from livekit_exporter.agent.span_attributes import (
+from livekit_exporter.agent.spans.attributes import (
     JOB,
     METRICS,
     MODEL,
@@ -38,7 +37,8 @@ from livekit_exporter.agent.span_attributes import (
     of_session,
     of_turn,
 )
-from livekit_exporter.agent.span_totals import Totals
+from livekit_exporter.agent.spans.bill import ATTO, NOTHING, Bill, Biller, together
+from livekit_exporter.agent.spans.totals import Totals
 from livekit_exporter.record import (
     MessageAdded,
     Record,

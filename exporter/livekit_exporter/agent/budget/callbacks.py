@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Awaitable
 from contextlib import suppress
 
-from livekit_exporter.agent.budget import Budget, BudgetCallback, BudgetEvent
+from livekit_exporter.agent.budget.limits import Budget, BudgetCallback, BudgetEvent
 from livekit_exporter.agent.complaints import Complaints
 
 
@@ -39,7 +39,7 @@ class Callbacks:
 
     def tell(self, event: BudgetEvent) -> None:
         """Log an event and schedule its callbacks.  From any thread; never waits."""
-        from livekit_exporter.agent import actions
+        from livekit_exporter.agent.budget import actions
 
         # A log that raises must not cost the call its limit.
         with suppress(Exception):
@@ -52,7 +52,7 @@ class Callbacks:
         self._closed = True
 
     def _run(self, event: BudgetEvent) -> None:
-        from livekit_exporter.agent import actions
+        from livekit_exporter.agent.budget import actions
 
         self._told.append(event)
         first = self._budget.on_limit if event.threshold == "limit" else self._budget.on_warn

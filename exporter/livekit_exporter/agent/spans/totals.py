@@ -4,7 +4,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final
 
-from livekit_exporter.agent.bill import Bill
+from livekit_exporter.agent.spans.bill import Bill
 from livekit_exporter.record import MessageAdded, TurnCommitted
 from livekit_exporter.turns import Conversation, Reply, plausible
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal, NamedTuple, TypeAlias
 
-from livekit_exporter.agent.prompts import Prompts
+from livekit_exporter.agent.estimates.prompts import Prompts
 from livekit_exporter.record import (
     LARGEST_QUANTITY,
     Basis,

@@ -17,11 +17,10 @@ from typing import TYPE_CHECKING, Final
 from opentelemetry import trace
 from opentelemetry.sdk.trace import SpanProcessor
 
-from livekit_exporter.agent.bill import ATTO, NOTHING, Bill, Biller, together
 from livekit_exporter.agent.complaints import Complaints
 from livekit_exporter.agent.normalize import Added, Heard, UnreadableError
 from livekit_exporter.agent.prices import Prices
-from livekit_exporter.agent.span_attributes import (
+from livekit_exporter.agent.spans.attributes import (
     JOB,
     METRICS,
     MODEL,
@@ -37,7 +36,8 @@ from livekit_exporter.agent.span_attributes import (
     of_session,
     of_turn,
 )
-from livekit_exporter.agent.span_totals import Totals, Turn
+from livekit_exporter.agent.spans.bill import ATTO, NOTHING, Bill, Biller, together
+from livekit_exporter.agent.spans.totals import Totals, Turn
 from livekit_exporter.record import (
     MessageAdded,
     Model,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from livekit_exporter.agent.budget import BudgetEvent
+from livekit_exporter.agent.budget.limits import BudgetEvent
 from livekit_exporter.agent.complaints import Complaints
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from urllib.parse import urlencode
 from urllib.request import HTTPHandler, HTTPSHandler, OpenerDirector, UnknownHandler
 
 from livekit_exporter import data_directory
-from livekit_exporter.agent.budget_watch import Day, Watch
+from livekit_exporter.agent.budget.watch import Day, Watch
 from livekit_exporter.agent.complaints import Complaints
 from livekit_exporter.agent.journal import Journal
 from livekit_exporter.record import BudgetLookupFailed, Record, Scope

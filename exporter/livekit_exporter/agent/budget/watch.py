@@ -2,7 +2,7 @@
 
 It follows the journal on the writer's thread, where all usage passes: of any agent, of
 nested tasks, of replies that nobody heard, of `Call.record`.  What is known only about
-other calls comes from `budget_lookups`, on the same thread, so nothing here is locked.
+other calls comes from `lookups`, on the same thread, so nothing here is locked.
 """
 
 import time
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from livekit_exporter.agent.budget import Budget, BudgetEvent
+from livekit_exporter.agent.budget.limits import Budget, BudgetEvent
 from livekit_exporter.agent.prices import Prices
 from livekit_exporter.record import (
     BudgetReached,

@@ -1,7 +1,7 @@
 """LiveKit's spans as a second witness of a call, where its events are silent.
 
 Every attempt at a provider has a span.  A processor on whatever tracer provider LiveKit
-uses picks sizes and lengths off the spans of replies as they end, for `estimates` to read
+uses picks sizes and lengths off the spans of replies as they end, for `estimator` to read
 on the journal's thread.  Texts are measured here and never kept.
 
 Where nobody traces, LiveKit's spans are made by a provider of ours that exports nothing,
@@ -28,7 +28,7 @@ from opentelemetry.sdk.trace import sampling
 from opentelemetry.util.types import Attributes, AttributeValue
 
 from livekit_exporter.agent.complaints import Complaints
-from livekit_exporter.agent.estimates import Attempt, Estimator, RequestEnded, Spoken
+from livekit_exporter.agent.estimates.estimator import Attempt, Estimator, RequestEnded, Spoken
 from livekit_exporter.agent.normalize import text
 from livekit_exporter.record import Record
 

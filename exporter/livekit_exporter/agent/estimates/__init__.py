@@ -1,0 +1,1 @@
+"""What vendors bill and no event reports: read off LiveKit's spans, and estimated."""
