@@ -397,3 +397,17 @@ async def test_voice_activity_does_not_wake_the_writer(
     assert not put
     emit(session, "metrics_collected", SimpleNamespace(metrics=SimpleNamespace(type=["odd"])))
     assert len(put) == 1, "what nobody knows is counted"
+
+
+async def test_a_budget_that_is_none_is_said_and_the_call_metered(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A mistake in one argument must not cost the figures of the call."""
+    session = session_of()
+    call = attach(session, data_dir=tmp_path, budget="0.5")  # type: ignore[arg-type]  # the mistake
+    await session.start(Agent(instructions="Be brief."))
+    await ask(session, "Hello?")
+
+    assert "the budget does not hold: it is '0.5'; give Budget(session_usd=0.50)" in caplog.text
+    assert call.cost > 0
+    await session.aclose()

@@ -339,6 +339,11 @@ def _hold(
     """Watch a budget, if there is one."""
     if wanted.budget is None:
         return (), lambda: None
+    if not isinstance(wanted.budget, Budget):
+        Complaints().say(
+            f"the budget does not hold: it is {wanted.budget!r}; give Budget(session_usd=0.50)"
+        )
+        return (), lambda: None
     # Calls without a budget have no use for it.
     from livekit_exporter.agent.budget.holding import hold
 
