@@ -99,7 +99,13 @@ def _as_before() -> Iterator[None]:
 @pytest.fixture
 def call() -> CallSpans:
     """Of a call that has begun, once a provider is enriched."""
-    return CallSpans("s-1", Prices())
+    return begun("s-1")
+
+
+def begun(session: str) -> CallSpans:
+    call = CallSpans(session, Prices())
+    call.take(SessionStarted(session=session, at=time.time(), agent="a"))
+    return call
 
 
 def llm(request: str = "r-1", **changed: object) -> LLMMetrics:
@@ -197,7 +203,7 @@ def test_a_session_does_not_charge_anothers_spans(call: CallSpans) -> None:
     metrics = llm()
     reported(request, metrics)
     hear(call, metrics, node)
-    hear(CallSpans("s-2", Prices()), metrics, node)
+    hear(begun("s-2"), metrics, node)
     end(request, node, turn, session)
 
     assert traced.costs() == [pytest.approx(OF_ONE, abs=1e-15)]
@@ -458,7 +464,7 @@ def test_two_sessions_of_a_process_keep_their_costs_apart() -> None:
     """In one trace, too: the job's span is the parent of both."""
     traced = Traced()
     job = traced.open("job_entrypoint")
-    calls = [CallSpans(f"s-{number}", Prices()) for number in (1, 2)]
+    calls = [begun(f"s-{number}") for number in (1, 2)]
     for number, call in enumerate(calls, 1):
         session = traced.open("agent_session", job)
         node = traced.open("llm_node", session)

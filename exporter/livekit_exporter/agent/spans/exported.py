@@ -36,8 +36,9 @@ from livekit_exporter.agent.spans.attributes import (
     of_rest,
     of_session,
     of_turn,
+    too_late,
 )
-from livekit_exporter.agent.spans.bill import ATTO, NOTHING, Bill, Biller, together
+from livekit_exporter.agent.spans.bill import NOTHING, Bill, Biller, together
 from livekit_exporter.agent.spans.totals import Totals
 from livekit_exporter.record import (
     MessageAdded,
@@ -246,11 +247,7 @@ class _Exporter(SpanExporter):
         for told in self._told.values():
             late = 0 if told.rest is None else sum(told.untold().values())
             if late:
-                self._complaints.say(
-                    f"{late / ATTO} US dollars were reported after the spans of session"
-                    f" {told.call.started.session} had ended; the ledger has them, the trace has"
-                    " not"
-                )
+                self._complaints.say(too_late(late, told.call.started.session))
         self._exporter.shutdown()
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:

@@ -10,7 +10,7 @@ session's span, so that the costs of all spans of a call are the cost of the cal
 import json
 import threading
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -35,12 +35,12 @@ from livekit_exporter.agent.spans.attributes import (
     of_rest,
     of_session,
     of_turn,
+    too_late,
 )
-from livekit_exporter.agent.spans.bill import ATTO, NOTHING, Bill, Biller, together
+from livekit_exporter.agent.spans.bill import NOTHING, Bill, Biller, together
 from livekit_exporter.agent.spans.totals import Totals, Turn
 from livekit_exporter.record import (
     MessageAdded,
-    Model,
     ModelsDeclared,
     Record,
     SessionClosed,
@@ -59,7 +59,6 @@ _STAGES: Final[Mapping[object, str]] = {
     "tts_metrics": "tts",
     "realtime_model_metrics": "realtime",
 }
-_ATTO: Final = float(ATTO)
 
 
 class _Holder:
@@ -297,7 +296,8 @@ class CallSpans:
     def begin(self) -> None:
         """A tracer provider is enriched from now on."""
         self.on = True
-        self._expect(() if self._started is None else self._started.models)
+        if self._started is not None:
+            self._expect(self._started)
 
     def take(self, record: Record) -> None:
         """Take in what the call put into its journal.  Never raises."""
@@ -358,9 +358,9 @@ class CallSpans:
             case SessionStarted():
                 self._started = record
                 if self.on:
-                    self._expect(record.models)
+                    self._expect(record)
             case ModelsDeclared() if self.on:
-                self._expect(record.models)
+                self._expect(record)
             case UsageReported():
                 self._waiting.append(record)
                 if self._ended:
@@ -455,10 +455,7 @@ class CallSpans:
             if job.hold(units):
                 session.units = dict(self._rest)
                 return
-        self._complaints.say(
-            f"{sum(late.values()) / _ATTO} US dollars were reported after the spans of session"
-            f" {self._id} had ended; the ledger has them, the trace has not"
-        )
+        self._complaints.say(too_late(sum(late.values()), self._id))
 
     def _say_turn(self) -> None:
         session = self._session
@@ -471,13 +468,13 @@ class CallSpans:
         self._add_up()
         span.set_attributes(of_turn(session.names, turn))
 
-    def _expect(self, models: Sequence[Model]) -> None:
+    def _expect(self, record: SessionStarted | ModelsDeclared) -> None:
         """Have the prices read by another thread before the first request ends."""
-        biller, at = self._biller, 0.0 if self._started is None else self._started.at
+        biller = self._biller
 
         def read() -> None:
             try:
-                biller.expect(models, at)
+                biller.expect(record.models, record.at)
             except Exception as error:  # noqa: BLE001 - whoever asks for a price says it again
                 _complaints.say("the prices cannot be read, the call goes on", error=error)
 
