@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from livekit_exporter import data_directory
+from livekit_exporter import files
 from livekit_exporter.record import (
     MessageAdded,
     Model,
@@ -32,19 +32,19 @@ _LLMS: Final = (
 _TTS: Final = Model(stage="tts", provider="Cartesia", model="sonic-2")
 
 
-def write(root: Path, files: int, records: int) -> None:
+def write(root: Path, journals: int, records: int) -> None:
     """Write the journals of ended calls, which no process holds any more.
 
     Args:
         root: A data directory.
-        files: Number of calls.
+        journals: Number of calls.
         records: Records in all, in equal parts; at least two a call.
     """
-    directory = data_directory.journals(root)
-    data_directory.make(directory)
-    each, longer = divmod(records, files)
+    directory = files.journals(root)
+    files.make(directory)
+    each, longer = divmod(records, journals)
     templates: dict[tuple[int, int], bytes] = {}
-    for number in range(files):
+    for number in range(journals):
         # Encoding a million records would take longer than reading them.
         kind = (number % (len(_AGENTS) * len(_LLMS)), each + (number < longer))
         if kind not in templates:

@@ -5,7 +5,7 @@ import time
 from typing import Final
 
 from bench.figures import Answer, Quote, millis, percentile, ratio
-from livekit_exporter.call_export import call_export
+from livekit_exporter.export.document import call_export
 from livekit_exporter.ledger.rows import SessionRow, TurnRow
 from livekit_exporter.ledger.schema import QUANTITIES
 

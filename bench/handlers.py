@@ -25,7 +25,7 @@ from bench.loop import (
     quote,
     rows,
 )
-from livekit_exporter import Budget, data_directory
+from livekit_exporter import Budget, files
 
 _HANG_SECONDS: Final = 0.2
 
@@ -67,7 +67,7 @@ async def _measure(root: Path, events: int) -> list[Answer]:
     )
     await ours.leave()
     healthy, hung = Attached(root / "healthy"), Attached(root / "hung")
-    with _hanging_disk(data_directory.journals(hung.root)):
+    with _hanging_disk(files.journals(hung.root)):
         disks = await in_turns(
             {HEALTHY: (healthy.events, healthy.handle), HUNG: (hung.events, hung.handle)}, events
         )

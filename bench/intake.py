@@ -11,9 +11,9 @@ from typing import Final
 from bench import calls
 from bench.figures import Answer, Quote, digits, percentile, ratio
 from bench.sidecar import Scraper, serving
-from livekit_exporter import contract, data_directory
+from livekit_exporter import contract, files
 from livekit_exporter.prices import catalogue
-from livekit_exporter.sidecar import config
+from livekit_exporter.sidecar.config import settings as config
 from livekit_exporter.sidecar.ingest import BATCH_RECORDS, Ingest
 from livekit_exporter.sidecar.registry import Distribution, Registry
 
@@ -23,23 +23,23 @@ _TABLES: Final = ("usage", "turns", "sessions")
 
 def measure(*, quick: bool) -> Answer:
     """Take journals in, and write the rows that came of it to a bare table, in turns."""
-    files, records = (5, 5_000) if quick else (50, 100_000)
+    journals, records = (5, 5_000) if quick else (50, 100_000)
     taken: list[float] = []
     bare: list[float] = []
     for _ in range(1 if quick else 3):
         with tempfile.TemporaryDirectory() as folder:
             root = Path(folder)
-            calls.write(root, files, records)
+            calls.write(root, journals, records)
             gc.collect()
             taken.append(_take_in(root, records))
-            bare.append(_write_bare(_rows(data_directory.ledger(root)), root / "bare.db"))
+            bare.append(_write_bare(_rows(files.ledger(root)), root / "bare.db"))
     seconds, floor = percentile(taken, 50), percentile(bare, 50)
     return Answer(
         question="How many events a second the sidecar takes in",
         method=(
-            f"{records} records of {files} ended calls, decoded, priced, into a fresh ledger with"
-            f" its indexes and onto the page, one thread; against SQLite's `executemany` of the"
-            f" resulting rows into tables without index, {BATCH_RECORDS} rows a transaction."
+            f"{records} records of {journals} ended calls, decoded, priced, into a fresh ledger"
+            " with its indexes and onto the page, one thread; against SQLite's `executemany` of"
+            f" the resulting rows into tables without index, {BATCH_RECORDS} rows a transaction."
         ),
         columns=("way", "seconds", "events/s", "speed to executemany"),
         rows=[
@@ -59,10 +59,10 @@ def measure(*, quick: bool) -> Answer:
 
 def measure_replay(*, quick: bool) -> Answer:
     """Let a real sidecar read a large backlog."""
-    files, records = (20, 20_000) if quick else (500, 1_000_000)
+    journals, records = (20, 20_000) if quick else (500, 1_000_000)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        calls.write(root, files, records)
+        calls.write(root, journals, records)
         begun = time.perf_counter()
         with serving(root) as sidecar:
             address = sidecar.address()
@@ -74,12 +74,12 @@ def measure_replay(*, quick: bool) -> Answer:
             there = scraper.records()
             scraper.close()
             assert there == records, f"{records} records in journals, {there} on the page"
-        size = data_directory.ledger(root).stat().st_size
+        size = files.ledger(root).stat().st_size
     mebibytes = f"{digits(peak / 2**20)} MiB"
     return Answer(
         question="How long a large backlog takes",
         method=(
-            f"{records} records in {files} journals when `livekit-exporter serve` starts, until"
+            f"{records} records in {journals} journals when `livekit-exporter serve` starts, until"
             " the last journal is in the ledger and deleted; peak resident size of that process."
         ),
         columns=("records", "seconds", "of it start", "events/s", "peak memory", "ledger MiB"),
@@ -95,7 +95,7 @@ def measure_replay(*, quick: bool) -> Answer:
         ],
         quotes=[
             Quote(
-                what=f"backlog of {records:,} records in {files} journals".replace(",", " "),
+                what=f"backlog of {records:,} records in {journals} journals".replace(",", " "),
                 measured=f"{digits(seconds)} s, {mebibytes} peak",
             )
         ],

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from bench.figures import Quote, Row, micros, percentile, ratio
-from livekit_exporter import Budget, attach, data_directory
+from livekit_exporter import Budget, attach, files
 
 if TYPE_CHECKING:
     from livekit.agents import MetricsCollectedEvent
@@ -105,8 +105,8 @@ class Attached:
         """
         if not self.call.flush(30):
             raise TimeoutError("the journal was not written within 30 s")
-        files = data_directory.journals(self.root).glob("*.jsonl")
-        lines = [json.loads(line) for path in files for line in path.read_bytes().splitlines()]
+        paths = files.journals(self.root).glob("*.jsonl")
+        lines = [json.loads(line) for path in paths for line in path.read_bytes().splitlines()]
         return sum(line["kind"] == "usage" for line in lines)
 
 

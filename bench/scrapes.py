@@ -13,7 +13,7 @@ from typing import Final
 from bench import calls
 from bench.figures import Answer, Quote, millis, percentile, ratio
 from bench.sidecar import Scraper, serving
-from livekit_exporter import data_directory
+from livekit_exporter import files
 from livekit_exporter.agent.journal import Journal
 from livekit_exporter.record import SessionStarted
 
@@ -31,7 +31,7 @@ class _Target:
         self.scraper = Scraper(sidecar.address())
         stack.callback(self.scraper.close)
         sidecar.wait_until_read(_LIMIT_SECONDS)
-        self._journal = Journal(data_directory.journals(root), "live")
+        self._journal = Journal(files.journals(root), "live")
         stack.callback(self._journal.close)
         self.invalidate()
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from livekit_exporter import contract, data_directory
+from livekit_exporter import contract, files
 
 TEXT: Final = "text/plain;version=0.0.4"
 OPENMETRICS: Final = "application/openmetrics-text;version=1.0.0"
@@ -83,7 +83,7 @@ class Sidecar:
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline and self._process.poll() is None:
             try:
-                said = json.loads(data_directory.lock(self.root).read_text())
+                said = json.loads(files.lock(self.root).read_text())
             except (OSError, ValueError):
                 said = {}
             if said.get("pid") == self._process.pid and said.get("address"):
@@ -98,7 +98,7 @@ class Sidecar:
             TimeoutError: `limit` seconds were not enough.
         """
         deadline = time.monotonic() + limit
-        directory = data_directory.journals(self.root)
+        directory = files.journals(self.root)
         while any(directory.glob("*.jsonl")):
             if time.monotonic() > deadline or self._process.poll() is not None:
                 raise TimeoutError(f"journals of '{self.root}' were not read in {limit:.0f} s")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from bench.figures import Answer, Quote, millis, percentile, ratio
 from bench.loop import LEFT_SECONDS
-from livekit_exporter import data_directory
+from livekit_exporter import files
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,8 +92,8 @@ async def _measure(root: Path, rounds: int, turns: int) -> dict[str, list[float]
 
 def _traced(folder: Path) -> int:
     """Requests of a call whose span was read."""
-    files = data_directory.journals(folder).glob("*.jsonl")
-    return sum(path.read_text("utf-8").count('"kind":"request_traced"') for path in files)
+    paths = files.journals(folder).glob("*.jsonl")
+    return sum(path.read_text("utf-8").count('"kind":"request_traced"') for path in paths)
 
 
 async def _call(meter: _Attach, folder: Path, turns: int) -> list[float]:

@@ -22,16 +22,19 @@ import yaml
 from pydantic import Field, TypeAdapter
 from typer.testing import CliRunner
 
-from livekit_exporter import call_export, cli, contract, data_directory
+from livekit_exporter import contract, files
 from livekit_exporter.agent.prices import Prices
 from livekit_exporter.agent.summary import SLOW_TURN_SECONDS, Summary
-from livekit_exporter.prices import compile as prices
-from livekit_exporter.prices import json_schema, langfuse
+from livekit_exporter.cli import app as cli
+from livekit_exporter.export import document as call_export
 from livekit_exporter.prices.catalogue import Catalogue, from_compiled
-from livekit_exporter.prices.located import PriceFileError
+from livekit_exporter.prices.explain import langfuse
+from livekit_exporter.prices.files import compile as prices
+from livekit_exporter.prices.files import json_schema
+from livekit_exporter.prices.files.located import PriceFileError
 from livekit_exporter.prices.units import CONFIDENCES
 from livekit_exporter.record import SCHEMA_VERSION, Record
-from livekit_exporter.sidecar import config
+from livekit_exporter.sidecar.config import settings as config
 from livekit_exporter.sidecar.decode import decode
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -187,8 +190,8 @@ def sessions(text: str) -> str:
 
     # Commands name files as from the root of the repository.
     with TemporaryDirectory() as folder, chdir(ROOT):
-        ledgers.write(data_directory.ledger(Path(folder)), MADE_UP_ROWS)
-        os.environ[data_directory.ENVIRONMENT] = folder
+        ledgers.write(files.ledger(Path(folder)), MADE_UP_ROWS)
+        os.environ[files.ENVIRONMENT] = folder
         return re.sub(r"```console\n\$ (?P<command>.*)\n(?:.*\n)*?```\n", session, text)
 
 
@@ -217,13 +220,13 @@ def generated() -> Mapping[Path, str]:
 def main(arguments: Sequence[str]) -> int:
     """Write the generated files, or with `--check` name the stale ones."""
     try:
-        files = generated()
+        texts = generated()
     except PriceFileError as error:
         print(error, file=sys.stderr)
         return 1
     stale = [
         (path, text)
-        for path, text in files.items()
+        for path, text in texts.items()
         if not path.exists() or path.read_text("utf-8") != text
     ]
     for path, text in stale:

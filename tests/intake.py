@@ -9,7 +9,7 @@ from livekit_exporter.contract import Family
 from livekit_exporter.prices import catalogue
 from livekit_exporter.prices.catalogue import Catalogue
 from livekit_exporter.record import Record
-from livekit_exporter.sidecar.config import Config, Ledger, Metrics
+from livekit_exporter.sidecar.config.settings import Config, Ledger, Metrics
 from livekit_exporter.sidecar.ingest import Ingest
 from livekit_exporter.sidecar.registry import Distribution, Registry, Value
 from tests.records import write_journal

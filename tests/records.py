@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from livekit_exporter import data_directory
+from livekit_exporter import files
 from livekit_exporter.record import (
     MessageAdded,
     Model,
@@ -170,8 +170,8 @@ class Writer:
     """
 
     def __init__(self, data_dir: Path, name: str = "s1-aa") -> None:
-        folder = data_directory.journals(data_dir)
-        data_directory.make(folder)
+        folder = files.journals(data_dir)
+        files.make(folder)
         self.path = folder / f"{name}.jsonl"
         hidden = folder / f".{name}.tmp"
         self._descriptor = os.open(hidden, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)

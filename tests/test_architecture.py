@@ -27,10 +27,10 @@ ROOMS = {
     "rich": (
         "livekit_exporter.cli",
         "livekit_exporter.demo",
-        "livekit_exporter.prices.comparison.output",
+        "livekit_exporter.prices.compare.output",
         "livekit_exporter.reports",
     ),
-    "genai_prices": ("livekit_exporter.prices.comparison.genai",),
+    "genai_prices": ("livekit_exporter.prices.compare.genai",),
     "plotext": ("livekit_exporter.reports",),
     "pyarrow": ("livekit_exporter.reports",),
     "scipy": ("livekit_exporter.reports",),
@@ -42,32 +42,23 @@ ROOMS = {
 ALLOWED = {
     "livekit_exporter.record": (),
     "livekit_exporter.contract": (),
-    "livekit_exporter.data_directory": (),
-    "livekit_exporter.turns": ("livekit_exporter.record",),
-    "livekit_exporter.sizes": ("livekit_exporter.record",),
+    "livekit_exporter.files": (),
+    "livekit_exporter.calls": ("livekit_exporter.calls", "livekit_exporter.record"),
     "livekit_exporter.agent": (
         "livekit_exporter.agent",
         "livekit_exporter.record",
-        "livekit_exporter.data_directory",
-        "livekit_exporter.sizes",
-        "livekit_exporter.turns",
+        "livekit_exporter.files",
+        "livekit_exporter.calls",
     ),
     "livekit_exporter.prices": ("livekit_exporter.prices", "livekit_exporter.record"),
     "livekit_exporter.reports": (
         "livekit_exporter.reports",
         "livekit_exporter.contract",
         "livekit_exporter.ledger",
-        "livekit_exporter.page",
+        "livekit_exporter.export",
         "livekit_exporter.prices",
         "livekit_exporter.record",
-        "livekit_exporter.repricing",
     ),
-    "livekit_exporter.repricing": (
-        "livekit_exporter.ledger",
-        "livekit_exporter.prices",
-        "livekit_exporter.waste",
-    ),
-    "livekit_exporter.waste": ("livekit_exporter.ledger.rows",),
 }
 ALLOWED_LAZILY = {"livekit_exporter.agent": ("livekit_exporter.prices",)}
 
@@ -109,7 +100,9 @@ IMPORTS = {name: set(imports(ast.parse(path.read_text("utf-8")))) for name, path
 
 def test_modules_were_found() -> None:
     """A walk that finds nothing would pass every test below."""
-    assert {"livekit_exporter", "livekit_exporter.record", "livekit_exporter.cli"} <= set(MODULES)
+    assert {"livekit_exporter", "livekit_exporter.record", "livekit_exporter.cli.app"} <= set(
+        MODULES
+    )
 
 
 @pytest.mark.parametrize(("package", "rooms"), ROOMS.items(), ids=ROOMS)
@@ -144,7 +137,7 @@ def test_nothing_imports_the_command_line() -> None:
     users = {
         module
         for module, imported in IMPORTS.items()
-        if any(name == "livekit_exporter.cli" for name, _ in imported)
+        if any(name == "livekit_exporter.cli.app" for name, _ in imported)
     }
 
     assert users == {"livekit_exporter.__main__"}
@@ -152,7 +145,7 @@ def test_nothing_imports_the_command_line() -> None:
 
 def test_price_lists_of_others_are_read_on_demand() -> None:
     """Calls and the sidecar have no use for them; the command line asks when told to."""
-    room = "livekit_exporter.prices.comparison"
+    room = "livekit_exporter.prices.compare"
     users = {
         (module, eager)
         for module, imported in IMPORTS.items()
@@ -161,7 +154,7 @@ def test_price_lists_of_others_are_read_on_demand() -> None:
         if inside(name, (room,))
     }
 
-    assert users == {("livekit_exporter.cli", False)}
+    assert users == {("livekit_exporter.cli.app", False)}
 
 
 def run(code: str) -> subprocess.CompletedProcess[str]:

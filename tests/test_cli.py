@@ -13,7 +13,7 @@ import typer
 from typer.testing import CliRunner
 
 from livekit_exporter import __version__
-from livekit_exporter.cli import app
+from livekit_exporter.cli.app import app
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = "".join(
@@ -75,7 +75,7 @@ def test_help_loads_nothing_heavy() -> None:
     """Help and completion answer at once."""
     heavy = ["sqlalchemy", "aiohttp", "prometheus_client", "pydantic", "livekit", "yaml"]
     code = (
-        "import sys; from typer.testing import CliRunner; from livekit_exporter.cli import app;"
+        "import sys; from typer.testing import CliRunner; from livekit_exporter.cli.app import app;"
         " CliRunner().invoke(app, ['--help']);"
         f" print(sorted(set({heavy!r}) & set(sys.modules)))"
     )
@@ -146,7 +146,7 @@ def test_demo_without_livekit_says_what_to_install() -> None:
     """The sidecar's image has no agents in it."""
     code = (
         "import sys; sys.modules['livekit'] = None;"
-        " from livekit_exporter.cli import main; sys.argv = ['x', 'demo']; main()"
+        " from livekit_exporter.cli.app import main; sys.argv = ['x', 'demo']; main()"
     )
 
     result = subprocess.run(

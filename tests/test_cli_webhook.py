@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from livekit_exporter import data_directory
-from livekit_exporter.cli import app
+from livekit_exporter import files
+from livekit_exporter.cli.app import app
 from livekit_exporter.ledger.store import Ledger
 from tests.ledger.test_deliveries import attempt, rows, sending
 from tests.records import call
@@ -63,8 +63,8 @@ def test_json_has_everything_and_times_that_people_read(filled: Path) -> None:
 
 
 def test_nothing_to_list_is_said(data_dir: Path) -> None:
-    data_directory.make(data_dir)
-    Ledger(data_directory.ledger(data_dir)).close()
+    files.make(data_dir)
+    Ledger(files.ledger(data_dir)).close()
 
     assert webhook(data_dir, "list").stdout == "no delivery is dead or pending\n"
     assert json.loads(webhook(data_dir, "list", "--json").stdout) == []
@@ -95,7 +95,7 @@ def test_no_ledger_is_one_line(data_dir: Path, command: tuple[str, ...]) -> None
 
     assert result.exit_code == 1
     assert "there is none; choose the data directory" in result.stderr
-    assert not data_directory.ledger(data_dir).exists()
+    assert not files.ledger(data_dir).exists()
 
 
 def states(data_dir: Path) -> dict[str, str]:

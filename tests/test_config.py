@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from livekit_exporter.sidecar.config import (
+from livekit_exporter.sidecar.config.settings import (
     SETTINGS,
     Config,
     ConfigError,

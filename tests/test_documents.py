@@ -18,8 +18,8 @@ from livekit_exporter import Budget, BudgetEvent, actions, record
 from livekit_exporter.agent.prices import Prices
 from livekit_exporter.agent.summary import Summary
 from livekit_exporter.prices.catalogue import from_compiled
-from livekit_exporter.prices.compile import compiled, parse
-from livekit_exporter.sidecar import config
+from livekit_exporter.prices.files.compile import compiled, parse
+from livekit_exporter.sidecar.config import settings as config
 from livekit_exporter.sidecar.decode import decode
 from tests.agent.logs import EXPORTER, Lines, logged
 

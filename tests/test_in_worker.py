@@ -14,7 +14,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from livekit_exporter import data_directory, serve_in_worker
+from livekit_exporter import files, serve_in_worker
 from livekit_exporter.agent.in_worker import WorkerSidecar
 from livekit_exporter.sidecar.lock import HeldError, Lock
 
@@ -265,18 +265,18 @@ def test_jobs_write_where_the_sidecar_reads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A data directory given here becomes the default of `attach` in the worker's jobs."""
-    monkeypatch.setenv(data_directory.ENVIRONMENT, "/somewhere/else")
+    monkeypatch.setenv(files.ENVIRONMENT, "/somewhere/else")
 
     serve_in_worker(Worker(), data_dir=tmp_path)
 
-    assert data_directory.resolve() == tmp_path
+    assert files.resolve() == tmp_path
 
 
 def test_failing_start_does_not_reach_the_worker(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Out of threads: said in the log, and calls go on."""
-    monkeypatch.setenv(data_directory.ENVIRONMENT, str(tmp_path))
+    monkeypatch.setenv(files.ENVIRONMENT, str(tmp_path))
     worker = Worker()
     sidecar = serve_in_worker(worker)
 
@@ -291,7 +291,7 @@ def test_failing_start_does_not_reach_the_worker(
 
 def test_real_sidecar_serves_and_ends_with_its_worker(tmp_path: Path) -> None:
     """The worker's own command line, on a free port, until the worker is killed."""
-    lock = data_directory.lock(tmp_path)
+    lock = files.lock(tmp_path)
     code = """
         import sys
         from livekit_exporter import serve_in_worker

@@ -15,9 +15,9 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from livekit_exporter import __version__
 from livekit_exporter.ledger.rows import SessionRow, TurnRow
-from livekit_exporter.sidecar import call
-from livekit_exporter.sidecar.spend_api import Question
-from livekit_exporter.sidecar.web import CallView, Overview, OverviewRow, Page, application
+from livekit_exporter.sidecar.http import call_page as call
+from livekit_exporter.sidecar.http.app import CallView, Overview, OverviewRow, Page, application
+from livekit_exporter.sidecar.http.spend import Question
 
 PAGE = b"# HELP livekit_agent_turns_total Turns.\n"
 QUIET = Overview(

@@ -14,7 +14,7 @@ from livekit_exporter.ledger.reading import reading
 from livekit_exporter.ledger.schema import usage
 from livekit_exporter.prices import catalogue
 from livekit_exporter.prices.catalogue import Catalogue
-from livekit_exporter.sidecar.config import Config
+from livekit_exporter.sidecar.config.settings import Config
 from livekit_exporter.sidecar.ingest import Ingest
 from livekit_exporter.sidecar.registry import Registry
 

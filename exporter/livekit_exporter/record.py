@@ -46,6 +46,9 @@ Gap: TypeAlias = Literal["interrupted", "speculative", "failed", "recovery_probe
 """Why a vendor bills something that no event reports: the reply was cut off, or thrown away
 before its turn; the attempt failed or was abandoned; a fallback adapter tried a provider."""
 
+Source: TypeAlias = Literal["reported", "estimated"]
+"""An event of LiveKit reported the usage, or it was estimated; the two are never added up."""
+
 Basis: TypeAlias = Literal["call", "ledger"]
 """Whose finished requests an estimate was calibrated on."""
 

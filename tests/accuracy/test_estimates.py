@@ -14,7 +14,7 @@ pytest.importorskip("livekit.agents", reason="needs livekit-agents: pip install 
 from bench.accuracy import figures, scenarios
 from bench.accuracy.call import hold, simulated
 from bench.accuracy.measure import Measured, measure
-from livekit_exporter import data_directory
+from livekit_exporter import files
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +31,7 @@ async def held(root: Path, *chosen: Scenario) -> list[Measured]:
 
 
 def rows(call: Measured, columns: str) -> list[tuple[object, ...]]:
-    with closing(sqlite3.connect(data_directory.ledger(call.data_dir))) as ledger:
+    with closing(sqlite3.connect(files.ledger(call.data_dir))) as ledger:
         return list(ledger.execute(f"SELECT {columns} FROM usage ORDER BY id"))  # noqa: S608
 
 
@@ -42,7 +42,7 @@ async def test_a_call_full_of_barge_ins_is_billed_to_within_a_twentieth(tmp_path
     total = call.total
     assert 0.3 < total.reported_share < 0.5
     assert abs(total.error) < WITHIN
-    (file,) = data_directory.calls(call.data_dir).glob("*/*.json")
+    (file,) = files.calls(call.data_dir).glob("*/*.json")
     exported = json.loads(file.read_text("utf-8"))
     assert exported["cost_usd"] == pytest.approx(total.reported.usd, abs=1e-9)
     assert exported["estimated_usd"] == pytest.approx(total.estimated.usd, abs=1e-9)
@@ -105,7 +105,7 @@ async def test_waste_lands_in_its_reason_and_adds_up(tmp_path: Path) -> None:
     assert reasons["tool turn"] == set()
     assert ("estimated", "interrupted") in reasons["cut late"]
     for call in calls:
-        with closing(sqlite3.connect(data_directory.ledger(call.data_dir))) as ledger:
+        with closing(sqlite3.connect(files.ledger(call.data_dir))) as ledger:
             ((cost, wasted),) = ledger.execute("SELECT cost_usd, wasted_usd FROM sessions")
         found = rows(call, "source, cost_usd, wasted_usd")
         reported = [(usd or 0.0, lost) for source, usd, lost in found if source == "reported"]

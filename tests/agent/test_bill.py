@@ -15,8 +15,9 @@ from livekit_exporter.agent.normalize import Heard, UnreadableError
 from livekit_exporter.agent.prices import Prices
 from livekit_exporter.agent.spans import bill
 from livekit_exporter.agent.spans.bill import NOTHING, Biller
-from livekit_exporter.prices import card, langfuse
+from livekit_exporter.prices import card
 from livekit_exporter.prices.catalogue import load
+from livekit_exporter.prices.explain import langfuse
 from livekit_exporter.prices.pricing import price_record
 from livekit_exporter.prices.units import EXACT
 from livekit_exporter.record import UsageReported

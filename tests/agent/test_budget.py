@@ -20,7 +20,7 @@ from livekit_exporter.record import (
     UsageReported,
 )
 from livekit_exporter.sidecar import prices_in_force
-from livekit_exporter.sidecar.config import Config, Platform
+from livekit_exporter.sidecar.config.settings import Config, Platform
 from tests.records import AT
 
 if TYPE_CHECKING:

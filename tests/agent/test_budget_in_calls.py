@@ -18,7 +18,7 @@ pytest.importorskip("livekit.agents", reason="needs livekit-agents: pip install 
 
 from livekit.agents import Agent, AgentSession, AgentTask, NotGivenOr, llm
 
-from livekit_exporter import Budget, BudgetEvent, attach, contract, data_directory
+from livekit_exporter import Budget, BudgetEvent, attach, contract, files
 from livekit_exporter.actions import log, say_and_close, switch
 from livekit_exporter.demo.agents import Clerk, Receptionist, Specialist
 from livekit_exporter.demo.llm import SimulatedLLM
@@ -509,7 +509,7 @@ async def test_a_limit_of_nobody_is_said_not_to_hold(data_dir: Path) -> None:
         )
 
     assert "user_day_usd, tenant_day_usd do not hold" in "\n".join(lines.texts())
-    (journal,) = data_directory.journals(data_dir).glob("*.jsonl")
+    (journal,) = files.journals(data_dir).glob("*.jsonl")
     assert json.loads(journal.read_text().splitlines()[0])["budgets"] == ["session"]
 
 

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from livekit_exporter import Budget, BudgetEvent, data_directory
+from livekit_exporter import Budget, BudgetEvent, files
 from livekit_exporter.agent.budget.lookups import LookupFailedError, Lookups, ask, sidecar_url
 from livekit_exporter.agent.budget.watch import Day, Watch
 from livekit_exporter.agent.journal import Journal
@@ -142,8 +142,8 @@ def test_a_proxy_is_not_asked(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> 
 
 def tell(root: Path, said: str) -> None:
     """What a sidecar writes into its lock."""
-    data_directory.make(root)
-    data_directory.lock(root).write_text(said)
+    files.make(root)
+    files.lock(root).write_text(said)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_who_says_it_counts(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> 
 @contextmanager
 def looking_up(data_dir: Path, url: str, events: list[BudgetEvent]) -> Iterator[Journal]:
     """A journal with a budget of 2 US dollars a day, of which others may have spent a part."""
-    journal = Journal(data_directory.journals(data_dir), "s1")
+    journal = Journal(files.journals(data_dir), "s1")
     watch = Watch(
         Budget(day_usd=2, warn_at=None),
         ("day",),
@@ -205,7 +205,7 @@ def looking_up(data_dir: Path, url: str, events: list[BudgetEvent]) -> Iterator[
 
 def journalled(data_dir: Path) -> list[dict[str, object]]:
     """Every record in the one journal."""
-    (path,) = data_directory.journals(data_dir).glob("*.jsonl")
+    (path,) = files.journals(data_dir).glob("*.jsonl")
     return [json.loads(line) for line in path.read_bytes().splitlines()]
 
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from livekit_exporter.agent.estimates.estimator import Attempt, Estimator, RequestEnded
+from livekit_exporter.calls.sizes import Sizes
 from livekit_exporter.record import (
     MessageAdded,
     Model,
@@ -21,7 +22,6 @@ from livekit_exporter.record import (
     UsageEstimated,
     to_line,
 )
-from livekit_exporter.sizes import Sizes
 
 AT = 1_795_000_000.0
 GPT = Model(stage="llm", provider="api.openai.com", model="gpt-4.1-mini", label="openai.LLM")

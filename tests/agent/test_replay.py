@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from livekit_exporter import contract, data_directory
+from livekit_exporter import contract, files
 from livekit_exporter.agent.replay import replay
 from livekit_exporter.contract import Kind
 from livekit_exporter.record import Record, UsageReported
@@ -24,7 +24,7 @@ def journalled(data_dir: Path) -> list[Record]:
     """Every record in every journal; all of them must be readable."""
     return [
         decode(line)
-        for journal in sorted(data_directory.journals(data_dir).glob("*.jsonl"))
+        for journal in sorted(files.journals(data_dir).glob("*.jsonl"))
         for line in journal.read_bytes().splitlines()
     ]
 

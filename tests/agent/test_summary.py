@@ -20,7 +20,8 @@ from livekit_exporter.record import (
     Usage,
     UsageReported,
 )
-from livekit_exporter.sidecar import config, prices_in_force
+from livekit_exporter.sidecar import prices_in_force
+from livekit_exporter.sidecar.config import settings as config
 from tests.agent.agreement import assert_agrees
 from tests.agent.logs import Lines, logged
 from tests.intake import Intake

@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from bench.accuracy import scenarios
 from bench.accuracy.call import hold, simulated
-from livekit_exporter import attach, data_directory
+from livekit_exporter import attach, files
 from livekit_exporter.agent.estimates import witness
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ async def held(
         return call.session_id
 
     await hold(scenario, simulated(), data_dir, meter=meter, speed=SPEED)
-    (file,) = data_directory.journals(data_dir).glob("*.jsonl")
+    (file,) = files.journals(data_dir).glob("*.jsonl")
     return [json.loads(line) for line in file.read_text("utf-8").splitlines()]
 
 

@@ -13,9 +13,9 @@ import typer
 import yaml
 
 from deploy.configuration import PORTS, ROOT
-from livekit_exporter import data_directory
-from livekit_exporter.cli import app
-from livekit_exporter.sidecar.config import load
+from livekit_exporter import files
+from livekit_exporter.cli.app import app
+from livekit_exporter.sidecar.config.settings import load
 
 COMPOSE: Final = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))
 SERVICES: Final[Mapping[str, Any]] = COMPOSE["services"]
@@ -172,7 +172,7 @@ def test_agent_and_sidecar_share_a_directory_by_group() -> None:
     assert users[0][1] == users[1][1]
     assert mounts[0] == mounts[1]
     directory = mounts[0][0][1]
-    assert f"{data_directory.ENVIRONMENT}={directory}" in stage("base")
+    assert f"{files.ENVIRONMENT}={directory}" in stage("base")
     assert re.search(rf"install -d -o root -g voice -m 2770 {directory}", stage("base"))
 
 

@@ -18,7 +18,7 @@ import yaml
 
 from deploy import prometheus_rule
 from deploy.configuration import PORTS, ROOT
-from livekit_exporter.cli import app
+from livekit_exporter.cli.app import app
 
 KUBERNETES: Final = ROOT / "deploy" / "kubernetes"
 SCHEMAS: Final = Path(__file__).parent / "schemas"

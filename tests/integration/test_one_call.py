@@ -13,7 +13,7 @@ import pytest
 
 pytest.importorskip("livekit.agents", reason="needs livekit-agents: pip install -e '.[agent]'")
 
-from livekit_exporter import data_directory
+from livekit_exporter import files
 from livekit_exporter.demo.call import run_call
 from livekit_exporter.demo.truth import Truth
 from tests.agent.logs import logged
@@ -58,9 +58,9 @@ async def test_every_surface_says_what_a_call_cost(
     with logged() as lines, Truth(tmp_path / "truth.jsonl", call=0) as truth:
         await run_call(EVENTFUL, data_dir=data_dir, truth=truth, speed=SPEED, log=True)
         await asyncio.sleep(2)
-    wait_until(lambda: bool(list(data_directory.calls(data_dir).glob("*/*.json"))), "the export")
+    wait_until(lambda: bool(list(files.calls(data_dir).glob("*/*.json"))), "the export")
 
-    (file,) = data_directory.calls(data_dir).glob("*/*.json")
+    (file,) = files.calls(data_dir).glob("*/*.json")
     exported = json.loads(file.read_text("utf-8"))
     session = exported["session"]
     shown = ask(data_dir, "calls", "show", session, "--json")

@@ -17,7 +17,7 @@ pytest.importorskip("psycopg", reason="needs psycopg: pip install -e '.[postgres
 import psycopg
 
 from livekit_exporter.record import Record
-from livekit_exporter.sidecar.config import Ledger
+from livekit_exporter.sidecar.config.settings import Ledger
 from tests.conftest import Serve
 from tests.intake import Intake
 from tests.postgres import PASSWORD, Postgres

@@ -21,7 +21,7 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 
-from livekit_exporter import data_directory, enrich_spans, enriched
+from livekit_exporter import enrich_spans, enriched, files
 from livekit_exporter.agent.spans import exported
 from livekit_exporter.demo.call import run_call
 from livekit_exporter.demo.script import CallScript, call_script
@@ -71,7 +71,7 @@ class _Afterwards(Truth):
 
 def billed(data_dir: Path) -> list[tuple[str, str, float]]:
     """Stage, request id and cost of every usage that the ledger has a price for."""
-    with closing(sqlite3.connect(data_directory.ledger(data_dir))) as ledger:
+    with closing(sqlite3.connect(files.ledger(data_dir))) as ledger:
         return list(
             ledger.execute(
                 "SELECT stage, request, cost_usd FROM usage"
@@ -161,7 +161,7 @@ async def test_the_costs_on_a_calls_spans_are_the_calls_cost(
             await run_call(script, data_dir=data_dir, truth=truth, speed=SPEED)
         await asyncio.to_thread(provider.shutdown)
     await asyncio.to_thread(
-        wait_until, lambda: bool(list(data_directory.calls(data_dir).glob("*/*.json"))), "the call"
+        wait_until, lambda: bool(list(files.calls(data_dir).glob("*/*.json"))), "the call"
     )
 
     rows = billed(data_dir)
@@ -173,7 +173,7 @@ async def test_the_costs_on_a_calls_spans_are_the_calls_cost(
     turns = [span for span in receiver.spans if span.name == "agent_turn"]
     answered = [span for span in turns if "livekit_exporter.turn.number" in span.attributes]
     assert answered
-    with closing(sqlite3.connect(data_directory.ledger(data_dir))) as ledger:
+    with closing(sqlite3.connect(files.ledger(data_dir))) as ledger:
         for span in answered:
             # The probe of a fallback adapter may end after the turn that it began in.
             ((cost,),) = ledger.execute(
@@ -208,7 +208,7 @@ async def test_exemplars_have_the_id_of_the_exported_trace(
         await run_call(SENTENCES, data_dir=data_dir, truth=truth, speed=SPEED)
     await asyncio.to_thread(provider.shutdown)
     await asyncio.to_thread(
-        wait_until, lambda: bool(list(data_directory.calls(data_dir).glob("*/*.json"))), "the call"
+        wait_until, lambda: bool(list(files.calls(data_dir).glob("*/*.json"))), "the call"
     )
 
     (root,) = (span for span in receiver.spans if not span.parent)

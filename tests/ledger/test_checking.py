@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from livekit_exporter import data_directory
+from livekit_exporter import files
 from livekit_exporter.ledger.checking import findings
-from livekit_exporter.sidecar.config import Ledger
+from livekit_exporter.sidecar.config.settings import Ledger
 from tests.intake import Intake
 from tests.ledger.test_versions import VERSION_1
 from tests.records import call, closed, started, thought
@@ -34,7 +34,7 @@ def path(data_dir: Path) -> Path:
                 thought(session, at=at + 30000),
                 closed(session, at=at + 40000),
             )
-    return data_directory.ledger(data_dir)
+    return files.ledger(data_dir)
 
 
 def change(path: Path, statement: str) -> None:

@@ -13,12 +13,12 @@ pytest.importorskip("psycopg", reason="needs psycopg: pip install -e '.[postgres
 import psycopg
 from sqlalchemy import select
 
-from livekit_exporter import contract, data_directory
+from livekit_exporter import contract, files
 from livekit_exporter.ledger import copying, schema
 from livekit_exporter.ledger.checking import findings
 from livekit_exporter.ledger.reading import reading
 from livekit_exporter.ledger.store import Ledger, LedgerError
-from livekit_exporter.sidecar import config
+from livekit_exporter.sidecar.config import settings as config
 from livekit_exporter.sidecar.lock import Lock
 from tests.intake import Intake
 from tests.postgres import PASSWORD
@@ -68,7 +68,7 @@ def test_a_ledger_moves_to_postgresql_and_back(
     filled: Path, tmp_path: Path, database_url: str
 ) -> None:
     """To the last digit, both ways."""
-    ledger = data_directory.ledger(filled)
+    ledger = files.ledger(filled)
     before = contents(ledger)
     there = program("--from", str(filled), "--to", database_url)
     assert there.returncode == 0, there.stderr
@@ -79,7 +79,7 @@ def test_a_ledger_moves_to_postgresql_and_back(
     back = program("--from", database_url, "--to", str(tmp_path / "back"))
 
     assert back.returncode == 0, back.stderr
-    assert contents(data_directory.ledger(tmp_path / "back")) == before
+    assert contents(files.ledger(tmp_path / "back")) == before
 
 
 def test_a_sidecar_goes_on_where_it_moved_to(filled: Path, database_url: str) -> None:
@@ -101,12 +101,12 @@ def test_a_ledger_without_the_file_that_says_whose_it_is_takes_its_name_along(
     filled: Path, database_url: str
 ) -> None:
     """Otherwise the sidecar would begin anew there, and read open journals twice."""
-    instance = data_directory.read_instance(filled)
+    instance = files.read_instance(filled)
     (filled / "instance").unlink()
 
     assert program("--from", str(filled), "--to", database_url).returncode == 0
 
-    assert data_directory.read_instance(filled) == instance
+    assert files.read_instance(filled) == instance
 
 
 def test_a_target_with_rows_is_refused_and_left_alone(filled: Path, database_url: str) -> None:
@@ -135,7 +135,7 @@ def test_a_source_that_a_sidecar_serves_is_refused(filled: Path, database_url: s
 
 def test_a_source_that_was_written_to_meanwhile_is_refused(filled: Path, database_url: str) -> None:
     """And nothing of it stays in the target."""
-    ledger = data_directory.ledger(filled)
+    ledger = files.ledger(filled)
 
     def write(table: str, done: int, _total: int) -> None:
         if table == "usage" and done == 0:
@@ -163,7 +163,7 @@ def test_a_copy_that_differs_is_undone(filled: Path, database_url: str) -> None:
         )
 
         with pytest.raises(LedgerError, match="'cost_usd' of 'usage' adds up to"):
-            copying.copy(data_directory.ledger(filled), database_url, silent)
+            copying.copy(files.ledger(filled), database_url, silent)
 
         assert connection.execute("SELECT count(*) FROM sessions").fetchone() == (0,)
 

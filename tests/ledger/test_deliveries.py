@@ -11,14 +11,14 @@ from typing import Final
 import pytest
 from pydantic import SecretStr
 
-from livekit_exporter import contract, data_directory
+from livekit_exporter import contract, files
 from livekit_exporter.ledger import copying, deliveries
 from livekit_exporter.ledger.checking import findings
 from livekit_exporter.ledger.rows import Batch, DeliveryRow, DeliveryState
 from livekit_exporter.ledger.store import Ledger, LedgerError
 from livekit_exporter.prices import catalogue
-from livekit_exporter.sidecar.config import Ledger as Place
-from livekit_exporter.sidecar.config import Webhook
+from livekit_exporter.sidecar.config.settings import Ledger as Place
+from livekit_exporter.sidecar.config.settings import Webhook
 from tests.intake import Intake
 from tests.receivers import SECRET
 from tests.records import AT, Writer, call, closed, heard, started
@@ -405,8 +405,8 @@ def test_a_retry_of_a_call_that_changed_since_changes_nothing(intake: Intake) ->
 def test_there_is_nothing_to_retry_in_no_ledger(data_dir: Path) -> None:
     """And none is made."""
     with pytest.raises(LedgerError, match="there is none"):
-        deliveries.listed(data_directory.ledger(data_dir), EVERY)
-    assert not data_directory.ledger(data_dir).exists()
+        deliveries.listed(files.ledger(data_dir), EVERY)
+    assert not files.ledger(data_dir).exists()
 
 
 def test_a_copied_ledger_delivers_what_the_old_one_had_to(
@@ -421,7 +421,7 @@ def test_a_copied_ledger_delivers_what_the_old_one_had_to(
         intake.passes()
         before = rows(intake)
 
-    copying.copy(data_directory.ledger(data_dir), database_url, lambda *_: None)
+    copying.copy(files.ledger(data_dir), database_url, lambda *_: None)
 
     assert {row.session: row for row in deliveries.listed(database_url, EVERY)} == before
     moved = sending(data_dir, Place(url=SecretStr(database_url)))
@@ -437,7 +437,7 @@ def test_a_delivery_of_no_call_is_found(data_dir: Path) -> None:
     with closing(intake.ingest):
         intake.take(*call())
         assert list(findings(where(intake))) == []
-    path = data_directory.ledger(data_dir)
+    path = files.ledger(data_dir)
     with closing(sqlite3.connect(path)) as ledger, ledger:
         ledger.execute("UPDATE deliveries SET session = 'gone'")
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from livekit_exporter import contract
 from livekit_exporter.record import Record, to_line
 from livekit_exporter.sidecar import reader
-from livekit_exporter.sidecar.config import Ledger
+from livekit_exporter.sidecar.config.settings import Ledger
 from livekit_exporter.sidecar.registry import Distribution
 from tests.intake import Intake
 from tests.ledger.test_rollups import calls

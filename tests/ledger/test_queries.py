@@ -8,13 +8,13 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from livekit_exporter import data_directory
+from livekit_exporter import files
 from livekit_exporter.ledger.database import LedgerError
 from livekit_exporter.ledger.queries import Span, snapshot
 from livekit_exporter.record import SessionStarted
 from livekit_exporter.reports import calls, cost, latency, usage, waste
 from livekit_exporter.reports.report import Value
-from livekit_exporter.sidecar.config import Ledger
+from livekit_exporter.sidecar.config.settings import Ledger
 from tests.intake import Intake
 from tests.questions import DAY, MIDNIGHT, question, reading, rows
 from tests.records import AT, call, heard
@@ -26,20 +26,20 @@ TODAY = Span(MIDNIGHT, MIDNIGHT + DAY)
 def test_snapshot_does_not_see_what_is_written_meanwhile(intake: Intake) -> None:
     """A report asks several questions; their answers fit together."""
     intake.take(*call())
-    with snapshot(data_directory.ledger(intake.config.data_dir)) as ledger:
+    with snapshot(files.ledger(intake.config.data_dir)) as ledger:
         before = ledger.calls(TODAY)
         intake.take(*moved(call(), "s2", 60))
 
         assert ledger.calls(TODAY) == before
         assert ledger.usage(TODAY, ())[0].sums["cost_usd"] == pytest.approx(CALL_USD)
-    with snapshot(data_directory.ledger(intake.config.data_dir)) as ledger:
+    with snapshot(files.ledger(intake.config.data_dir)) as ledger:
         assert len(ledger.calls(TODAY)) == 2
 
 
 def test_reading_changes_nothing(intake: Intake) -> None:
     """Not even by mistake."""
     intake.take(*call())
-    path = data_directory.ledger(intake.config.data_dir)
+    path = files.ledger(intake.config.data_dir)
 
     with (
         pytest.raises(LedgerError, match="attempt to write a readonly database"),
@@ -57,7 +57,7 @@ def test_times_are_grouped_by_quarters(intake: Intake) -> None:
     for number, at in enumerate((quarter, quarter + 899.999, quarter + 900)):
         intake.take(heard(f"s{number}", at=at))
 
-    with snapshot(data_directory.ledger(intake.config.data_dir)) as ledger:
+    with snapshot(files.ledger(intake.config.data_dir)) as ledger:
         found = ledger.usage(TODAY, ("quarter",), ("reports",))
 
     assert [(int(key["quarter"] or 0) * 900 - quarter, sums["reports"]) for key, sums in found] == [
@@ -106,7 +106,7 @@ def test_span_is_half_open(intake: Intake) -> None:
     """Two periods side by side count everything once."""
     intake.take(*call())
 
-    with snapshot(data_directory.ledger(intake.config.data_dir)) as ledger:
+    with snapshot(files.ledger(intake.config.data_dir)) as ledger:
         counts = [
             sum(sums["reports"] for _, sums in ledger.usage(Span(since, until), (), ("reports",)))
             for since, until in ((MIDNIGHT, AT + 2), (AT + 2, MIDNIGHT + DAY))

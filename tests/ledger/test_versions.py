@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, event
 
-from livekit_exporter import contract, data_directory
+from livekit_exporter import contract, files
 from livekit_exporter.ledger import schema
 from livekit_exporter.ledger.store import Ledger, LedgerError
 from tests.intake import Intake
@@ -146,7 +146,7 @@ def test_an_upgraded_ledger_has_the_tables_of_a_new_one(path: Path, tmp_path: Pa
 def test_a_sidecar_goes_on_where_version_1_stopped(path: Path, data_dir: Path) -> None:
     """Counters continue, the open call is finished, and no journal is read twice."""
     with Writer(data_dir, "open-aa") as journal:
-        shutil.copy(path, data_directory.ledger(data_dir))
+        shutil.copy(path, files.ledger(data_dir))
         journal.write(b" " * 907 + b"\n")
         intake = Intake(data_dir)
         with closing(intake.ingest):
@@ -167,7 +167,7 @@ def test_a_sidecar_goes_on_where_version_1_stopped(path: Path, data_dir: Path) -
                 intake.figure("SELECT sum(cost_usd) FROM daily")
             )
             owners = intake.ask("SELECT DISTINCT instance FROM usage")
-            assert owners == [(data_directory.read_instance(data_dir),)]
+            assert owners == [(files.read_instance(data_dir),)]
 
 
 DYING = """

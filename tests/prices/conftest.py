@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from livekit_exporter.prices.catalogue import Catalogue, from_compiled, load
-from livekit_exporter.prices.compile import compiled, parse
+from livekit_exporter.prices.files.compile import compiled, parse
 
 
 @pytest.fixture(scope="session")

@@ -14,13 +14,13 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
-from livekit_exporter.prices import compile as price_files
 from livekit_exporter.prices.catalogue import from_compiled
-from livekit_exporter.prices.comparison import genai, litellm, output
-from livekit_exporter.prices.comparison.compare import Difference, Place, compare
-from livekit_exporter.prices.comparison.price_list import PriceListError, stated
-from livekit_exporter.prices.located import PriceFileError, Problem, Table
-from livekit_exporter.prices.page import Page, remedy
+from livekit_exporter.prices.compare import genai, litellm, output
+from livekit_exporter.prices.compare.differences import Difference, Place, compare
+from livekit_exporter.prices.compare.price_list import PriceListError, stated
+from livekit_exporter.prices.files import compile as price_files
+from livekit_exporter.prices.files.located import PriceFileError, Problem, Table
+from livekit_exporter.prices.files.page import Page, remedy
 from livekit_exporter.prices.units import BASIS_UNIT, TOKEN_UNIT
 
 ALLOWED: Final = Path(__file__).with_name("allowed_differences.yaml")

@@ -7,15 +7,15 @@ from decimal import Decimal
 import pytest
 
 from livekit_exporter.prices.catalogue import DATE_MARK, Catalogue
-from livekit_exporter.prices.comparison.compare import (
+from livekit_exporter.prices.compare.differences import (
     Comparison,
     Difference,
     NotOurs,
     Place,
     compare,
 )
-from livekit_exporter.prices.comparison.ours import charged
-from livekit_exporter.prices.comparison.price_list import SECOND, Key, Listed, PriceList
+from livekit_exporter.prices.compare.ours import charged
+from livekit_exporter.prices.compare.price_list import SECOND, Key, Listed, PriceList
 
 NOON = datetime(2026, 11, 26, 12, tzinfo=UTC).timestamp()
 HEAD = """\

@@ -6,9 +6,9 @@ from decimal import Decimal
 
 import pytest
 
-from livekit_exporter.prices import explain
 from livekit_exporter.prices.catalogue import Catalogue, load
 from livekit_exporter.prices.entries import Entry
+from livekit_exporter.prices.explain import words as explain
 
 AT = datetime(2026, 11, 23, 12, tzinfo=UTC).timestamp()
 NIGHT = datetime(2026, 11, 23, 23, tzinfo=UTC).timestamp()

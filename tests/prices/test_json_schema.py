@@ -7,10 +7,10 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from livekit_exporter.prices import blocks, schema
-from livekit_exporter.prices.compile import SOURCES, parse, read
-from livekit_exporter.prices.json_schema import DESCRIPTIONS, FILE
-from livekit_exporter.prices.located import Items, Located, PriceFileError, Table
+from livekit_exporter.prices.files import blocks, schema
+from livekit_exporter.prices.files.compile import SOURCES, parse, read
+from livekit_exporter.prices.files.json_schema import DESCRIPTIONS, FILE
+from livekit_exporter.prices.files.located import Items, Located, PriceFileError, Table
 from livekit_exporter.prices.units import BASES, KINDS
 from tests.prices.test_overlay import OWN
 from tests.prices.test_price_files import GOOD, MISTAKES

@@ -3,9 +3,10 @@
 import re
 from collections.abc import Iterator
 
-from livekit_exporter.prices import entries, langfuse
+from livekit_exporter.prices import entries
 from livekit_exporter.prices.catalogue import Catalogue, load
 from livekit_exporter.prices.entries import Entry, Provider
+from livekit_exporter.prices.explain import langfuse
 from livekit_exporter.prices.units import TOKEN_UNIT
 
 CATALOGUE = load()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from livekit_exporter.prices.catalogue import load
-from livekit_exporter.prices.json_schema import FILE
+from livekit_exporter.prices.files.json_schema import FILE
 from tests.prices.test_overlay import OWN, program
 from tests.terminal import in_terminal
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from livekit_exporter.prices import overlay
+from livekit_exporter.cli.quote import quote
 from livekit_exporter.prices.catalogue import Catalogue, from_compiled, load
-from livekit_exporter.prices.located import PriceFileError
-from livekit_exporter.quoting import quote
+from livekit_exporter.prices.files import overlay
+from livekit_exporter.prices.files.located import PriceFileError
 from tests.prices.test_price_files import GOOD, MISTAKES
 
 AT = 1_795_000_000.0

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from livekit_exporter.prices import compile as price_files
-from livekit_exporter.prices import overlay
 from livekit_exporter.prices.catalogue import Catalogue, from_compiled
-from livekit_exporter.prices.comparison.compare import compare
-from livekit_exporter.prices.comparison.ours import charged
-from livekit_exporter.prices.comparison.price_list import Key, Listed, PriceList
-from livekit_exporter.prices.comparison.proposal import proposal
-from livekit_exporter.prices.located import PriceFileError
+from livekit_exporter.prices.compare.differences import compare
+from livekit_exporter.prices.compare.ours import charged
+from livekit_exporter.prices.compare.price_list import Key, Listed, PriceList
+from livekit_exporter.prices.compare.proposal import proposal
+from livekit_exporter.prices.files import compile as price_files
+from livekit_exporter.prices.files import overlay
+from livekit_exporter.prices.files.located import PriceFileError
 from tests.prices.test_overlay import metrics, program
 
 AT = datetime(2026, 11, 26, 12, tzinfo=UTC)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from livekit_exporter.prices import compile as price_compiler
 from livekit_exporter.prices.catalogue import Catalogue
-from livekit_exporter.prices.located import PriceFileError
+from livekit_exporter.prices.files import compile as price_compiler
+from livekit_exporter.prices.files.located import PriceFileError
 
 GOOD = """\
 schema: 1
@@ -489,7 +489,7 @@ def test_prices_stay_text_until_they_are_decimals() -> None:
 
 
 def test_compiled_form_is_fresh() -> None:
-    """`python -m livekit_exporter.prices.compile` was run after the last change."""
+    """`python -m livekit_exporter.prices.files.compile` was run after the last change."""
     compiled = price_compiler.compiled(price_compiler.shipped())
 
     text = price_compiler.COMPILED.read_text(encoding="utf-8")

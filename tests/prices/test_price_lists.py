@@ -21,8 +21,8 @@ from genai_prices.types import (
     TimeOfDateConstraint,
 )
 
-from livekit_exporter.prices.comparison import genai, litellm
-from livekit_exporter.prices.comparison.price_list import SECOND, Listed, PriceListError
+from livekit_exporter.prices.compare import genai, litellm
+from livekit_exporter.prices.compare.price_list import SECOND, Listed, PriceListError
 
 NOON = datetime(2026, 11, 26, 12, tzinfo=UTC)
 

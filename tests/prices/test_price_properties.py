@@ -8,7 +8,7 @@ from fractions import Fraction
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from livekit_exporter import quoting
+from livekit_exporter.cli import quote as quoting
 from livekit_exporter.prices.catalogue import load
 from livekit_exporter.prices.entries import Entry
 from livekit_exporter.prices.pricing import Quote, price

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from livekit_exporter.prices.comparison.compare import Difference, Place
-from livekit_exporter.prices.located import PriceFileError
+from livekit_exporter.prices.compare.differences import Difference, Place
+from livekit_exporter.prices.files.located import PriceFileError
 from tests.prices import reviewed
 
 LIST = """\

@@ -6,8 +6,8 @@ from decimal import Decimal
 import pytest
 
 from livekit_exporter.prices.catalogue import Catalogue, load
-from livekit_exporter.prices.compile import SOURCES
 from livekit_exporter.prices.entries import Entry
+from livekit_exporter.prices.files.compile import SOURCES
 
 ENTRIES = sorted(load().entries.values(), key=lambda entry: entry.id)
 

@@ -15,15 +15,15 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from livekit_exporter import data_directory
+from livekit_exporter import files
 from livekit_exporter.ledger import unpriced
 from livekit_exporter.prices.catalogue import Catalogue, from_compiled, load
-from livekit_exporter.prices.compile import compiled, parse, rendered, shipped
-from livekit_exporter.prices.overlay import merged
-from livekit_exporter.prices.schema import PriceFile
-from livekit_exporter.prices.stub import BLANK, quoted
-from livekit_exporter.prices.stub import overlay as stub
-from livekit_exporter.prices.unpriced import Unpriced
+from livekit_exporter.prices.explain.stub import BLANK, quoted
+from livekit_exporter.prices.explain.stub import overlay as stub
+from livekit_exporter.prices.explain.unpriced import Unpriced
+from livekit_exporter.prices.files.compile import compiled, parse, rendered, shipped
+from livekit_exporter.prices.files.overlay import merged
+from livekit_exporter.prices.files.schema import PriceFile
 from livekit_exporter.record import Model, Stage, Usage, UsageReported
 from tests.intake import Intake
 from tests.prices.test_json_schema import faults
@@ -162,7 +162,7 @@ def test_prices_that_the_sidecar_has_merged_are_in_force(ledger: Path) -> None:
     own = "schema: 1\ncurrency: USD\nproviders: {gpu.internal:}\nentries:\n"
     own += "  - {id: gpu.internal/llama-4, stage: llm, free: self-hosted}\n"
     prices = compiled(merged(shipped(), parse(own, "own.yaml")))
-    data_directory.prices(ledger).write_text(rendered(prices))
+    files.prices(ledger).write_text(rendered(prices))
 
     assert asked(ledger)["priced_by_now"] == 3
 
@@ -174,12 +174,12 @@ def test_prices_that_the_sidecar_has_merged_are_in_force(ledger: Path) -> None:
 @pytest.mark.parametrize("content", ["", "[]", '{"version": "x"}', '{"providers": 1}'])
 def test_prices_that_cannot_be_read_are_one_line(ledger: Path, content: str) -> None:
     """What a sidecar of another version may have left is named, with the way out."""
-    data_directory.prices(ledger).write_text(content)
+    files.prices(ledger).write_text(content)
 
     result = program("list", "--unpriced", "--data-dir", str(ledger))
 
     assert (result.returncode, result.stdout) == (1, "")
-    assert f"cannot read the sidecar's prices '{data_directory.prices(ledger)}'" in result.stderr
+    assert f"cannot read the sidecar's prices '{files.prices(ledger)}'" in result.stderr
     assert result.stderr.count("\n") == 1
 
 
@@ -256,7 +256,7 @@ def test_nothing_without_a_price_is_said(intake: Intake, data_dir: Path) -> None
 def test_ledger_that_is_none_is_one_line(data_dir: Path, content: bytes | None) -> None:
     """Missing, empty or something else: which file, and no traceback."""
     data_dir.mkdir()
-    path = data_directory.ledger(data_dir)
+    path = files.ledger(data_dir)
     if content is not None:
         path.write_bytes(content)
 
@@ -271,7 +271,7 @@ def test_ledger_that_is_none_is_one_line(data_dir: Path, content: bytes | None) 
 def test_a_running_sidecar_is_not_disturbed(intake: Intake, data_dir: Path) -> None:
     """It is read while it is open and in the middle of a transaction, and keeps writing."""
     intake.take(started(), LLAMA)
-    path = data_directory.ledger(data_dir)
+    path = files.ledger(data_dir)
     before = path.read_bytes()
 
     with closing(sqlite3.connect(path, isolation_level=None)) as writer:
@@ -289,7 +289,7 @@ def test_a_running_sidecar_is_not_disturbed(intake: Intake, data_dir: Path) -> N
 
 def test_reports_come_back_as_the_agent_wrote_them(ledger: Path) -> None:
     """All that the pricing asks for is in the ledger."""
-    path = data_directory.ledger(ledger)
+    path = files.ledger(ledger)
     model = Model(stage="stt", provider="unknown", model="unknown", label=EAR.label)
 
     assert list(unpriced.reports(path, model)) == [replace(EAR, session="s1")]
@@ -302,7 +302,7 @@ def test_paths_with_odd_names_can_be_read(tmp_path: Path) -> None:
     made.take(started(), LLAMA)
     made.ingest.close()
 
-    assert len(unpriced.models(data_directory.ledger(odd))) == 1
+    assert len(unpriced.models(files.ledger(odd))) == 1
 
 
 Report: TypeAlias = tuple[Stage, str, str, str, Usage]

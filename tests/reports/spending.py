@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from livekit_exporter import data_directory
+from livekit_exporter import files
 from livekit_exporter.ledger.queries import Snapshot, Used, snapshot
 from livekit_exporter.prices import catalogue, pricing
 from livekit_exporter.prices.catalogue import Catalogue
-from livekit_exporter.prices.compile import compiled, parse, shipped
-from livekit_exporter.prices.overlay import merged
+from livekit_exporter.prices.files.compile import compiled, parse, shipped
+from livekit_exporter.prices.files.overlay import merged
 from livekit_exporter.record import Usage
 from livekit_exporter.reports.period import Period
 from livekit_exporter.reports.question import Question
@@ -164,5 +164,5 @@ def totals(report: Report) -> dict[str, Value]:
 @contextmanager
 def opened(data_dir: Path) -> Iterator[Snapshot]:
     """The ledger of a data directory, to read."""
-    with snapshot(data_directory.ledger(data_dir)) as ledger:
+    with snapshot(files.ledger(data_dir)) as ledger:
         yield ledger

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from livekit_exporter.cli import app
+from livekit_exporter.cli.app import app
 from livekit_exporter.ledger.queries import Used
 from livekit_exporter.prices.catalogue import Catalogue
 from livekit_exporter.prices.entries import Entry

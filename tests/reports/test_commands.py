@@ -15,7 +15,7 @@ import pytest
 from pyarrow import parquet
 from typer.testing import CliRunner, Result
 
-from livekit_exporter.cli import app
+from livekit_exporter.cli.app import app
 from tests.intake import Intake
 from tests.questions import DAY, MIDNIGHT
 from tests.records import AT, call

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import create_engine, text
 
-from livekit_exporter import data_directory
+from livekit_exporter import files
 from livekit_exporter.prices import catalogue
 from livekit_exporter.prices.pricing import price_record
 from livekit_exporter.record import Record, SessionStarted
@@ -318,7 +318,7 @@ def fold(
 
 def change(intake: Intake, statement: str, **values: object) -> None:
     """Write to the ledger with nothing but SQL."""
-    path = data_directory.ledger(intake.config.data_dir)
+    path = files.ledger(intake.config.data_dir)
     engine = create_engine(f"sqlite:///{path}")
     with engine.begin() as connection:
         connection.execute(text(statement), values)

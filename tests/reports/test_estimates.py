@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from livekit_exporter.cli import app
+from livekit_exporter.cli.app import app
 from livekit_exporter.reports import calls, usage, waste, written
 from tests.intake import Intake
 from tests.questions import question, reading, rows, totals

@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 from typer.testing import CliRunner
 
-from livekit_exporter.cli import app
+from livekit_exporter.cli.app import app
 from livekit_exporter.reports import forecast
 from livekit_exporter.reports.forecast import ENOUGH_DAYS, HISTORY_DAYS, Forecast
 from tests import records

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from livekit_exporter.cli import app
+from livekit_exporter.cli.app import app
 from livekit_exporter.prices import catalogue
 from livekit_exporter.reports import csv_table, exports, reconcile
 from livekit_exporter.reports.csv_table import TableError, parse

@@ -19,8 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from livekit_exporter import contract, data_directory
-from livekit_exporter.cli import app
+from livekit_exporter import contract, files
+from livekit_exporter.cli.app import app
 from livekit_exporter.ledger import repricing
 from livekit_exporter.ledger.checking import findings
 from livekit_exporter.ledger.reading import reading
@@ -34,7 +34,7 @@ from livekit_exporter.reports.period import Period
 from livekit_exporter.reports.question import Question
 from livekit_exporter.reports.report import Report
 from livekit_exporter.reports.reprice import Chunk, Outcome
-from livekit_exporter.sidecar.config import Ledger
+from livekit_exporter.sidecar.config.settings import Ledger
 from tests import records
 from tests.intake import Intake
 from tests.ledger.test_rollups import calls as any_calls
@@ -83,7 +83,7 @@ def iter_all(calls: list[Chunk]) -> Iterable[Chunk]:
 
 def table(intake: Intake, name: str) -> list[Row]:
     """Rows of a table, in an order of their own."""
-    path = data_directory.ledger(intake.config.data_dir)
+    path = files.ledger(intake.config.data_dir)
     with closing(sqlite3.connect(path)) as ledger:
         ledger.row_factory = sqlite3.Row
         found = [dict(row) for row in ledger.execute(f"SELECT * FROM {name}")]  # noqa: S608 - ours
@@ -119,7 +119,7 @@ def number(value: object) -> float:
 
 def assert_sums_are_those_of_the_rows(intake: Intake) -> None:
     """Turns, calls and both rollups, to a billionth of a dollar; and the ledger's own check."""
-    assert list(findings(data_directory.ledger(intake.config.data_dir))) == []
+    assert list(findings(files.ledger(intake.config.data_dir))) == []
     sums: dict[tuple[object, ...], list[float]] = defaultdict(lambda: [0.0, 0.0, 0])
     for row in table(intake, "usage"):
         day = records_day(number(row["at"]))
@@ -361,7 +361,7 @@ def test_history_keeps_what_changed(intake: Intake) -> None:
     run(intake)
     run(intake, SHIPPED)
 
-    with reading(data_directory.ledger(intake.config.data_dir)) as connection:
+    with reading(files.ledger(intake.config.data_dir)) as connection:
         history = repricing.history(connection)
 
     assert [line.repricing for line in history] == [2, 2, 2, 1, 1, 1]
@@ -413,7 +413,7 @@ def test_call_that_changes_meanwhile_stops_everything(intake: Intake) -> None:
         intake.take(records.thought("s2", at=AT + 90, speech="late"))
         before.update({name: table(intake, name) for name in _KEYS})
 
-    where = data_directory.ledger(intake.config.data_dir)
+    where = files.ledger(intake.config.data_dir)
     with pytest.raises(LedgerError, match="a call changed while it was repriced; nothing was"):
         reprice.reprice(where, ALL, CORRECTED, interrupted, dry_run=False)
 
@@ -433,7 +433,7 @@ def test_killed_half_way_nothing_changed(intake: Intake, tmp_path: Path) -> None
         "import os, signal\n"
         "from livekit_exporter.ledger import repricing\n"
         "repricing._note = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "from livekit_exporter.cli import app\n"
+        "from livekit_exporter.cli.app import app\n"
         "app()\n"
     )
     words = ["prices", "reprice", "--since", "2026-11-01", "--prices", str(prices)]
@@ -550,4 +550,4 @@ def test_command_says_no_in_one_line(words: tuple[str, ...], says: str, data_dir
     assert status == 1
     assert says in error
     assert error.count("\n") == 1
-    assert not data_directory.ledger(data_dir).exists()
+    assert not files.ledger(data_dir).exists()

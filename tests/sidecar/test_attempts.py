@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from livekit_exporter.ledger.deliveries import LONGEST_PAUSE_SECONDS
 from livekit_exporter.ledger.rows import DeliveryRow
-from livekit_exporter.sidecar.attempts import (
+from livekit_exporter.sidecar.webhook.retry import (
     REFUSALS,
     Answer,
     Patience,

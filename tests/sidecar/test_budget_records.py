@@ -6,7 +6,7 @@ import pytest
 
 from livekit_exporter import contract
 from livekit_exporter.record import BudgetLookupFailed, BudgetReached, to_line
-from livekit_exporter.sidecar.config import Metrics
+from livekit_exporter.sidecar.config.settings import Metrics
 from livekit_exporter.sidecar.decode import RejectedError, decode
 from tests.intake import Intake
 from tests.records import AT, closed, started

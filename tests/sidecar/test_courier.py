@@ -15,14 +15,14 @@ import jsonschema
 import pytest
 from pydantic import SecretStr
 
-from livekit_exporter import contract, data_directory
+from livekit_exporter import contract, files
 from livekit_exporter.ledger import deliveries
 from livekit_exporter.ledger.rows import DeliveryRow
 from livekit_exporter.prices import catalogue
-from livekit_exporter.sidecar import courier
-from livekit_exporter.sidecar.config import Config, Export, Webhook
-from livekit_exporter.sidecar.courier import Courier
-from livekit_exporter.sidecar.webhook import configured
+from livekit_exporter.sidecar.config.settings import Config, Export, Webhook
+from livekit_exporter.sidecar.webhook import sender as courier
+from livekit_exporter.sidecar.webhook.endpoint import configured
+from livekit_exporter.sidecar.webhook.sender import Courier
 from tests.intake import Intake
 from tests.receivers import SECRET, Received, Receiver, answering
 from tests.records import call, closed, started
@@ -71,7 +71,7 @@ class Office:
 
     @property
     def rows(self) -> dict[str, DeliveryRow]:
-        where = data_directory.ledger(self.settings.data_dir)
+        where = files.ledger(self.settings.data_dir)
         found = deliveries.listed(where, ("pending", "delivered", "dead"))
         return {row.session: row for row in found}
 
@@ -107,7 +107,7 @@ async def test_a_call_is_delivered_as_it_is_exported(data_dir: Path, receiver: R
 
         (request,) = receiver.received
         event = request.event
-        (file,) = data_directory.calls(data_dir).glob("*/*")
+        (file,) = files.calls(data_dir).glob("*/*")
         assert event["data"] == json.loads(file.read_text("utf-8"))
         jsonschema.validate(event["data"], SCHEMA, cls=jsonschema.Draft202012Validator)
         assert (event["type"], event["revision"]) == ("call.ended", 1)
@@ -307,7 +307,7 @@ async def test_what_fails_for_long_is_given_up_and_can_be_retried(
         tries = len(receiver.received)
         assert tries > 1
         receiver.behaviour = answering(200)
-        where = data_directory.ledger(data_dir)
+        where = files.ledger(data_dir)
 
         assert deliveries.retry(where, list(office.rows.values())) == 1
         await office.until(lambda: office.states() == {"s1": "delivered"})
@@ -457,7 +457,7 @@ async def test_names_leave_the_house_as_configured(
 
     (request,) = receiver.received
     assert b"anna" not in request.body
-    (file,) = data_directory.calls(data_dir).glob("*/*")
+    (file,) = files.calls(data_dir).glob("*/*")
     hashed = json.loads(file.read_text("utf-8"))["user"]
     assert request.event["data"]["user"] == (hashed if redaction == "hash" else None)
     assert hashed is not None
@@ -536,7 +536,7 @@ async def test_a_call_that_cannot_be_told_stops_no_other(
         office.intake.ask("SELECT 1")
         import sqlite3
 
-        with closing(sqlite3.connect(data_directory.ledger(data_dir))) as ledger, ledger:
+        with closing(sqlite3.connect(files.ledger(data_dir))) as ledger, ledger:
             ledger.execute("UPDATE usage SET stage = 'no such stage'")
             ledger.execute(
                 "INSERT INTO deliveries SELECT session, instance, 1, 'pending', 1.0, 1.0, 0, 0,"

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from livekit_exporter import contract, data_directory
+from livekit_exporter import contract, files
 from livekit_exporter.agent.estimates.calibration import known
+from livekit_exporter.calls.sizes import Sizes
 from livekit_exporter.ledger.checking import findings
 from livekit_exporter.record import (
     MessageAdded,
@@ -21,7 +22,6 @@ from livekit_exporter.record import (
     UsageEstimated,
     UsageReported,
 )
-from livekit_exporter.sizes import Sizes
 from tests.intake import Intake
 from tests.records import (
     AT,
@@ -273,7 +273,7 @@ def test_spend_of_the_day_shows_estimates_apart(data_dir: Path) -> None:
 def test_an_export_tells_them_apart(intake: Intake) -> None:
     intake.take(*barge_in())
 
-    (file,) = data_directory.calls(intake.config.data_dir).glob("*/*.json")
+    (file,) = files.calls(intake.config.data_dir).glob("*/*.json")
     call = json.loads(file.read_text("utf-8"))
 
     assert call["cost_usd"] == call["wasted_usd"] == 0

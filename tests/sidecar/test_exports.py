@@ -10,8 +10,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from livekit_exporter import contract, data_directory
-from livekit_exporter.sidecar.config import Config, Export
+from livekit_exporter import contract, files
+from livekit_exporter.sidecar.config.settings import Config, Export
 from livekit_exporter.sidecar.exports import file_name
 from tests.intake import Intake
 from tests.records import (
@@ -32,14 +32,14 @@ SCHEMA = json.loads((ROOT / "docs" / "call.schema.json").read_text("utf-8"))
 PERSON = replace(started(), user="anna@example.test", room="room-of-anna", job="AJ_1")
 
 
-def files(data_dir: Path) -> list[Path]:
+def written(data_dir: Path) -> list[Path]:
     """Exports that were written."""
-    return sorted(data_directory.calls(data_dir).glob("*/*"))
+    return sorted(files.calls(data_dir).glob("*/*"))
 
 
 def exported(data_dir: Path) -> dict[str, Any]:
     """The one export, valid by the published schema."""
-    (file,) = files(data_dir)
+    (file,) = written(data_dir)
     document: dict[str, Any] = json.loads(file.read_text("utf-8"))
     jsonschema.validate(document, SCHEMA, cls=jsonschema.Draft202012Validator)
     return document
@@ -65,7 +65,7 @@ def test_a_call_is_exported_with_its_turns(intake: Intake) -> None:
         closed(at=AT + 30),
     )
 
-    (file,) = files(intake.config.data_dir)
+    (file,) = written(intake.config.data_dir)
     assert file.parent.name == "2026-11-18"
     assert file.name == "s1.json"
     document = exported(intake.config.data_dir)
@@ -123,7 +123,7 @@ def test_names_are_hashed_alike_and_not_to_be_guessed(data_dir: Path, tmp_path: 
             with_settings(intake, redaction="hash")
             intake.take(PERSON, closed())
             intake.take(replace(PERSON, session="s2"), closed("s2"))
-        documents.append([json.loads(file.read_text("utf-8")) for file in files(folder)])
+        documents.append([json.loads(file.read_text("utf-8")) for file in written(folder)])
     (first, second), (elsewhere, _) = documents
 
     assert first["user"] == second["user"] != elsewhere["user"]
@@ -131,7 +131,7 @@ def test_names_are_hashed_alike_and_not_to_be_guessed(data_dir: Path, tmp_path: 
     text = json.dumps(documents)
     assert "anna" not in text
     assert "AJ_1" not in text
-    assert stat.S_IMODE(data_directory.redaction_key(data_dir).stat().st_mode) == 0o600
+    assert stat.S_IMODE(files.redaction_key(data_dir).stat().st_mode) == 0o600
 
 
 def test_names_are_dropped(intake: Intake) -> None:
@@ -148,11 +148,11 @@ def test_nothing_is_written_when_it_is_not_wanted(intake: Intake) -> None:
     """And what was not written comes when it is wanted again."""
     with_settings(intake, enabled=False)
     intake.take(*call())
-    assert files(intake.config.data_dir) == []
+    assert written(intake.config.data_dir) == []
 
     with_settings(intake, enabled=True)
     intake.passes()
-    assert len(files(intake.config.data_dir)) == 1
+    assert len(written(intake.config.data_dir)) == 1
 
 
 @pytest.mark.parametrize("session", ["../../escape", "a/b", ".hidden", "x" * 200, "sätze", "a\nb"])
@@ -160,7 +160,7 @@ def test_a_strange_id_is_no_path(intake: Intake, session: str) -> None:
     """The name of the file is a digest; the id stands inside."""
     intake.take(started(session), closed(session))
 
-    (file,) = files(intake.config.data_dir)
+    (file,) = written(intake.config.data_dir)
     assert file.stem == file_name(session) != session
     assert exported(intake.config.data_dir)["session"] == session
 
@@ -170,8 +170,8 @@ def test_a_full_disk_costs_no_export_and_holds_nothing_up(
 ) -> None:
     """A file where the folder should be: the ledger goes on, the export comes later."""
     intake = Intake(data_dir)
-    data_directory.make(data_dir)
-    data_directory.calls(data_dir).write_text("in the way")
+    files.make(data_dir)
+    files.calls(data_dir).write_text("in the way")
     with closing(intake.ingest):
         intake.take(*call())
 
@@ -179,7 +179,7 @@ def test_a_full_disk_costs_no_export_and_holds_nothing_up(
         assert intake.counter(contract.EXPORT_ERRORS) == 1
         assert "the ledger has it, trying again" in caplog.text
 
-        data_directory.calls(data_dir).unlink()
+        files.calls(data_dir).unlink()
         intake.ingest._export_after = 0.0
         intake.passes()
     assert exported(data_dir)["session"] == "s1"
@@ -200,13 +200,13 @@ def test_an_export_that_a_crash_prevented_comes_at_the_next_start(data_dir: Path
 
 def test_files_follow_the_mode_of_their_directory(data_dir: Path) -> None:
     """Shared with a group where the directory is, private where it is not."""
-    data_directory.make(data_dir)
+    files.make(data_dir)
     data_dir.chmod(0o2770)
     intake = Intake(data_dir)
     with closing(intake.ingest):
         intake.take(*call())
 
-    (file,) = files(data_dir)
+    (file,) = written(data_dir)
     assert stat.S_IMODE(file.stat().st_mode) == 0o660
     assert stat.S_IMODE(file.parent.stat().st_mode) == 0o2770
 
@@ -214,7 +214,7 @@ def test_files_follow_the_mode_of_their_directory(data_dir: Path) -> None:
 def test_days_that_are_too_old_are_removed(intake: Intake) -> None:
     """Whole days only, and nothing that is not ours."""
     intake.take(*call())
-    folder = data_directory.calls(intake.config.data_dir)
+    folder = files.calls(intake.config.data_dir)
     for name in ("2020-01-01", "notes", "2020-1-1"):
         (folder / name).mkdir()
     opened = intake.ingest._open
@@ -249,6 +249,6 @@ def test_many_ended_calls_are_exported_in_several_passes(intake: Intake) -> None
     intake.ingest._export_after = 0.0
 
     intake.passes()
-    assert len(files(intake.config.data_dir)) == 50
+    assert len(written(intake.config.data_dir)) == 50
     intake.passes()
-    assert len(files(intake.config.data_dir)) == 60
+    assert len(written(intake.config.data_dir)) == 60

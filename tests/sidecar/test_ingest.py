@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, event
 
-from livekit_exporter import contract, data_directory
+from livekit_exporter import contract, files
 from livekit_exporter.record import (
     MAX_LINE_BYTES,
     CollectorReport,
@@ -21,7 +21,7 @@ from livekit_exporter.record import (
     TurnCommitted,
     to_line,
 )
-from livekit_exporter.sidecar.config import Metrics
+from livekit_exporter.sidecar.config.settings import Metrics
 from livekit_exporter.sidecar.lock import HeldError
 from tests.intake import Intake
 from tests.records import AT, Writer, answered, asked, call, closed, heard, started, thought
@@ -119,9 +119,7 @@ def test_journals_are_deleted_once_they_are_in_the_ledger(data_dir: Path, intake
         journal.put(started("open"))
         intake.take(*call())
 
-        assert [path.name for path in data_directory.journals(data_dir).iterdir()] == [
-            "open-aa.jsonl"
-        ]
+        assert [path.name for path in files.journals(data_dir).iterdir()] == ["open-aa.jsonl"]
         assert intake.figure("SELECT count(*) FROM positions WHERE finished_at IS NULL") == 1
 
 
@@ -150,7 +148,7 @@ def test_a_data_directory_is_the_same_instance_for_ever(data_dir: Path) -> None:
         intake = Intake(data_dir)
         with closing(intake.ingest):
             intake.take(*call())
-            names.add(data_directory.read_instance(data_dir))
+            names.add(files.read_instance(data_dir))
             assert intake.counter(contract.SESSIONS) == 1
         (data_dir / "instance").write_text("" if len(names) % 2 else "\n")
 
@@ -163,7 +161,7 @@ def test_a_locked_ledger_is_said_and_nothing_is_lost_or_counted_twice(
     """Somebody opened it with a tool: the journals keep the records."""
     monkeypatch.setattr("livekit_exporter.ledger.embedded._BUSY_SECONDS", 0.05)
     intake = Intake(data_dir)
-    path = data_directory.ledger(data_dir)
+    path = files.ledger(data_dir)
     with closing(intake.ingest), Writer(data_dir) as journal:
         journal.put(started(), asked(), thought(), answered())
         intake.passes()
@@ -238,7 +236,7 @@ def test_errors_of_the_ledger_survive_a_restart(
     intake = Intake(data_dir)
     with closing(intake.ingest):
         intake.passes()
-        with closing(sqlite3.connect(data_directory.ledger(data_dir), isolation_level=None)) as db:
+        with closing(sqlite3.connect(files.ledger(data_dir), isolation_level=None)) as db:
             db.execute("BEGIN IMMEDIATE")
             with Writer(data_dir) as journal:
                 journal.put(*call())
@@ -335,7 +333,7 @@ def test_a_large_backlog_is_taken_in_several_transactions(data_dir: Path, intake
 
     def read() -> bool:
         intake.passes()
-        return not any(data_directory.journals(data_dir).iterdir())
+        return not any(files.journals(data_dir).iterdir())
 
     wait_until(read, "all journals are at their end")
 

@@ -27,7 +27,7 @@ from livekit_exporter.record import (
     Usage,
     UsageReported,
 )
-from livekit_exporter.sidecar.config import Metrics
+from livekit_exporter.sidecar.config.settings import Metrics
 from livekit_exporter.sidecar.registry import Distribution
 from tests.intake import Intake
 from tests.records import (

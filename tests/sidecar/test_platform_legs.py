@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from livekit_exporter import contract, data_directory
+from livekit_exporter import contract, files
 from livekit_exporter.prices import catalogue, legs
 from livekit_exporter.record import SessionClosed
 from livekit_exporter.sidecar import prices_in_force
-from livekit_exporter.sidecar.config import Config, ConfigError, Platform
+from livekit_exporter.sidecar.config.settings import Config, ConfigError, Platform
 from tests.intake import Intake
 from tests.records import AT, closed, started, thought
 
@@ -97,7 +97,7 @@ def test_agents_know_the_legs_of_their_calls(data_dir: Path) -> None:
         session="s1", agent="support", labels={"channel": "phone"}, started_at=AT, ended_at=AT + 60
     )
 
-    shared = catalogue.read(data_directory.prices(data_dir))
+    shared = catalogue.read(files.prices(data_dir))
 
     assert [record.model for record in legs.usage(shared, call)] == [
         "agent-session",

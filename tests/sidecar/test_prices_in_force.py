@@ -6,7 +6,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from livekit_exporter import data_directory
+from livekit_exporter import files
 from livekit_exporter.agent.prices import Prices
 from livekit_exporter.agent.tally import Tally
 from livekit_exporter.record import Usage
@@ -124,7 +124,7 @@ def test_unknown_unreported_and_free_are_three_answers_and_three_metrics(
         "free": ["own-model"],
     }
     assert total(page, "livekit_agent_cost_usd_total") == 0
-    with closing(sqlite3.connect(data_directory.ledger(data_dir))) as ledger:
+    with closing(sqlite3.connect(files.ledger(data_dir))) as ledger:
         rows = dict(ledger.execute("SELECT model, status FROM usage"))
     assert rows == {"gpt-99": "unpriced", "house-model": "nothing_to_bill", "own-model": "priced"}
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from livekit_exporter import data_directory
+from livekit_exporter import files
 from livekit_exporter.ledger.rows import Position
 from livekit_exporter.record import MAX_LINE_BYTES
 from livekit_exporter.sidecar.reader import CHUNK_BYTES, Chunk, Reader, split
@@ -27,7 +27,7 @@ class Follower:
     """
 
     def __init__(self, data_dir: Path, positions: dict[str, Position] | None = None) -> None:
-        self.reader = Reader(data_directory.journals(data_dir))
+        self.reader = Reader(files.journals(data_dir))
         self.positions = positions if positions is not None else {}
         self.lines: list[bytes] = []
         self.rejected: Counter[str] = Counter()
@@ -273,7 +273,7 @@ def test_a_folder_that_is_not_there_yet_holds_no_journals(data_dir: Path) -> Non
 def test_a_folder_that_cannot_be_read_raises(data_dir: Path) -> None:
     """Not to be mistaken for one without journals."""
     data_dir.mkdir()
-    data_directory.journals(data_dir).write_text("a file")
+    files.journals(data_dir).write_text("a file")
 
     with pytest.raises(NotADirectoryError):
         Follower(data_dir).look()
@@ -281,7 +281,7 @@ def test_a_folder_that_cannot_be_read_raises(data_dir: Path) -> None:
 
 def test_only_journals_are_read(data_dir: Path) -> None:
     """Folders, links, pipes, other files and files in the making are none."""
-    folder = data_directory.journals(data_dir)
+    folder = files.journals(data_dir)
     outside = data_dir / "outside.jsonl"
     with Writer(data_dir) as journal:
         journal.write(b"one\n")
@@ -301,7 +301,7 @@ def test_only_journals_are_read(data_dir: Path) -> None:
 
 def test_a_file_that_was_never_named_is_cleaned_up_after_an_hour(data_dir: Path) -> None:
     """Its writer died between making and naming it; a young one may still be named."""
-    folder = data_directory.journals(data_dir)
+    folder = files.journals(data_dir)
     folder.mkdir(parents=True)
     for name, age in (("old", 7200.0), ("young", 60.0)):
         path = folder / f".{name}.tmp"

@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families as prometheu
 from livekit_exporter import contract
 from livekit_exporter.contract import FAMILIES, Family, Kind
 from livekit_exporter.ledger.rows import SeriesRow
-from livekit_exporter.sidecar.config import Metrics
+from livekit_exporter.sidecar.config.settings import Metrics
 from livekit_exporter.sidecar.registry import Distribution, Registry, Staged, exemplar
 from tests.intake import Intake
 from tests.records import AT, answered, asked, call, closed, heard, started, thought

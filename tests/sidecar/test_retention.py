@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from livekit_exporter import contract, data_directory
+from livekit_exporter import contract, files
 from livekit_exporter.ledger.locate import locate
 from livekit_exporter.record import Record, RequestFailed
-from livekit_exporter.sidecar.config import Ledger
+from livekit_exporter.sidecar.config.settings import Ledger
 from livekit_exporter.sidecar.spend import period_start
 from tests.intake import Intake
 from tests.records import LLM, Writer, answered, asked, closed, heard, started, thought
@@ -171,7 +171,7 @@ def test_space_is_given_back(data_dir: Path) -> None:
         for number in range(20):
             old = [call_at(f"s{number}-{n}", now - 100 * DAY) for n in range(40)]
             intake.take(*(record for records in old for record in records))
-    path = data_directory.ledger(data_dir)
+    path = files.ledger(data_dir)
     full = path.stat().st_size
     again = keeping(data_dir, 40)
     with closing(again.ingest):
@@ -187,7 +187,7 @@ def test_a_report_sees_one_state_while_calls_are_deleted(data_dir: Path) -> None
         intake.ingest.open()
         intake.ingest._deleting = False
         intake.take(*call_at("old", time.time() - 100 * DAY))
-        report = locate(data_directory.ledger(data_dir), read_only=True)
+        report = locate(files.ledger(data_dir), read_only=True)
         with closing(report), report.snapshot() as connection:
             count = "SELECT count(*) FROM {}"
             before = connection.exec_driver_sql(count.format("sessions")).scalar()

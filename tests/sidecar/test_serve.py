@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from livekit_exporter import data_directory
+from livekit_exporter import files
 from livekit_exporter.prices import catalogue, pricing
 from livekit_exporter.record import UsageReported
 from tests.conftest import Serve
@@ -28,7 +28,7 @@ KILLS = 6
 
 def rows(data_dir: Path, query: str) -> list[tuple[object, ...]]:
     """Ask the ledger with nothing but SQLite."""
-    with closing(sqlite3.connect(data_directory.ledger(data_dir), timeout=60)) as ledger:
+    with closing(sqlite3.connect(files.ledger(data_dir), timeout=60)) as ledger:
         return list(ledger.execute(query))
 
 
@@ -112,7 +112,7 @@ def test_a_sidecar_killed_at_any_moment_counts_everything_once(
         for mark in [0, *marks]:
             sidecar = serve()
             if mark == 0:
-                wait_until(data_directory.ledger(data_dir).exists, "the ledger is made")
+                wait_until(files.ledger(data_dir).exists, "the ledger is made")
             else:
                 sidecar.wait_ready()
             wait_until(lambda mark=mark: taken(data_dir) >= mark, "it is on the way")  # type: ignore[misc]
@@ -138,7 +138,7 @@ def test_a_sidecar_killed_at_any_moment_counts_everything_once(
         summed = rows(data_dir, f"SELECT sum(cost_usd) FROM {table}")[0][0]  # noqa: S608 - a list
         counted = truth if table != "turns" else truth - calls * rounds * cost(heard(seconds=1.5))
         assert summed == pytest.approx(counted, abs=1e-9), table
-    wait_until(lambda: list(data_directory.journals(data_dir).iterdir()) == [], "all are deleted")
+    wait_until(lambda: list(files.journals(data_dir).iterdir()) == [], "all are deleted")
 
 
 def test_counters_only_ever_rise_over_kills(data_dir: Path, serve: Serve) -> None:
@@ -294,7 +294,7 @@ def test_a_full_directory_is_a_reason_and_mends(
         wait_until(lambda: sidecar.get("/-/ready")[0] == 503, "it says why")
         status, body = sidecar.get("/-/ready")
         assert (status, body.count("\n")) == (503, 1)
-        assert str(data_directory.ledger(data_dir)) in body
+        assert str(files.ledger(data_dir)) in body
         assert "full" in body
         before = sidecar.samples()
         counted = total(before, "livekit_agent_requests_total")
@@ -344,16 +344,16 @@ def test_a_corrupt_ledger_is_a_reason_and_mends_when_it_is_moved_away(
 ) -> None:
     """The journals wait for whoever comes to look."""
     write_journal(data_dir, call())
-    data_directory.ledger(data_dir).write_bytes(b"this is no database" * 1000)
+    files.ledger(data_dir).write_bytes(b"this is no database" * 1000)
     sidecar = serve()
 
     wait_until(lambda: "cannot open ledger" in sidecar.get("/-/ready")[1], "it says why")
     status, body = sidecar.get("/-/ready")
     assert (status, body.count("\n")) == (503, 1)
-    assert str(data_directory.ledger(data_dir)) in body
+    assert str(files.ledger(data_dir)) in body
     assert "Traceback" not in sidecar.said
 
-    data_directory.ledger(data_dir).unlink()
+    files.ledger(data_dir).unlink()
     sidecar.wait_ready()
     assert total(sidecar.samples(), "livekit_agent_turns_total") == 1
 

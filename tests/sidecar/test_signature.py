@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from livekit_exporter.sidecar.signature import headers, key
+from livekit_exporter.sidecar.webhook.signature import headers, key
 from tests.receivers import SECRET, documented_check
 
 

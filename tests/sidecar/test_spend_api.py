@@ -19,7 +19,7 @@ from livekit_exporter.ledger.schema import usage
 from livekit_exporter.ledger.spending import Spending, Spent
 from livekit_exporter.ledger.store import Ledger
 from livekit_exporter.record import SessionStarted, Usage, UsageReported
-from livekit_exporter.sidecar.spend_api import DaySpend, Question, QuestionError, question
+from livekit_exporter.sidecar.http.spend import DaySpend, Question, QuestionError, question
 from tests.intake import Intake
 from tests.records import AT, closed, started
 

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from livekit_exporter.calls.waste import Reason, Spent, reason, unheard
 from livekit_exporter.ledger.rows import TurnRow
-from livekit_exporter.waste import Reason, Spent, reason, unheard
 
 LLM = Spent("llm", "openai", "gpt-4.1-mini", usd=0.010, output_usd=0.004, characters=0)
 TTS = Spent("tts", "cartesia", "sonic-3", usd=0.020, output_usd=0.0, characters=400)

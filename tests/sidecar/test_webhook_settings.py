@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from livekit_exporter.cli import app
-from livekit_exporter.sidecar.config import ConfigError, load
-from livekit_exporter.sidecar.signature import key
-from livekit_exporter.sidecar.webhook import configured
+from livekit_exporter.cli.app import app
+from livekit_exporter.sidecar.config.settings import ConfigError, load
+from livekit_exporter.sidecar.webhook.endpoint import configured
+from livekit_exporter.sidecar.webhook.signature import key
 from tests.receivers import SECRET
 
 URL = "https://billing.example.com/hooks/token"

@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 from livekit_exporter.agent.prices import Prices
+from livekit_exporter.calls.turns import Conversation, Reply, speech_of
 from livekit_exporter.record import (
     MessageAdded,
     Model,
@@ -26,7 +27,6 @@ from livekit_exporter.record import (
     UsageEstimated,
     UsageReported,
 )
-from livekit_exporter.turns import Conversation, Reply, speech_of
 
 if TYPE_CHECKING:
     from livekit_exporter.prices.units import Bucket

@@ -26,7 +26,7 @@ from livekit import rtc
 from livekit.agents import get_job_context, llm, stt, tts
 from opentelemetry import trace
 
-from livekit_exporter import data_directory
+from livekit_exporter import files
 from livekit_exporter.agent import normalize
 from livekit_exporter.agent.budget.limits import Budget, BudgetCallback
 from livekit_exporter.agent.complaints import Complaints
@@ -282,14 +282,12 @@ def _begin(session: "_Session", ctx: "JobContext | None", wanted: _Wanted) -> Ca
     session_id = secrets.token_hex(8)
     job = getattr(ctx, "job", None)
     room = getattr(getattr(ctx, "room", None), "name", None)
-    root = data_directory.resolve(wanted.data_dir)
+    root = files.resolve(wanted.data_dir)
     prices = Prices(root)
     summary = Summary.wanted(session_id, prices, wanted.slow_turn_seconds) if wanted.log else None
     followers = [] if summary is None else [summary]
     estimator = Estimator(calibration.known(root)) if wanted.estimates else None
-    journal = Journal(
-        data_directory.journals(root), session_id, followers=followers, deriving=estimator
-    )
+    journal = Journal(files.journals(root), session_id, followers=followers, deriving=estimator)
     name = wanted.agent or getattr(job, "agent_name", None) or _program()
     call = Call(session_id, name, journal, prices)
     subscription = _Subscription(session, call, journal, estimator)

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
-from livekit_exporter import data_directory
+from livekit_exporter import files
 
 _log = logging.getLogger("livekit_exporter")
 
@@ -200,16 +200,16 @@ def serve_in_worker(
     Returns:
         The sidecar.  Only a program that outlives its worker needs to `stop` it.
     """
-    root = data_directory.resolve(data_dir)
+    root = files.resolve(data_dir)
     if data_dir is not None:
-        os.environ[data_directory.ENVIRONMENT] = str(root)
+        os.environ[files.ENVIRONMENT] = str(root)
     command = [sys.executable, "-m", "livekit_exporter", "serve"]
     command += ["--data-dir", str(root), "--parent-fd", "0"]
     if listen_address is not None:
         command += ["--listen-address", listen_address]
     if config is not None:
         command += ["--config", str(Path(config).absolute())]
-    sidecar = WorkerSidecar(command, data_directory.lock(root))
+    sidecar = WorkerSidecar(command, files.lock(root))
 
     def started() -> None:
         try:

@@ -22,7 +22,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Final, Protocol, TypeAlias
 
-from livekit_exporter import data_directory
+from livekit_exporter import files
 from livekit_exporter.agent.complaints import Complaints
 from livekit_exporter.agent.normalize import UnreadableError
 from livekit_exporter.record import MAX_LINE_BYTES, CollectorReport, Record, to_line
@@ -403,13 +403,13 @@ class _File:
     """
 
     def __init__(self, directory: Path, session: str) -> None:
-        data_directory.make(directory)
+        files.make(directory)
         name = f"{session}-{secrets.token_hex(4)}"
         hidden = directory / f".{name}.tmp"
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         self._descriptor = os.open(hidden, flags, 0o600)
         try:
-            os.fchmod(self._descriptor, data_directory.file_mode(directory))
+            os.fchmod(self._descriptor, files.file_mode(directory))
             # Locked before it has its name: a reader never meets it empty and unlocked,
             # which would look like a finished journal.
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -10,8 +10,8 @@ from decimal import Decimal
 from typing import Final, TypeAlias, get_args
 
 from livekit_exporter.agent.account import Account, Spent, Turn, total
+from livekit_exporter.calls.turns import plausible
 from livekit_exporter.record import MessageAdded, Model, Stage
-from livekit_exporter.turns import plausible
 
 Line: TypeAlias = tuple[str, dict[str, object]]
 """Text and fields."""

@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from livekit_exporter import data_directory
+from livekit_exporter import files
+from livekit_exporter.calls.turns import plausible
 from livekit_exporter.record import SessionStarted, Stage, UsageReported
-from livekit_exporter.turns import plausible
 
 if TYPE_CHECKING:
     from livekit_exporter.prices.card import Card
@@ -34,7 +34,7 @@ class Prices:
 
     def read(self) -> None:
         """Read the prices, if nobody has."""
-        from livekit_exporter.prices import card, langfuse, pricing  # noqa: F401 - loaded for later
+        from livekit_exporter.prices.explain import langfuse  # noqa: F401 - loaded for later
 
         self._in_force()
 
@@ -82,5 +82,5 @@ def _read(data_dir: Path | None) -> "Catalogue":
 
     if data_dir is not None:
         with suppress(OSError, ValueError, KeyError):
-            return catalogue.read(data_directory.prices(data_dir))
+            return catalogue.read(files.prices(data_dir))
     return catalogue.load()

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Final
 
-from livekit_exporter import data_directory
+from livekit_exporter import files
 from livekit_exporter.agent import normalize
 from livekit_exporter.agent.journal import Journal
 from livekit_exporter.record import EARLIEST, LATEST, SessionStarted
@@ -123,7 +123,7 @@ def replay(path: Path, data_dir: Path, *, agent: str = "replay") -> Replayed:
         OSError: The stream cannot be read, or the journals cannot be written.
     """
     result = Replayed()
-    stream = _Stream(data_directory.journals(data_dir), agent, result)
+    stream = _Stream(files.journals(data_dir), agent, result)
     with path.open(encoding="utf-8", errors="replace") as lines:
         for line in lines:
             if not line.strip():

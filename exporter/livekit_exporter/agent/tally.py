@@ -10,8 +10,8 @@ from decimal import Decimal
 
 from livekit_exporter.agent.normalize import Added, Heard, UnreadableError
 from livekit_exporter.agent.prices import Prices
+from livekit_exporter.calls.turns import Conversation
 from livekit_exporter.record import MessageAdded, Model, Record, Usage, UsageReported
-from livekit_exporter.turns import Conversation
 
 
 def add(left: Usage, right: Usage) -> Usage:

@@ -20,7 +20,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from livekit_exporter import data_directory
+from livekit_exporter import files
 from livekit_exporter.demo.comparison import Row, compare
 from livekit_exporter.demo.fleet import Fleet, quiet
 from livekit_exporter.demo.sidecar import Figures, Sidecar, SidecarError, running_sidecar
@@ -113,7 +113,7 @@ def _data_dir(options: Options) -> Iterator[Path]:
         yield Path(options.data_dir).expanduser().absolute()
         return
     if not options.sidecar:
-        yield data_directory.resolve()
+        yield files.resolve()
         return
     with tempfile.TemporaryDirectory(prefix="livekit-exporter-demo-") as directory:
         yield Path(directory)
@@ -145,7 +145,7 @@ async def _calls_only(options: Options, data_dir: Path, stopped: threading.Event
     """Be the agents of a sidecar that somebody else runs."""
     console = _console(options)
     console.print(f"Data: {data_dir}", highlight=False, soft_wrap=True)
-    data_directory.make(data_dir)
+    files.make(data_dir)
     progress = _Progress(options.calls)
     async with _fleet(options, data_dir) as fleet:
         await _hold_calls(fleet, options, progress, stopped)

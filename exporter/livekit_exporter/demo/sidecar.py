@@ -13,7 +13,7 @@ from typing import Final
 
 import aiohttp
 
-from livekit_exporter import contract, data_directory
+from livekit_exporter import contract, files
 
 _START_SECONDS: Final = 30.0
 _STOP_SECONDS: Final = 15.0
@@ -133,7 +133,7 @@ async def running_sidecar(data_dir: Path, listen_address: str | None) -> AsyncIt
     command += ["--log-level", "warning", "--parent-fd", "0"]
     if listen_address is not None:
         command += ["--listen-address", listen_address]
-    data_directory.make(data_dir)
+    files.make(data_dir)
     log = data_dir / "sidecar.log"
     with log.open("wb") as output:
         # In a session of its own: Ctrl-C is for the demo, which still has calls to end
@@ -160,7 +160,7 @@ async def _url(
     while time.monotonic() < deadline:
         if process.returncode is not None:
             raise SidecarError(f"the sidecar did not start: {_last_words(process, log)}")
-        address = _address(process, data_directory.lock(data_dir))
+        address = _address(process, files.lock(data_dir))
         if address:
             async with web.get(f"{address}/-/ready") as answer:
                 if answer.ok:

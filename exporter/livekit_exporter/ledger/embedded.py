@@ -22,7 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.sqlite import Insert
 from sqlalchemy.engine import URL
 
-from livekit_exporter import data_directory
+from livekit_exporter import files
 from livekit_exporter.ledger.database import Database, LedgerError, Remedies
 
 _BUSY_SECONDS: Final = 5.0
@@ -145,7 +145,7 @@ def _make(path: Path) -> None:
     try:
         # Before SQLite opens it: the files that it makes beside it get the same mode.
         path.touch()
-        path.chmod(data_directory.file_mode(path.parent))
+        path.chmod(files.file_mode(path.parent))
     except OSError as error:
         raise LedgerError(
             f"cannot open ledger '{path}': {error.strerror}; {_REMEDIES['SQLITE_CANTOPEN']}"

@@ -34,13 +34,12 @@ from livekit_exporter.ledger.rows import (
     DUST_USD,
     ModelKey,
     SessionRow,
-    Source,
     TurnRow,
     UserKey,
     digest,
     utc_day,
 )
-from livekit_exporter.record import Usage
+from livekit_exporter.record import Source, Usage
 
 _QUANTITIES: Final = tuple(name for name, _ in schema.QUANTITIES)
 _CHUNK: Final = 1000

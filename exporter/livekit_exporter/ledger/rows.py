@@ -8,15 +8,14 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Final, Literal, NamedTuple, TypeAlias
 
-from livekit_exporter.sizes import Sizes
-from livekit_exporter.turns import Reply
+from livekit_exporter.calls.sizes import Sizes
+from livekit_exporter.calls.turns import Reply
+from livekit_exporter.record import Source
 
 _DAY_SECONDS: Final = 86400
 
 DUST_USD: Final = 1e-12
 """What differences of doubles leave where nothing is, US dollars."""
-
-Source: TypeAlias = Literal["reported", "estimated"]
 
 DeliveryState: TypeAlias = Literal["pending", "delivered", "dead"]
 """Where a call is on its way to the webhook; `dead` is given up."""

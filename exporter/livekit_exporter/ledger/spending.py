@@ -10,7 +10,8 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import Select, func, literal, select, union_all
 
 from livekit_exporter.ledger import schema
-from livekit_exporter.ledger.rows import Source, utc_day
+from livekit_exporter.ledger.rows import utc_day
+from livekit_exporter.record import Source
 
 _DAY_SECONDS: Final = 86400.0
 

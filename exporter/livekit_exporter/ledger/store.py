@@ -30,6 +30,7 @@ from sqlalchemy import (
     update,
 )
 
+from livekit_exporter.calls.sizes import Sizes
 from livekit_exporter.ledger import deliveries, schema, versions
 from livekit_exporter.ledger.database import LedgerError, RepricedError
 from livekit_exporter.ledger.locate import locate
@@ -45,14 +46,13 @@ from livekit_exporter.ledger.rows import (
     SeriesRow,
     SessionRow,
     SizesKey,
-    Source,
     TurnRow,
     UserSums,
     digest,
     utc_day,
 )
 from livekit_exporter.ledger.spending import Spending, Spent, spent_by_call, spent_since
-from livekit_exporter.sizes import Sizes
+from livekit_exporter.record import Source
 
 __all__ = ["Ledger", "LedgerError", "RepricedError"]
 

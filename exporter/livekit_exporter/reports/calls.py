@@ -7,7 +7,8 @@ from math import inf
 from typing import Final, Literal, TypeAlias, get_args
 
 from livekit_exporter.ledger.queries import Call, Snapshot, Span, Sums
-from livekit_exporter.ledger.rows import CallRows, SessionRow, Source, TurnRow
+from livekit_exporter.ledger.rows import CallRows, SessionRow, TurnRow
+from livekit_exporter.record import Source
 from livekit_exporter.reports import lines, reading, written
 from livekit_exporter.reports.question import Question, QuestionError
 from livekit_exporter.reports.reading import Group, Numbers

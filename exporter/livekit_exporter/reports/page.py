@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from html import escape
 
-from livekit_exporter.page import frame
+from livekit_exporter.export.html import frame
 from livekit_exporter.reports import drawing, written
 from livekit_exporter.reports.report import Report
 

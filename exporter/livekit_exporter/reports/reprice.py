@@ -9,12 +9,12 @@ from typing import Final, TypeAlias
 
 from livekit_exporter.ledger import repricing
 from livekit_exporter.ledger.reading import reading
+from livekit_exporter.ledger.reprice import repriced
 from livekit_exporter.ledger.repricing import Changes, ModelChange, ModelName, Which
 from livekit_exporter.prices.catalogue import Catalogue
 from livekit_exporter.reports.question import Question
 from livekit_exporter.reports.reading import counted
 from livekit_exporter.reports.report import Column, Report, Value
-from livekit_exporter.repricing import repriced
 
 Chunk: TypeAlias = list[tuple[str, str]]
 Followed: TypeAlias = Callable[[list[Chunk]], Iterable[Chunk]]

@@ -10,8 +10,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
-from livekit_exporter import page
-from livekit_exporter.prices.explain import printable
+from livekit_exporter.export import html as page
+from livekit_exporter.prices.explain.words import printable
 from livekit_exporter.reports.report import Column, Kind, Quantity, Report, Value
 
 __all__ = ["UNITS", "UNKNOWN", "Cells", "cells", "column", "head", "money", "printable", "value"]

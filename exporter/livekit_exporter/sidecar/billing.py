@@ -4,6 +4,7 @@ from operator import attrgetter
 from typing import Final
 
 from livekit_exporter import contract
+from livekit_exporter.calls.waste import Spent
 from livekit_exporter.ledger.rows import (
     Batch,
     ModelKey,
@@ -19,7 +20,6 @@ from livekit_exporter.prices.catalogue import Catalogue
 from livekit_exporter.record import UsageEstimated, UsageReported
 from livekit_exporter.sidecar.labels import CallLabels
 from livekit_exporter.sidecar.registry import Labels, Staged
-from livekit_exporter.waste import Spent
 
 _QUANTITIES: Final = tuple(name for name, _ in QUANTITIES)
 # Turn detection and the like are counted in requests and have no usage to report.

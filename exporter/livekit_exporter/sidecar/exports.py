@@ -14,11 +14,11 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Final
 
-from livekit_exporter import data_directory
-from livekit_exporter.call_export import call_export
+from livekit_exporter import files
+from livekit_exporter.export.document import call_export
 from livekit_exporter.ledger.rows import SessionRow, utc_day
 from livekit_exporter.ledger.store import Ledger
-from livekit_exporter.sidecar.config import Export
+from livekit_exporter.sidecar.config.settings import Export
 
 CALLS_AT_A_TIME: Final = 50
 """Files of one pass: few enough that journals do not wait for them."""
@@ -64,7 +64,7 @@ class Exports:
         Raises:
             OSError: They cannot be removed.
         """
-        folder = data_directory.calls(self._root)
+        folder = files.calls(self._root)
         if settings.keep_days is None or not folder.is_dir():
             return
         oldest = utc_day(now - settings.keep_days * _DAY_SECONDS)
@@ -83,12 +83,12 @@ class Exports:
             redaction=settings.redaction,
             key=key,
         )
-        folder = data_directory.calls(self._root) / utc_day(call.started_at)
-        data_directory.make(folder)
+        folder = files.calls(self._root) / utc_day(call.started_at)
+        files.make(folder)
         target = folder / f"{file_name(call.session)}.json"
         hidden = target.with_name(f".{target.name}.tmp")
         hidden.write_text(f"{export.model_dump_json(indent=1)}\n", encoding="utf-8")
-        hidden.chmod(data_directory.file_mode(folder))
+        hidden.chmod(files.file_mode(folder))
         hidden.replace(target)
 
 
@@ -98,7 +98,7 @@ def redaction_key(root: Path) -> bytes:
     Raises:
         OSError: It cannot be read or made.
     """
-    path = data_directory.redaction_key(root)
+    path = files.redaction_key(root)
     with _MAKING_KEY:
         if not path.exists():
             hidden = path.with_suffix(".tmp")

@@ -9,8 +9,9 @@ from typing import Final
 
 from livekit_exporter import __version__, contract
 from livekit_exporter.contract import Family
-from livekit_exporter.ledger.rows import Backlog, Source
+from livekit_exporter.ledger.rows import Backlog
 from livekit_exporter.prices.catalogue import Catalogue
+from livekit_exporter.record import Source
 from livekit_exporter.sidecar.registry import Labels
 
 _BUILD: Final = (__version__, platform.python_version())

@@ -12,23 +12,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, get_args
 
-from livekit_exporter import contract, data_directory
-from livekit_exporter.ledger.rows import Batch, Position, Source
+from livekit_exporter import contract, files
+from livekit_exporter.ledger.rows import Batch, Position
 from livekit_exporter.ledger.store import Ledger, LedgerError, RepricedError
 from livekit_exporter.prices.catalogue import Catalogue
-from livekit_exporter.record import Record
+from livekit_exporter.record import Record, Source
 from livekit_exporter.sidecar import prices_in_force, sizes_in_ledger
-from livekit_exporter.sidecar.config import Config, ConfigError
+from livekit_exporter.sidecar.config.settings import Config, ConfigError
 from livekit_exporter.sidecar.decode import RejectedError, decode
 from livekit_exporter.sidecar.exports import CALLS_AT_A_TIME, Exports
 from livekit_exporter.sidecar.gauges import Moment, gauges
-from livekit_exporter.sidecar.handover import Handover
 from livekit_exporter.sidecar.labels import LabelValues
 from livekit_exporter.sidecar.lock import HeldError, Lock
 from livekit_exporter.sidecar.meter import Meter
 from livekit_exporter.sidecar.reader import CHUNK_BYTES, Chunk, Reader
 from livekit_exporter.sidecar.registry import Registry, Staged
 from livekit_exporter.sidecar.spend import PERIODS, Spend, period_start
+from livekit_exporter.sidecar.webhook.handover import Handover
 
 _log = logging.getLogger("livekit_exporter")
 
@@ -92,7 +92,7 @@ class Ingest:
         """What the courier has tried is noted with the next transaction."""
         self._lock: Lock | None = None
         self._open: _Open | None = None
-        self._reader = Reader(data_directory.journals(config.data_dir))
+        self._reader = Reader(files.journals(config.data_dir))
         self._values = LabelValues(self._cap)
         self._problem: str | None = "the journals have not been read yet"
         self._passed_at = time.monotonic()
@@ -124,11 +124,9 @@ class Ingest:
             return
         prices_in_force.share(self._merged_prices, config.data_dir)
         self._reader.scan()
-        ledger = Ledger(
-            config.ledger.where(config.data_dir), data_directory.read_instance(config.data_dir)
-        )
+        ledger = Ledger(config.ledger.where(config.data_dir), files.read_instance(config.data_dir))
         try:
-            data_directory.write_instance(config.data_dir, ledger.instance)
+            files.write_instance(config.data_dir, ledger.instance)
             self._restore(ledger)
             meter = Meter(ledger, self._catalogue, self._values, config.metrics.labels)
             self._open = _Open(

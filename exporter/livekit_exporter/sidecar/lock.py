@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from livekit_exporter import data_directory
+from livekit_exporter import files
 
 _GLANCE_SECONDS: Final = 0.2
 
@@ -31,8 +31,8 @@ class Lock:
     """
 
     def __init__(self, root: Path) -> None:
-        data_directory.make(root)
-        self._path = data_directory.lock(root)
+        files.make(root)
+        self._path = files.lock(root)
         self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         # Whoever only looks whether it is taken holds it for an instant.
         if not _take(self._descriptor) and not _take_later(self._descriptor):
@@ -44,7 +44,7 @@ class Lock:
             )
         # On a full disk the directory is ours all the same, only nobody can read by whom.
         with suppress(OSError):
-            os.fchmod(self._descriptor, data_directory.file_mode(root))
+            os.fchmod(self._descriptor, files.file_mode(root))
             self.tell("")
 
     def tell(self, address: str) -> None:

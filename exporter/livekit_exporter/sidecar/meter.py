@@ -12,7 +12,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, Protocol
 
-from livekit_exporter import contract, waste
+from livekit_exporter import contract
+from livekit_exporter.calls import waste
+from livekit_exporter.calls.sizes import Sizes
+from livekit_exporter.calls.turns import Conversation, plausible, speech_of
 from livekit_exporter.contract import Family, Kind
 from livekit_exporter.ledger.rows import (
     Batch,
@@ -44,8 +47,6 @@ from livekit_exporter.record import (
 from livekit_exporter.sidecar.billing import Billing
 from livekit_exporter.sidecar.labels import CallLabels, LabelValues, project
 from livekit_exporter.sidecar.registry import Labels, Staged, exemplar
-from livekit_exporter.sizes import Sizes
-from livekit_exporter.turns import Conversation, plausible, speech_of
 
 _TURNS_AT_HAND: Final = 8
 """Turns of a call that are kept in memory; older ones are read back when a record names them."""

@@ -6,12 +6,13 @@ in the data directory, where a job reads them without parsing YAML.
 
 from pathlib import Path
 
-from livekit_exporter import data_directory
-from livekit_exporter.prices import catalogue, compile, overlay  # noqa: A004 - it compiles prices
+from livekit_exporter import files
+from livekit_exporter.prices import catalogue
 from livekit_exporter.prices.catalogue import Catalogue
-from livekit_exporter.prices.located import PriceFileError
-from livekit_exporter.sidecar.config import Config, condition
-from livekit_exporter.sidecar.config_sources import ConfigError, hint
+from livekit_exporter.prices.files import compile, overlay  # noqa: A004 - it compiles prices
+from livekit_exporter.prices.files.located import PriceFileError
+from livekit_exporter.sidecar.config.settings import Config, condition
+from livekit_exporter.sidecar.config.sources import ConfigError, hint
 
 
 def load(config: Config) -> tuple[Catalogue, str | None]:
@@ -52,11 +53,11 @@ def share(merged: str | None, root: Path) -> None:
     Raises:
         OSError: The directory cannot be written.
     """
-    target = data_directory.prices(root)
+    target = files.prices(root)
     if merged is None:
         target.unlink(missing_ok=True)
         return
     hidden = target.with_name(f".{target.name}.tmp")
     hidden.write_text(merged, "utf-8")
-    hidden.chmod(data_directory.file_mode(root))
+    hidden.chmod(files.file_mode(root))
     hidden.replace(target)

@@ -32,7 +32,7 @@ from prometheus_client.utils import floatToGoString
 
 from livekit_exporter.contract import FAMILIES, UNKNOWN, Family, Kind
 from livekit_exporter.ledger.rows import SeriesRow
-from livekit_exporter.sidecar.web import Page
+from livekit_exporter.sidecar.http.app import Page
 
 Labels: TypeAlias = tuple[str, ...]
 Gauges: TypeAlias = Mapping[Family, Mapping[Labels, float]]

@@ -18,15 +18,16 @@ from aiohttp import web
 
 from livekit_exporter import __version__
 from livekit_exporter.ledger.store import LedgerError
-from livekit_exporter.sidecar import prices_in_force, webhook
-from livekit_exporter.sidecar.config import Config, ConfigError
-from livekit_exporter.sidecar.courier import Courier
+from livekit_exporter.sidecar import prices_in_force
+from livekit_exporter.sidecar.config.settings import Config, ConfigError
+from livekit_exporter.sidecar.http.app import CallView, Overview, OverviewRow, Page, application
+from livekit_exporter.sidecar.http.spend import DaySpend, Question
 from livekit_exporter.sidecar.ingest import Ingest
 from livekit_exporter.sidecar.lock import HeldError
 from livekit_exporter.sidecar.registry import Registry
 from livekit_exporter.sidecar.spend import PERIODS, period_start
-from livekit_exporter.sidecar.spend_api import DaySpend, Question
-from livekit_exporter.sidecar.web import CallView, Overview, OverviewRow, Page, application
+from livekit_exporter.sidecar.webhook import endpoint as webhook
+from livekit_exporter.sidecar.webhook.sender import Courier
 
 _log = logging.getLogger("livekit_exporter")
 

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from livekit_exporter import data_directory
+from livekit_exporter import files
+from livekit_exporter.calls.sizes import Sizes
 from livekit_exporter.ledger.rows import SizesKey
-from livekit_exporter.sizes import Sizes
 
 
 def share(sizes: Mapping[SizesKey, Sizes], root: Path) -> None:
@@ -19,8 +19,8 @@ def share(sizes: Mapping[SizesKey, Sizes], root: Path) -> None:
     if not sizes:
         return
     models = [{**key._asdict(), **asdict(known)} for key, known in sorted(sizes.items())]
-    target = data_directory.calibration(root)
+    target = files.calibration(root)
     hidden = target.with_name(f".{target.name}.tmp")
     hidden.write_text(json.dumps({"models": models}), "utf-8")
-    hidden.chmod(data_directory.file_mode(root))
+    hidden.chmod(files.file_mode(root))
     hidden.replace(target)

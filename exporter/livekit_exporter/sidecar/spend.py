@@ -3,7 +3,7 @@
 from datetime import datetime, tzinfo
 from typing import Final, Protocol, TypeAlias
 
-from livekit_exporter.ledger.rows import Source
+from livekit_exporter.record import Source
 
 PERIODS: Final = ("day", "month")
 

@@ -18,7 +18,7 @@ from typing import Final
 from urllib.parse import urlencode
 from urllib.request import HTTPHandler, HTTPSHandler, OpenerDirector, UnknownHandler
 
-from livekit_exporter import data_directory
+from livekit_exporter import files
 from livekit_exporter.agent.budget.watch import Day, Watch
 from livekit_exporter.agent.complaints import Complaints
 from livekit_exporter.agent.journal import Journal
@@ -56,7 +56,7 @@ def sidecar_url(explicit: str | None, root: Path) -> str:
     told = explicit or os.environ.get(ENVIRONMENT)
     if told:
         return told
-    said = data_directory.sidecar_address(root)
+    said = files.sidecar_address(root)
     if said is None:
         return DEFAULT_URL
     for everywhere, here in _HERE.items():

@@ -6,9 +6,9 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-from livekit_exporter import data_directory
+from livekit_exporter import files
+from livekit_exporter.calls.sizes import Sizes
 from livekit_exporter.record import Model
-from livekit_exporter.sizes import Sizes
 
 
 def known(root: Path) -> Callable[[Model], Sizes | None]:
@@ -21,7 +21,7 @@ def known(root: Path) -> Callable[[Model], Sizes | None]:
     @cache
     def read() -> Mapping[tuple[str, str, str], Sizes]:
         with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-            said = json.loads(data_directory.calibration(root).read_bytes())
+            said = json.loads(files.calibration(root).read_bytes())
             return {
                 (row["stage"], row["provider"], row["model"]): Sizes.read(row)
                 for row in said["models"]

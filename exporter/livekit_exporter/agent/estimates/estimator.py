@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from livekit_exporter.agent.estimates.prompts import Prompts
+from livekit_exporter.calls.sizes import Sizes
 from livekit_exporter.record import (
     LARGEST_QUANTITY,
     Basis,
@@ -29,7 +30,6 @@ from livekit_exporter.record import (
     Usage,
     UsageEstimated,
 )
-from livekit_exporter.sizes import Sizes
 
 _STEPS_AT_HAND: Final = 64
 """Steps of replies whose text may still be asked for."""

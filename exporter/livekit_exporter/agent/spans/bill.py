@@ -133,7 +133,7 @@ class Biller:
 
 
 def _tokens(buckets: "Mapping[Bucket, int]") -> str:
-    from livekit_exporter.prices.langfuse import usage_name
+    from livekit_exporter.prices.explain.langfuse import usage_name
 
     return ",".join(f'"{usage_name(bucket)}":{tokens}' for bucket, tokens in buckets.items())
 

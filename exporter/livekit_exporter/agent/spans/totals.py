@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from livekit_exporter.agent.spans.bill import Bill
+from livekit_exporter.calls.turns import Conversation, Reply, plausible
 from livekit_exporter.record import MessageAdded, TurnCommitted
-from livekit_exporter.turns import Conversation, Reply, plausible
 
 _REPLIES_AT_HAND: Final = 64
 

@@ -1,0 +1,210 @@
+"""Commands about deliveries to the webhook: which wait, which were given up, and a trial."""
+
+import json
+import os
+import sys
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from livekit_exporter import __version__, files
+from livekit_exporter.cli.errors import fail, one_line_for
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from livekit_exporter.ledger.rows import DeliveryRow, DeliveryState
+    from livekit_exporter.sidecar.config.settings import Config
+
+webhook_app = typer.Typer(
+    no_args_is_help=True, help="Look after what is delivered to the webhook when calls end."
+)
+
+_DataDir = Annotated[
+    str | None,
+    typer.Option(help=f"Directory of the ledger, else {files.ENVIRONMENT}.", show_default=False),
+]
+_Config = Annotated[
+    Path | None,
+    typer.Option(
+        help="The sidecar's configuration file.",
+        envvar="LIVEKIT_EXPORTER_CONFIG",
+        show_default=False,
+    ),
+]
+_AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, with everything.")]
+
+
+@webhook_app.command("list")
+def list_deliveries(
+    dead: Annotated[bool, typer.Option("--dead", help="Those that were given up.")] = False,
+    pending: Annotated[
+        bool, typer.Option("--pending", help="Those that are still to be delivered.")
+    ] = False,
+    delivered: Annotated[
+        bool, typer.Option("--delivered", help="Those that the receiver has.")
+    ] = False,
+    as_json: _AsJson = False,
+    data_dir: _DataDir = None,
+    config: _Config = None,
+) -> None:
+    """List deliveries, oldest first; without a choice all that the receiver does not have."""
+    states = _states(dead=dead, pending=pending, delivered=delivered)
+    found = _listed(_settings(data_dir, config), states)
+    if as_json:
+        typer.echo(json.dumps([_described(row) for row in found], indent=1))
+        return
+    if not found:
+        typer.echo(f"no delivery is {' or '.join(states)}")
+        return
+    _print(found)
+
+
+@webhook_app.command("retry")
+def retry(
+    ids: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="ID...",
+            help="Ids of deliveries, or of calls; one that was delivered is sent again.",
+            show_default=False,
+        ),
+    ] = None,
+    all_dead: Annotated[bool, typer.Option("--all-dead", help="All that were given up.")] = False,
+    all_pending: Annotated[
+        bool, typer.Option("--all-pending", help="All that wait for their next attempt.")
+    ] = False,
+    data_dir: _DataDir = None,
+    config: _Config = None,
+) -> None:
+    """Send deliveries again at once; a running sidecar sees to it within seconds."""
+    from livekit_exporter.ledger import deliveries
+    from livekit_exporter.ledger.database import LedgerError
+
+    if bool(ids) == (all_dead or all_pending):
+        fail("say which: ids as 'webhook list' shows them, --all-dead or --all-pending")
+    settings = _settings(data_dir, config)
+    states = _states(dead=all_dead, pending=all_pending)
+    chosen = (
+        _named(ids, _listed(settings, ["dead", "pending", "delivered"]))
+        if ids
+        else _listed(settings, states)
+    )
+    with one_line_for(LedgerError):
+        number = deliveries.retry(_place(settings), chosen) if chosen else 0
+    typer.echo(f"{number} to be sent again")
+    if number and settings.webhook.url is None:
+        typer.echo("no webhook is configured here, so nobody may send them", err=True)
+
+
+@webhook_app.command("test")
+def try_out(config: _Config = None) -> None:
+    """Send one signed event to the configured address and print the answer."""
+    import asyncio
+    import secrets
+    import time
+
+    from livekit_exporter.export import event as call_event
+    from livekit_exporter.sidecar.config.settings import ConfigError
+    from livekit_exporter.sidecar.webhook import endpoint as webhook
+
+    with one_line_for(ConfigError):
+        target = webhook.configured(_settings(None, config))
+    if target is None:
+        fail("no webhook is configured; set webhook.url, and name the file with --config")
+    message = f"test_{secrets.token_hex(16)}"
+    body = call_event.trial(time.time(), __version__)
+    answer = asyncio.run(webhook.post_once(target, message, body))
+    typer.echo(f"sent {message} to {target.origin}")
+    if answer.taken:
+        typer.echo(f"HTTP {answer.status} after {answer.seconds * 1000:.0f} ms")
+    else:
+        typer.echo(f"{answer.error} after {answer.seconds * 1000:.0f} ms")
+    if answer.said:
+        typer.echo(answer.said)
+    if not answer.taken:
+        raise typer.Exit(1)
+
+
+def _states(*, dead: bool, pending: bool, delivered: bool = False) -> "Sequence[DeliveryState]":
+    """The states that were chosen; without a choice those that want somebody's attention."""
+    chosen: dict[DeliveryState, bool] = {"dead": dead, "pending": pending, "delivered": delivered}
+    return [state for state, wanted in chosen.items() if wanted] or ["dead", "pending"]
+
+
+def _settings(data_dir: str | None, config: Path | None) -> "Config":
+    """Settings of the sidecar whose deliveries they are."""
+    from livekit_exporter.sidecar.config.settings import ConfigError, load
+
+    with one_line_for(ConfigError):
+        return load(config, os.environ, {"data_dir": data_dir})
+
+
+def _place(settings: "Config") -> Path | str:
+    from livekit_exporter.sidecar.config.settings import ConfigError
+
+    with one_line_for(ConfigError):
+        return settings.ledger.where(settings.data_dir)
+
+
+def _listed(settings: "Config", states: "Sequence[DeliveryState]") -> "list[DeliveryRow]":
+    from livekit_exporter.ledger import deliveries
+    from livekit_exporter.ledger.database import LedgerError
+
+    with one_line_for(LedgerError):
+        return deliveries.listed(_place(settings), states)
+
+
+def _named(ids: "Sequence[str]", known: "Sequence[DeliveryRow]") -> "list[DeliveryRow]":
+    """Deliveries by their own ids, or by those of their calls."""
+    found = []
+    for name in ids:
+        meant = [row for row in known if name in {row.id, row.session}]
+        if not meant:
+            fail(
+                f"no delivery and no call is called '{name}'; 'livekit-exporter webhook list' shows"
+                " all, and a call that changed since has a new id"
+            )
+        found += meant
+    return found
+
+
+def _described(row: "DeliveryRow") -> dict[str, object]:
+    """A delivery with times that people and programs read."""
+    times = {
+        name: _time(value) if isinstance(value, float) else value
+        for name, value in asdict(row).items()
+    }
+    return {"id": row.id, **times}
+
+
+def _time(at: float | None) -> str:
+    return "" if at is None else datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
+
+
+def _print(rows: "Sequence[DeliveryRow]") -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    from livekit_exporter.reports.tables import terminal
+    from livekit_exporter.reports.written import printable
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for head in ("Id", "Call", "State", "Attempts", "Since", "Next attempt", "Last answer"):
+        table.add_column(head, justify="right" if head == "Attempts" else "left", overflow="fold")
+    for row in rows:
+        cells = (
+            row.id,
+            row.session,
+            row.state,
+            str(row.attempts),
+            _time(row.made_at),
+            _time(row.next_attempt_at) if row.state == "pending" else "",
+            row.error or (f"HTTP {row.status}" if row.status else ""),
+        )
+        table.add_row(*(Text(printable(cell)) for cell in cells))
+    terminal(sys.stdout).print(table)

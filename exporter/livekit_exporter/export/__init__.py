@@ -1,0 +1,1 @@
+"""A call as a document, as a webhook event, and the frame of pages for people."""

@@ -1,0 +1,60 @@
+"""What a webhook is sent: the envelope of Standard Webhooks, with a call's export in it.  Pure."""
+
+from datetime import UTC, datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from livekit_exporter.export.document import CallExport
+
+
+class _Event(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    timestamp: datetime
+    """When what it says came to be, the same each time it is sent."""
+
+
+class CallEnded(_Event):
+    """A call ended, or one that had ended changed."""
+
+    type: Literal["call.ended"] = "call.ended"
+    revision: int
+    """1 when the call ended, then 2, and so on: the highest one of a session holds."""
+    data: CallExport
+
+
+class Trial(_Event):
+    """Nothing happened: somebody tries whether the receiver answers."""
+
+    type: Literal["webhook.test"] = "webhook.test"
+    data: dict[str, str]
+
+
+def call_ended(export: CallExport, revision: int, made_at: float) -> bytes:
+    """Body of a delivery; the same bytes for the same export.
+
+    Args:
+        export: The call.
+        revision: Which state of it.
+        made_at: When that came to be, Unix seconds.
+    """
+    return _body(CallEnded(timestamp=_time(made_at), revision=revision, data=export))
+
+
+def trial(at: float, exporter: str) -> bytes:
+    """Body of a trial.
+
+    Args:
+        at: Now, Unix seconds.
+        exporter: Version of who asks.
+    """
+    return _body(Trial(timestamp=_time(at), data={"exporter": exporter}))
+
+
+def _time(at: float) -> datetime:
+    return datetime.fromtimestamp(at, UTC)
+
+
+def _body(event: _Event) -> bytes:
+    return event.model_dump_json().encode()

@@ -1,0 +1,1 @@
+"""Shows prices to people: lists, explanations, stubs for what has no price."""

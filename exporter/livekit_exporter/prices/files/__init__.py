@@ -1,0 +1,1 @@
+"""Price files: reads, checks and compiles them."""

@@ -1,0 +1,1 @@
+"""HTTP of the sidecar: metrics, pages and the JSON API."""

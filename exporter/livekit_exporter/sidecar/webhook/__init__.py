@@ -1,0 +1,1 @@
+"""Webhook: signs, sends and retries the documents of calls that ended."""
