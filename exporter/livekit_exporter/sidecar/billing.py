@@ -23,7 +23,7 @@ from livekit_exporter.sidecar.registry import Labels, Staged
 
 _QUANTITIES: Final = tuple(name for name, _ in QUANTITIES)
 # Turn detection and the like are counted in requests and have no usage to report.
-_REPORTING: Final = contract.REQUESTS_WITHOUT_USAGE.born
+_REPORTING: Final = contract.REQUESTS_WITHOUT_USAGE.init_at_zero
 _quantities: Final = attrgetter(*_QUANTITIES)
 
 
