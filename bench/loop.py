@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from livekit.agents import MetricsCollectedEvent
     from livekit.agents.metrics import LLMMetrics
 
-    from livekit_exporter.agent.attach import Call
+    from livekit_exporter.agent.call import Call
 
 Handle: TypeAlias = "Callable[[MetricsCollectedEvent], None]"
 Source: TypeAlias = "Callable[[], MetricsCollectedEvent]"

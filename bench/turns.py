@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from livekit.agents import AgentSession, llm
 
-    from livekit_exporter.agent.attach import Call
+    from livekit_exporter.agent.call import Call
 
 _Attach: TypeAlias = "Callable[[AgentSession[Any], Path], Call | None]"
 

@@ -86,9 +86,9 @@ def test_buckets_rise(family: Family) -> None:
 
 
 @families
-def test_stages_born_at_zero_exist(family: Family) -> None:
-    """A series can be born only of a stage that there is."""
-    assert family.born <= set(contract.STAGES)
+def test_stages_initialised_at_zero_exist(family: Family) -> None:
+    """A series is initialised only for a stage that exists."""
+    assert family.init_at_zero <= set(contract.STAGES)
 
 
 def test_names_are_distinct() -> None:

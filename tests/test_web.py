@@ -16,8 +16,9 @@ from aiohttp.test_utils import TestClient, TestServer
 from livekit_exporter import __version__
 from livekit_exporter.ledger.rows import SessionRow, TurnRow
 from livekit_exporter.sidecar.http import call_page as call
-from livekit_exporter.sidecar.http.app import CallView, Overview, OverviewRow, Page, application
+from livekit_exporter.sidecar.http.app import CallView, Overview, OverviewRow, application
 from livekit_exporter.sidecar.http.spend import Question
+from livekit_exporter.sidecar.registry import Exposition
 
 PAGE = b"# HELP livekit_agent_turns_total Turns.\n"
 QUIET = Overview(
@@ -66,12 +67,12 @@ class Memory:
     def __post_init__(self) -> None:
         self.released.set()
 
-    def render(self, accept: str) -> Page:
+    def render(self, accept: str) -> Exposition:
         """Render the one page, once released."""
         self.accepts.append(accept)
         self.asked.set()
         self.released.wait(10)
-        return Page("text/plain; version=0.0.4; charset=utf-8", PAGE, gzip.compress(PAGE, 1))
+        return Exposition("text/plain; version=0.0.4; charset=utf-8", PAGE, gzip.compress(PAGE, 1))
 
     def problem(self) -> str | None:
         """Say the trouble."""
@@ -208,7 +209,7 @@ async def test_a_failing_source_is_one_line_and_a_log_entry(
     """The client learns nothing of the inside, the operator everything."""
 
     class Broken(Memory):
-        def render(self, accept: str) -> Page:
+        def render(self, accept: str) -> Exposition:
             raise RuntimeError("secret " + accept)
 
     async with serving(Broken()) as client:

@@ -12,8 +12,9 @@ LiveKit, and an agent needs nothing of the sidecar.
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from livekit_exporter.agent.attach import Call, attach
+    from livekit_exporter.agent.attach import attach
     from livekit_exporter.agent.budget.limits import Budget, BudgetEvent
+    from livekit_exporter.agent.call import Call
     from livekit_exporter.agent.in_worker import serve_in_worker
     from livekit_exporter.agent.spans.attributes import SpanNames
     from livekit_exporter.agent.spans.exported import enriched
@@ -38,7 +39,7 @@ if not TYPE_CHECKING:
     _HOMES = {
         "Budget": "livekit_exporter.agent.budget.limits",
         "BudgetEvent": "livekit_exporter.agent.budget.limits",
-        "Call": "livekit_exporter.agent.attach",
+        "Call": "livekit_exporter.agent.call",
         "SpanNames": "livekit_exporter.agent.spans.attributes",
         "attach": "livekit_exporter.agent.attach",
         "enrich_spans": "livekit_exporter.agent.spans.live",

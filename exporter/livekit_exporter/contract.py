@@ -68,7 +68,8 @@ class Family:
         labels: Label names, in exposition order.
         unit: Base unit that the name ends in, `""` for things that are only counted.
         buckets: Upper bounds, for histograms only.
-        born: Stages of declared models whose series start at zero, before their first use.
+        init_at_zero: Stages whose declared models get their series at zero, before their first
+            use.
         values: Values of the one label whose series exist from the start, at zero.
 
     Raises:
@@ -81,7 +82,7 @@ class Family:
     labels: tuple[str, ...] = ()
     unit: str = ""
     buckets: tuple[float, ...] = ()
-    born: frozenset[str] = frozenset()
+    init_at_zero: frozenset[str] = frozenset()
     values: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -180,7 +181,7 @@ COST: Final = Family(
     "List price in US dollars of priced usage; unpriced and estimated usage is not in here.",
     _SPM,
     "usd",
-    born=_EVERY,
+    init_at_zero=_EVERY,
 )
 WASTED_COST: Final = Family(
     "livekit_agent_wasted_cost_usd",
@@ -210,28 +211,28 @@ REQUESTS: Final = Family(
     Kind.COUNTER,
     "Provider requests ended, whatever their outcome; a streaming STT request is one usage report.",
     _SPM,
-    born=_EVERY,
+    init_at_zero=_EVERY,
 )
 REQUEST_ERRORS: Final = Family(
     "livekit_agent_request_errors",
     Kind.COUNTER,
     "Attempts at a provider that failed, repeated or not.",
     _SPM,
-    born=_EVERY,
+    init_at_zero=_EVERY,
 )
 REQUESTS_CANCELLED: Final = Family(
     "livekit_agent_requests_cancelled",
     Kind.COUNTER,
     "Provider requests that were cut off, mostly by a caller who spoke.",
     _SPM,
-    born=frozenset({"llm", "tts", "realtime"}),
+    init_at_zero=frozenset({"llm", "tts", "realtime"}),
 )
 UNPRICED_REQUESTS: Final = Family(
     "livekit_agent_unpriced_requests",
     Kind.COUNTER,
     "Provider requests with usage for which the catalogue has no price; their cost is missing.",
     _SPM,
-    born=_EVERY,
+    init_at_zero=_EVERY,
 )
 REQUESTS_WITHOUT_USAGE: Final = Family(
     "livekit_agent_requests_without_usage",
@@ -239,14 +240,14 @@ REQUESTS_WITHOUT_USAGE: Final = Family(
     "Provider requests that reported no usage, so that nothing could be billed; cut-off ones are"
     " mostly among them.",
     _SPM,
-    born=_SPEAKING,
+    init_at_zero=_SPEAKING,
 )
 FREE_REQUESTS: Final = Family(
     "livekit_agent_free_requests",
     Kind.COUNTER,
     "Provider requests with usage that the catalogue says is free, for example self-hosted.",
     _SPM,
-    born=_SPEAKING,
+    init_at_zero=_SPEAKING,
 )
 TOKENS: Final = Family(
     "livekit_agent_tokens",
@@ -259,7 +260,7 @@ CHARACTERS: Final = Family(
     Kind.COUNTER,
     "Characters (Unicode code points) sent to speech synthesis.",
     _SPM,
-    born=frozenset({"tts"}),
+    init_at_zero=frozenset({"tts"}),
 )
 AUDIO_SECONDS: Final = Family(
     "livekit_agent_audio_seconds",
@@ -267,7 +268,7 @@ AUDIO_SECONDS: Final = Family(
     "Seconds of audio heard by STT or made by TTS.",
     _SPM,
     "seconds",
-    born=frozenset({"stt", "tts"}),
+    init_at_zero=frozenset({"stt", "tts"}),
 )
 CONNECTION_SECONDS: Final = Family(
     "livekit_agent_connection_seconds",
@@ -275,14 +276,14 @@ CONNECTION_SECONDS: Final = Family(
     "Seconds of open session with models that are billed by it.",
     _SPM,
     "seconds",
-    born=frozenset({"realtime"}),
+    init_at_zero=frozenset({"realtime"}),
 )
 FALLBACKS: Final = Family(
     "livekit_agent_fallbacks",
     Kind.COUNTER,
     "Times that a fallback adapter took a provider out of service.",
     _SPM,
-    born=frozenset({"stt", "llm", "tts"}),
+    init_at_zero=frozenset({"stt", "llm", "tts"}),
 )
 
 # Calls and turns.
@@ -377,7 +378,7 @@ LLM_TTFT: Final = Family(
     _PM,
     "seconds",
     LATENCY_BUCKETS,
-    born=frozenset({"llm"}),
+    init_at_zero=frozenset({"llm"}),
 )
 TTS_TTFB: Final = Family(
     "livekit_agent_tts_ttfb_seconds",
@@ -386,7 +387,7 @@ TTS_TTFB: Final = Family(
     _PM,
     "seconds",
     LATENCY_BUCKETS,
-    born=frozenset({"tts"}),
+    init_at_zero=frozenset({"tts"}),
 )
 REALTIME_TTFT: Final = Family(
     "livekit_agent_realtime_ttft_seconds",
@@ -395,7 +396,7 @@ REALTIME_TTFT: Final = Family(
     _PM,
     "seconds",
     LATENCY_BUCKETS,
-    born=frozenset({"realtime"}),
+    init_at_zero=frozenset({"realtime"}),
 )
 REQUEST_SECONDS: Final = Family(
     "livekit_agent_request_seconds",
@@ -404,7 +405,7 @@ REQUEST_SECONDS: Final = Family(
     _SPM,
     "seconds",
     LATENCY_BUCKETS,
-    born=frozenset({"llm", "tts", "realtime"}),
+    init_at_zero=frozenset({"llm", "tts", "realtime"}),
 )
 CONNECTION_ACQUIRE: Final = Family(
     "livekit_agent_connection_acquire_seconds",

@@ -19,7 +19,7 @@ from livekit_exporter.record import (
     UsageEstimated,
     UsageReported,
 )
-from livekit_exporter.sidecar import prices_in_force
+from livekit_exporter.sidecar import for_agents, prices_in_force
 from livekit_exporter.sidecar.config.settings import Config, Platform
 from tests.records import AT
 
@@ -171,7 +171,7 @@ def test_minutes_that_a_platform_bills_count_as_they_pass(tmp_path: Path) -> Non
     """A call that is quiet pays for its length."""
     platform = Platform(legs={"livekit/agent-session": "all"})  # a cent a minute
     _, merged = prices_in_force.load(Config(data_dir=tmp_path, platform=platform))
-    prices_in_force.share(merged, tmp_path)
+    for_agents.share_prices(merged, tmp_path)
     watched = Watched(session_usd=0.05, prices=Prices(tmp_path))
 
     watched.speak(1)

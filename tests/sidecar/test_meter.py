@@ -176,7 +176,7 @@ def test_an_output_rate_that_is_none_is_counted(intake: Intake, rate: float) -> 
     assert intake.counter(contract.SAMPLES_REJECTED) == 1
 
 
-def test_series_of_declared_models_are_born_at_zero(intake: Intake) -> None:
+def test_series_of_declared_models_begin_at_zero(intake: Intake) -> None:
     """`rate()` misses the first value of a series that comes out of nowhere."""
     intake.take(started())
 
@@ -189,9 +189,9 @@ def test_series_of_declared_models_are_born_at_zero(intake: Intake) -> None:
         (contract.CHARACTERS, {"tts"}),
         (contract.AUDIO_SECONDS, {"stt", "tts"}),
     ):
-        born = intake.values(family)
-        assert {labels[1] for labels in born} == stages, family.name
-        assert set(born.values()) == {0.0}, family.name
+        initialised = intake.values(family)
+        assert {labels[1] for labels in initialised} == stages, family.name
+        assert set(initialised.values()) == {0.0}, family.name
     for family in (contract.LLM_TTFT, contract.TTS_TTFB, contract.TURN_LATENCY):
         assert len(intake.values(family)) == 1
         assert intake.count(family) == 0
@@ -207,14 +207,14 @@ def test_a_handoff_bears_the_models_of_the_next_agent(intake: Intake) -> None:
     assert {labels[2] for labels in intake.values(contract.LLM_TTFT)} == {LLM.model, "gpt-4.1"}
 
 
-def test_use_adds_no_series_to_those_that_were_born(intake: Intake) -> None:
+def test_use_adds_no_series_to_those_that_were_declared(intake: Intake) -> None:
     """Declared and used models have the same labels."""
     intake.take(started())
-    born = {family: set(intake.values(family)) for family in contract.FAMILIES}
+    initialised = {family: set(intake.values(family)) for family in contract.FAMILIES}
     intake.take(*call("s2"))
 
     for family in (contract.COST, contract.REQUESTS, contract.LLM_TTFT, contract.CHARACTERS):
-        assert set(intake.values(family)) == born[family], family.name
+        assert set(intake.values(family)) == initialised[family], family.name
 
 
 def test_a_greeting_is_no_turn(intake: Intake) -> None:

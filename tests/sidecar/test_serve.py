@@ -401,7 +401,7 @@ def test_the_end_of_the_parent_ends_the_sidecar(data_dir: Path, tmp_path: Path) 
     program = textwrap.dedent(
         """
         import sys
-        from livekit_exporter.cli import app
+        from livekit_exporter.cli.app import app
         app(["serve", "--data-dir", sys.argv[1], "--listen-address", "127.0.0.1:0",
              "--parent-fd", "0"])
         """

@@ -171,7 +171,7 @@ _USAGE_SUMS: Final[Mapping[str, ColumnElement[Any]]] = {
     "without_usage_requests": _counted(
         and_(
             _USAGE.status == "nothing_to_bill",
-            _USAGE.stage.in_(contract.REQUESTS_WITHOUT_USAGE.born),
+            _USAGE.stage.in_(contract.REQUESTS_WITHOUT_USAGE.init_at_zero),
         ),
         _USAGE.requests,
     ),

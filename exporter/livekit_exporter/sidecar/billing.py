@@ -20,7 +20,7 @@ from livekit_exporter.sidecar.labels import CallLabels
 from livekit_exporter.sidecar.registry import Labels, Staged
 
 # Turn detection and the like are counted in requests and have no usage to report.
-_REPORTING: Final = contract.REQUESTS_WITHOUT_USAGE.born
+_REPORTING: Final = contract.REQUESTS_WITHOUT_USAGE.init_at_zero
 
 
 class Billing:

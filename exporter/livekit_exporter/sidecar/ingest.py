@@ -17,7 +17,7 @@ from livekit_exporter.ledger.rows import Batch, Position
 from livekit_exporter.ledger.store import Ledger, LedgerError, RepricedError
 from livekit_exporter.prices.catalogue import Catalogue
 from livekit_exporter.record import Record, Source
-from livekit_exporter.sidecar import prices_in_force, sizes_in_ledger
+from livekit_exporter.sidecar import for_agents
 from livekit_exporter.sidecar.config.settings import Config, ConfigError
 from livekit_exporter.sidecar.decode import RejectedError, decode
 from livekit_exporter.sidecar.exports import CALLS_AT_A_TIME, Exports
@@ -122,7 +122,7 @@ class Ingest:
             self._lock = Lock(config.data_dir)
         if self._open is not None:
             return
-        prices_in_force.share(self._merged_prices, config.data_dir)
+        for_agents.share_prices(self._merged_prices, config.data_dir)
         self._reader.scan()
         ledger = Ledger(config.ledger.where(config.data_dir), files.read_instance(config.data_dir))
         try:
@@ -270,7 +270,7 @@ class Ingest:
         staged = self._registry.stage()
         staged.inc(contract.LEDGER_ERRORS, (), number)
         for family in (contract.CALLS_EXPORTED, contract.EXPORT_ERRORS):
-            staged.born(family, ())
+            staged.init_at_zero(family, ())
         self._registry.publish(staged)
 
     def _pass(self, opened: _Open) -> None:
@@ -290,7 +290,7 @@ class Ingest:
             self._reconfigured = False
             opened.spend = Spend(opened.ledger, self._config.zone)
             opened.meter.use(self._catalogue)
-            prices_in_force.share(self._merged_prices, self._config.data_dir)
+            for_agents.share_prices(self._merged_prices, self._config.data_dir)
         opened.spend.follow(time.time())
         opened.reader.scan()
         batch, staged, taken = Batch(), self._registry.stage(), 0
@@ -367,11 +367,11 @@ class Ingest:
         for seconds in self._commits:
             staged.observe(contract.LEDGER_COMMIT, (), seconds)
         if self._errors:
-            staged.born(contract.LEDGER_ERRORS, ())
+            staged.init_at_zero(contract.LEDGER_ERRORS, ())
         if self._exports_counted:
             self._exports_counted = False
             for family in (contract.CALLS_EXPORTED, contract.EXPORT_ERRORS):
-                staged.born(family, ())
+                staged.init_at_zero(family, ())
         now = time.time()
         batch.series = [
             self._registry.row(family, labels, value, now)
@@ -422,7 +422,7 @@ class Ingest:
         if time.monotonic() < self._share_after:
             return
         self._share_after = time.monotonic() + _SHARE_EVERY_SECONDS
-        sizes_in_ledger.share(opened.ledger.sizes(), self._config.data_dir)
+        for_agents.share_sizes(opened.ledger.sizes(), self._config.data_dir)
 
     def _remove_finished(self, opened: _Open) -> None:
         for name in list(opened.reader.sizes):

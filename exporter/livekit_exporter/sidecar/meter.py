@@ -259,10 +259,10 @@ class Meter:
             self._put_away[row.session] = set()
             labels = self._labels.agent(row, staged)
             for family in _AGENT_FAMILIES:
-                staged.born(family, labels)
+                staged.init_at_zero(family, labels)
             for reason in contract.CLOSE_REASONS:
                 closed = (labels[0], reason, *self._labels.own(row, staged))
-                staged.born(contract.SESSIONS_CLOSED, closed)
+                staged.init_at_zero(contract.SESSIONS_CLOSED, closed)
             staged.inc(contract.SESSIONS, labels)
             batch.users.append((user_key(row, row.started_at), UserSums(sessions=1)))
         elif isinstance(record, SessionStarted):
@@ -287,7 +287,7 @@ class Meter:
         if isinstance(record, SessionStarted):
             for scope in record.budgets:
                 for counted in _BUDGET_FAMILIES.values():
-                    staged.born(counted, (agent, scope, *extra))
+                    staged.init_at_zero(counted, (agent, scope, *extra))
         for model in record.models:
             base = self._labels.base(row, model, staged)
             _bear(model.stage, base, extra, staged)
@@ -570,15 +570,15 @@ class Meter:
 def _bear(stage: str, base: Labels, extra: Sequence[str], staged: Staged) -> None:
     """Let the series of a declared model begin at zero."""
     for family in contract.FAMILIES:
-        if stage in family.born:
-            staged.born(family, (*project(family, base), *extra))
+        if stage in family.init_at_zero:
+            staged.init_at_zero(family, (*project(family, base), *extra))
     for part in contract.TOKEN_PARTS.get(stage, ()):
-        staged.born(contract.TOKENS, (*base, *part, *extra))
+        staged.init_at_zero(contract.TOKENS, (*base, *part, *extra))
     for reason in contract.WASTE_REASONS.get(stage, ()):
-        staged.born(contract.WASTED_COST, (*base, reason, *extra))
+        staged.init_at_zero(contract.WASTED_COST, (*base, reason, *extra))
     for reason in contract.GAP_REASONS.get(stage, ()):
-        staged.born(contract.ESTIMATED_COST, (*base, reason, *extra))
-        staged.born(contract.ESTIMATED_REQUESTS, (*base, reason, *extra))
+        staged.init_at_zero(contract.ESTIMATED_COST, (*base, reason, *extra))
+        staged.init_at_zero(contract.ESTIMATED_REQUESTS, (*base, reason, *extra))
 
 
 def _new_row(journal: str, record: Record) -> SessionRow:

@@ -1,12 +1,5 @@
-"""Which prices hold: the shipped ones, or those with the operator's file and legs over them.
+"""Loads the prices in force: the shipped ones, or with the operator's file and legs over them."""
 
-Agents price their running calls with the same ones: merged prices are left, compiled,
-in the data directory, where a job reads them without parsing YAML.
-"""
-
-from pathlib import Path
-
-from livekit_exporter import files
 from livekit_exporter.prices import catalogue
 from livekit_exporter.prices.catalogue import Catalogue
 from livekit_exporter.prices.files import compile, overlay  # noqa: A004 - it compiles prices
@@ -16,10 +9,13 @@ from livekit_exporter.sidecar.config.sources import ConfigError, hint
 
 
 def load(config: Config) -> tuple[Catalogue, str | None]:
-    """The prices in force, and merged ones as agents are to read them.
+    """Load the prices in force.
 
     Args:
-        config: Settings; says which price file and which platform legs there are.
+        config: Settings; `prices.file` and `platform.legs` change the shipped prices.
+
+    Returns:
+        The catalogue, and its compiled text for agents; `None` where the shipped prices hold.
 
     Raises:
         ConfigError: The price file cannot be read or has mistakes, or a leg has no price.
@@ -45,19 +41,3 @@ def load(config: Config) -> tuple[Catalogue, str | None]:
                 f"{hint(price, platform) or '; known are ' + ', '.join(platform)}"
             )
     return catalogue.from_compiled(merged), compile.rendered(merged)
-
-
-def share(merged: str | None, root: Path) -> None:
-    """Leave merged prices in a data directory for its agents; without any, take old ones away.
-
-    Raises:
-        OSError: The directory cannot be written.
-    """
-    target = files.prices(root)
-    if merged is None:
-        target.unlink(missing_ok=True)
-        return
-    hidden = target.with_name(f".{target.name}.tmp")
-    hidden.write_text(merged, "utf-8")
-    hidden.chmod(files.file_mode(root))
-    hidden.replace(target)

@@ -32,7 +32,6 @@ from prometheus_client.utils import floatToGoString
 
 from livekit_exporter.contract import FAMILIES, UNKNOWN, Family, Kind
 from livekit_exporter.ledger.rows import SeriesRow
-from livekit_exporter.sidecar.http.app import Page
 
 Labels: TypeAlias = tuple[str, ...]
 Gauges: TypeAlias = Mapping[Family, Mapping[Labels, float]]
@@ -65,6 +64,21 @@ class Distribution:
 Value: TypeAlias = float | Distribution
 
 
+@dataclass(frozen=True, slots=True)
+class Exposition:
+    """One rendering of all metrics.
+
+    Args:
+        content_type: Full value of the header, version and character set included.
+        body: The exposition.
+        gzipped: The same, compressed.
+    """
+
+    content_type: str
+    body: bytes
+    gzipped: bytes
+
+
 class Registry:
     """All series of the counters and histograms.
 
@@ -78,9 +92,9 @@ class Registry:
         self._values: dict[Family, dict[Labels, Value]] = {}
         self._gauges: Gauges = {}
         self._lock = threading.Lock()
-        self._pages: dict[str, Page] = {}
+        self._pages: dict[str, Exposition] = {}
         self._collectors = CollectorRegistry(auto_describe=False)
-        self._collectors.register(_Exposition(self._collect))
+        self._collectors.register(_Families(self._collect))
         self.restore(())
 
     def label_names(self, family: Family) -> Labels:
@@ -170,14 +184,14 @@ class Registry:
             return SeriesRow(family.name, named, value.total, tuple(value.counts), at)
         return SeriesRow(family.name, named, value, None, at)
 
-    def render(self, accept: str) -> Page:
+    def render(self, accept: str) -> Exposition:
         """The page in the format that `accept` asks for; cached until a number changes."""
         encode, content_type = choose_encoder(accept)
         with self._lock:
             page = self._pages.get(content_type)
             if page is None:
                 body = encode(self._collectors)
-                page = Page(content_type, body, gzip.compress(body, _GZIP_LEVEL))
+                page = Exposition(content_type, body, gzip.compress(body, _GZIP_LEVEL))
                 self._pages[content_type] = page
             return page
 
@@ -225,7 +239,7 @@ class Staged:
         """Add an observation to a histogram."""
         value = self._of(family).get(labels)
         if not isinstance(value, Distribution):
-            value = self.born(family, labels)
+            value = self.init_at_zero(family, labels)
         if isinstance(value, Distribution):
             bucket = bisect_left(family.buckets, amount)
             value.counts[bucket] += 1
@@ -233,7 +247,7 @@ class Staged:
             if exemplar is not None:
                 value.exemplars[bucket] = exemplar
 
-    def born(self, family: Family, labels: Labels) -> Value:
+    def init_at_zero(self, family: Family, labels: Labels) -> Value:
         """Make sure that a series exists, at zero if it is new."""
         touched = self._of(family)
         value = touched.get(labels)
@@ -253,7 +267,7 @@ class Staged:
         return touched
 
 
-class _Exposition(Collector):
+class _Families(Collector):
     """Hands the registry's numbers to the client library's writers."""
 
     def __init__(self, collect: Callable[[], Iterator[Metric]]) -> None:

@@ -20,11 +20,11 @@ from livekit_exporter import __version__
 from livekit_exporter.ledger.store import LedgerError
 from livekit_exporter.sidecar import prices_in_force
 from livekit_exporter.sidecar.config.settings import Config, ConfigError
-from livekit_exporter.sidecar.http.app import CallView, Overview, OverviewRow, Page, application
+from livekit_exporter.sidecar.http.app import CallView, Overview, OverviewRow, application
 from livekit_exporter.sidecar.http.spend import DaySpend, Question
 from livekit_exporter.sidecar.ingest import Ingest
 from livekit_exporter.sidecar.lock import HeldError
-from livekit_exporter.sidecar.registry import Registry
+from livekit_exporter.sidecar.registry import Exposition, Registry
 from livekit_exporter.sidecar.spend import PERIODS, period_start
 from livekit_exporter.sidecar.webhook import endpoint as webhook
 from livekit_exporter.sidecar.webhook.sender import Courier
@@ -58,7 +58,7 @@ class _Served:
         self._started = time.monotonic()
         self._day_spend = DaySpend()
 
-    def render(self, accept: str) -> Page:
+    def render(self, accept: str) -> Exposition:
         return self._registry.render(accept)
 
     def problem(self) -> str | None:

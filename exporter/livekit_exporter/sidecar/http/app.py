@@ -7,7 +7,6 @@ served.  GET and HEAD only.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Final, Protocol
 
 from aiohttp import hdrs, web
@@ -18,8 +17,9 @@ from livekit_exporter.sidecar.http import landing
 from livekit_exporter.sidecar.http.call_page import CallView
 from livekit_exporter.sidecar.http.landing import Overview, OverviewRow
 from livekit_exporter.sidecar.http.spend import Question, QuestionError, question
+from livekit_exporter.sidecar.registry import Exposition
 
-__all__ = ["CallView", "Overview", "OverviewRow", "Page", "Source", "application"]
+__all__ = ["CallView", "Overview", "OverviewRow", "Source", "application"]
 
 _log = logging.getLogger("livekit_exporter")
 
@@ -36,25 +36,10 @@ _HEADERS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """One rendering of all metrics.
-
-    Args:
-        content_type: Full value of the header, version and character set included.
-        body: The exposition.
-        gzipped: The same, compressed.
-    """
-
-    content_type: str
-    body: bytes
-    gzipped: bytes
-
-
 class Source(Protocol):
     """What is served."""
 
-    def render(self, accept: str) -> Page:
+    def render(self, accept: str) -> Exposition:
         """Render the metrics in the format that an `Accept` header asks for; called in a thread."""
         ...
 
