@@ -391,10 +391,8 @@ class Ingest:
             self.handover.ring()
         self._registry.publish(staged)
         for row in batch.usage:
-            cost = row["cost_usd"]
-            if isinstance(cost, float):
-                source: Source = "estimated" if row["source"] == "estimated" else "reported"
-                opened.spend.add(float(str(row["at"])), str(row["agent"]), source, cost)
+            if row.cost_usd is not None:
+                opened.spend.add(row.at, row.agent, row.source, row.cost_usd)
 
     def _export(self, opened: _Open) -> None:
         """Write files of calls that ended; what cannot be written is tried again later."""
