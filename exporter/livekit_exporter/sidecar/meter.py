@@ -416,9 +416,7 @@ class Meter:
             return turn
         return self._archive.turn(session, speech)
 
-    def _turn(
-        self, row: SessionRow, speech: str, at: float, transaction: Transaction
-    ) -> TurnRow:
+    def _turn(self, row: SessionRow, speech: str, at: float, transaction: Transaction) -> TurnRow:
         """Return the row of a reply, to be written with the transaction."""
         turn = self._find(row.session, speech, transaction)
         turn = turn or TurnRow(session=row.session, speech=speech, at=at)
