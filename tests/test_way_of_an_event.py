@@ -6,7 +6,7 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -69,14 +69,18 @@ class Tracer:
         if depth == 0 or value is None or isinstance(value, str):
             return False
         if isinstance(value, Mapping):
-            return any([self._holds(part, depth - 1) for part in value.values()])
+            return self._any_holds(value.values(), depth)
         if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
-            return any([self._holds(part, depth - 1) for part in value])
+            return self._any_holds(value, depth)
         parts = list(_parts(value))
         # What holds events in collections is a container of them, not another shape.
-        found = any([self._holds(part, depth - 1) for part in parts if not _is_many(part)])
+        found = self._any_holds((part for part in parts if not _is_many(part)), depth)
         self._note(type(value).__name__, held=found)
-        return found or any([self._holds(part, depth - 1) for part in parts if _is_many(part)])
+        return found | self._any_holds(filter(_is_many, parts), depth)
+
+    def _any_holds(self, parts: Iterable[object], depth: int) -> bool:
+        # All of them, because each shape is noted.
+        return sum(self._holds(part, depth - 1) for part in parts) > 0
 
     def _note(self, shape: str, *, held: bool) -> None:
         if held:
@@ -87,7 +91,8 @@ def _parts(value: object) -> list[object]:
     if not type(value).__module__.startswith(livekit_exporter.__name__):
         return []
     if hasattr(value, "_fields"):
-        return list(value)  # type: ignore[call-overload]  # a named tuple
+        assert isinstance(value, tuple)
+        return list(value)
     if is_dataclass(value):
         return [getattr(value, spec.name, None) for spec in fields(value)]
     return []
@@ -127,7 +132,7 @@ def traced(tmp_path_factory: pytest.TempPathFactory) -> Tracer:
     # The writer's thread takes it over when it starts.
     threading.setprofile(tracer)
     try:
-        session: AgentSession[None] = AgentSession(llm=ScriptedLLM(["Hello."]))
+        session: AgentSession[None] = AgentSession(llm=ScriptedLLM("Hello."))
         call = attach(session, agent="support", data_dir=data_dir)
         intake = Intake(data_dir)
         intake.passes()
@@ -141,7 +146,7 @@ def traced(tmp_path_factory: pytest.TempPathFactory) -> Tracer:
         page = intake.page()
     finally:
         sys.setprofile(None)
-        threading.setprofile(None)  # type: ignore[arg-type]  # as the documentation says
+        threading.setprofile(None)
     assert "1.234574e+06" in page
     return tracer
 

@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 
 from livekit_exporter import contract, files
-from livekit_exporter.sidecar.config.settings import Config, Export
+from livekit_exporter.sidecar.config.settings import Config, ExportSettings
 from livekit_exporter.sidecar.exports import file_name
 from tests.intake import Intake
 from tests.records import (
@@ -47,7 +47,7 @@ def exported(data_dir: Path) -> dict[str, Any]:
 
 def with_settings(intake: Intake, **settings: object) -> None:
     """Change how exports are written."""
-    config = Config(data_dir=intake.config.data_dir, export=Export.model_validate(settings))
+    config = Config(data_dir=intake.config.data_dir, export=ExportSettings.model_validate(settings))
     intake.ingest.configure(config, intake.ingest._catalogue)
 
 
@@ -220,7 +220,7 @@ def test_days_that_are_too_old_are_removed(intake: Intake) -> None:
     opened = intake.ingest._open
     assert opened is not None
 
-    opened.exports.remove_old(Export(keep_days=2), AT + 86400)
+    opened.exports.remove_old(ExportSettings(keep_days=2), AT + 86400)
 
     assert sorted(path.name for path in folder.iterdir()) == ["2020-1-1", "2026-11-18", "notes"]
 

@@ -153,11 +153,11 @@ class Options:
     def catalogue(self, prices: Path | None = None) -> "Catalogue":
         """The prices in force, or those with this file in place of the configured one."""
         from livekit_exporter.sidecar import prices_in_force
-        from livekit_exporter.sidecar.config.settings import ConfigError, Prices
+        from livekit_exporter.sidecar.config.settings import ConfigError, PricesSettings
 
         config = self._config()
         if prices is not None:
-            config = config.model_copy(update={"prices": Prices(file=prices)})
+            config = config.model_copy(update={"prices": PricesSettings(file=prices)})
         try:
             return prices_in_force.load(config)[0]
         except ConfigError as error:

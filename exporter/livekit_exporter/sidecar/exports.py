@@ -18,7 +18,7 @@ from livekit_exporter import files
 from livekit_exporter.export.document import call_export
 from livekit_exporter.ledger.rows import SessionRow, utc_day
 from livekit_exporter.ledger.store import Ledger
-from livekit_exporter.sidecar.config.settings import Export
+from livekit_exporter.sidecar.config.settings import ExportSettings
 
 CALLS_AT_A_TIME: Final = 50
 """Files of one pass: few enough that journals do not wait for them."""
@@ -40,7 +40,7 @@ class Exports:
         self._root = root
         self._ledger = ledger
 
-    def write(self, settings: Export) -> int:
+    def write(self, settings: ExportSettings) -> int:
         """Write files that are missing, at most `CALLS_AT_A_TIME`; how many it were.
 
         Raises:
@@ -58,7 +58,7 @@ class Exports:
                 self._ledger.exported(written)
         return len(written)
 
-    def remove_old(self, settings: Export, now: float) -> None:
+    def remove_old(self, settings: ExportSettings, now: float) -> None:
         """Remove the files of days that are to be kept no longer.
 
         Raises:
@@ -72,7 +72,7 @@ class Exports:
             if _is_day(day.name) and day.name < oldest:
                 shutil.rmtree(day)
 
-    def _write(self, call: SessionRow, settings: Export) -> None:
+    def _write(self, call: SessionRow, settings: ExportSettings) -> None:
         rows = self._ledger.rows_of(call.session)
         key = redaction_key(self._root) if settings.redaction == "hash" else b""
         export = call_export(
