@@ -60,7 +60,10 @@ ALLOWED = {
         "livekit_exporter.record",
     ),
 }
-ALLOWED_LAZILY = {"livekit_exporter.agent": ("livekit_exporter.prices",)}
+ALLOWED_LAZILY = {
+    "livekit_exporter.agent": ("livekit_exporter.prices",),
+    "livekit_exporter.calls": ("livekit_exporter.prices",),
+}
 
 
 def inside(module: str, rooms: tuple[str, ...]) -> bool:
