@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final, get_args
 
 from livekit_exporter import contract, files
-from livekit_exporter.ledger.rows import Batch, Position
+from livekit_exporter.ledger.rows import Position
 from livekit_exporter.ledger.store import Ledger, LedgerError, RepricedError
 from livekit_exporter.prices.catalogue import Catalogue
 from livekit_exporter.record import Record, Source
@@ -26,8 +26,9 @@ from livekit_exporter.sidecar.labels import LabelValues
 from livekit_exporter.sidecar.lock import HeldError, Lock
 from livekit_exporter.sidecar.meter import Meter
 from livekit_exporter.sidecar.reader import CHUNK_BYTES, Chunk, Reader
-from livekit_exporter.sidecar.registry import Registry, Staged
+from livekit_exporter.sidecar.registry import Registry
 from livekit_exporter.sidecar.spend import PERIODS, Spend, period_start
+from livekit_exporter.sidecar.transaction import Transaction
 from livekit_exporter.sidecar.webhook.handover import Handover
 
 _log = logging.getLogger("livekit_exporter")
@@ -267,11 +268,11 @@ class Ingest:
 
     def _count_errors(self, number: int) -> None:
         """Show failures before the ledger can keep their number."""
-        staged = self._registry.stage()
-        staged.inc(contract.LEDGER_ERRORS, (), number)
+        transaction = Transaction(self._registry)
+        transaction.count(contract.LEDGER_ERRORS, (), number)
         for family in (contract.CALLS_EXPORTED, contract.EXPORT_ERRORS):
-            staged.init_at_zero(family, ())
-        self._registry.publish(staged)
+            transaction.init_at_zero(family)
+        self._registry.publish(transaction.changed)
 
     def _pass(self, opened: _Open) -> None:
         now = time.monotonic()
@@ -293,16 +294,17 @@ class Ingest:
             for_agents.share_prices(self._merged_prices, self._config.data_dir)
         opened.spend.follow(time.time())
         opened.reader.scan()
-        batch, staged, taken = Batch(), self._registry.stage(), 0
-        self._note_deliveries(opened, batch, staged)
+        transaction, taken = Transaction(self._registry), 0
+        self._note_deliveries(opened, transaction)
         for chunk in opened.reader.chunks(opened.positions):
-            taken += self._take(opened, chunk, batch, staged)
+            taken += self._take(opened, chunk, transaction)
             if taken >= BATCH_RECORDS:
-                self._commit(opened, batch, staged)
-                batch, staged, taken = Batch(), self._registry.stage(), 0
-        self._end_orphans(opened, batch, staged)
-        if batch.positions or batch.sessions or batch.deliveries:
-            self._commit(opened, batch, staged)
+                self._commit(opened, transaction)
+                transaction, taken = Transaction(self._registry), 0
+        self._end_orphans(opened, transaction)
+        rows = transaction.rows
+        if rows.positions or rows.sessions or rows.deliveries:
+            self._commit(opened, transaction)
         self._remove_finished(opened)
         self._share_sizes(opened)
         self._export(opened)
@@ -310,39 +312,40 @@ class Ingest:
         self._delete_old_calls(opened)
         self._show(opened)
 
-    def _take(self, opened: _Open, chunk: Chunk, batch: Batch, staged: Staged) -> int:
+    def _take(self, opened: _Open, chunk: Chunk, transaction: Transaction) -> int:
         for reason, count in chunk.rejected.items():
-            staged.inc(contract.RECORDS_REJECTED, (reason,), count)
+            transaction.count(contract.RECORDS_REJECTED, (reason,), count)
         for line in chunk.lines:
             try:
                 record = decode(line)
             except RejectedError as error:
-                staged.inc(contract.RECORDS_REJECTED, (error.reason,))
+                transaction.count(contract.RECORDS_REJECTED, (error.reason,))
                 continue
             try:
-                opened.meter.take(chunk.journal, record, batch, staged)
+                opened.meter.take(chunk.journal, record, transaction)
             except LedgerError:
                 raise
             except Exception:  # noqa: BLE001 - a record that nobody foresaw must not stop all the others
-                staged.inc(contract.RECORDS_REJECTED, ("internal_error",))
+                transaction.count(contract.RECORDS_REJECTED, ("internal_error",))
                 self._complain(chunk.journal)
                 continue
             self._newest(opened, record)
-        batch.positions[chunk.journal] = chunk.position
+        transaction.rows.positions[chunk.journal] = chunk.position
         if chunk.ended:
-            opened.meter.end(chunk.journal, batch, staged)
+            opened.meter.end(chunk.journal, transaction)
         return len(chunk.lines)
 
-    def _note_deliveries(self, opened: _Open, batch: Batch, staged: Staged) -> None:
-        """Put what the courier has tried into the batch."""
+    def _note_deliveries(self, opened: _Open, transaction: Transaction) -> None:
+        """Put what the courier has tried into the rows."""
         tried = self.handover.tried()
-        batch.deliveries = opened.ledger.unknown(tried)
-        self.handover.noted(set(tried).difference(batch.deliveries))
-        for row in batch.deliveries:
+        rows = transaction.rows
+        rows.deliveries = opened.ledger.unknown(tried)
+        self.handover.noted(set(tried).difference(rows.deliveries))
+        for row in rows.deliveries:
             delivered = row.state == "delivered"
-            staged.inc(contract.WEBHOOK_DELIVERIES, (), delivered)
-            staged.inc(contract.WEBHOOK_ERRORS, (), not delivered)
-            staged.inc(contract.WEBHOOK_DEAD_LETTERS, (), row.state == "dead")
+            transaction.count(contract.WEBHOOK_DELIVERIES, (), delivered)
+            transaction.count(contract.WEBHOOK_ERRORS, (), not delivered)
+            transaction.count(contract.WEBHOOK_DEAD_LETTERS, (), row.state == "dead")
 
     def _complain(self, journal: str) -> None:
         now = time.monotonic()
@@ -354,43 +357,39 @@ class Ingest:
         if opened.last_record_at is None or record.at > opened.last_record_at:
             opened.last_record_at = record.at
 
-    def _end_orphans(self, opened: _Open, batch: Batch, staged: Staged) -> None:
+    def _end_orphans(self, opened: _Open, transaction: Transaction) -> None:
         """End the calls whose journal somebody took away."""
         now = time.monotonic()
         orphans = opened.meter.orphans(opened.reader.sizes)
         opened.missing = {journal: opened.missing.get(journal, now) for journal in orphans}
         for journal, since in opened.missing.items():
             if now - since >= _ORPHANED_SECONDS:
-                opened.meter.end(journal, batch, staged)
+                opened.meter.end(journal, transaction)
 
-    def _commit(self, opened: _Open, batch: Batch, staged: Staged) -> None:
+    def _commit(self, opened: _Open, transaction: Transaction) -> None:
         for seconds in self._commits:
-            staged.observe(contract.LEDGER_COMMIT, (), seconds)
+            transaction.observe(contract.LEDGER_COMMIT, (), seconds)
         if self._errors:
-            staged.init_at_zero(contract.LEDGER_ERRORS, ())
+            transaction.init_at_zero(contract.LEDGER_ERRORS)
         if self._exports_counted:
             self._exports_counted = False
             for family in (contract.CALLS_EXPORTED, contract.EXPORT_ERRORS):
-                staged.init_at_zero(family, ())
-        now = time.time()
-        batch.series = [
-            self._registry.row(family, labels, value, now)
-            for family, touched in staged.touched.items()
-            for labels, value in touched.items()
-        ]
-        batch.deliver = self._config.webhook.url is not None
+                transaction.init_at_zero(family)
+        rows = transaction.rows
+        rows.series = self._registry.rows(transaction.changed, time.time())
+        rows.deliver = self._config.webhook.url is not None
         begun = time.monotonic()
-        opened.ledger.commit(batch)
+        opened.ledger.commit(rows)
         # Observed with the next batch: a transaction cannot hold its own duration.
         self._commits = [time.monotonic() - begun]
         self._errors = 0
-        opened.positions.update(batch.positions)
-        self.handover.noted(batch.deliveries)
-        if any(row.ended for row in batch.sessions.values()):
+        opened.positions.update(rows.positions)
+        self.handover.noted(rows.deliveries)
+        if any(row.ended for row in rows.sessions.values()):
             opened.exports_due = True
             self.handover.ring()
-        self._registry.publish(staged)
-        for row in batch.usage:
+        self._registry.publish(transaction.changed)
+        for row in rows.usage:
             if row.cost_usd is not None:
                 opened.spend.add(row.at, row.agent, row.source, row.cost_usd)
 
@@ -400,21 +399,21 @@ class Ingest:
         now = time.monotonic()
         if not (settings.enabled and opened.exports_due and now >= self._export_after):
             return
-        staged = self._registry.stage()
+        transaction = Transaction(self._registry)
         try:
             written = opened.exports.write(settings)
         except OSError as error:
             self._export_after = now + _LONGEST_PAUSE_SECONDS
-            staged.inc(contract.EXPORT_ERRORS, ())
+            transaction.count(contract.EXPORT_ERRORS, ())
             _log.error(
                 "cannot write the export of a call: '%s': %s; the ledger has it, trying again",
                 error.filename,
                 error.strerror or error,
             )
         else:
-            staged.inc(contract.CALLS_EXPORTED, (), written)
+            transaction.count(contract.CALLS_EXPORTED, (), written)
             opened.exports_due = written == CALLS_AT_A_TIME
-        self._registry.publish(staged)
+        self._registry.publish(transaction.changed)
         self._exports_counted = True
 
     def _share_sizes(self, opened: _Open) -> None:
