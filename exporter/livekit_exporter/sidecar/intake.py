@@ -1,0 +1,249 @@
+"""Takes journals in: reads records, meters them, commits rows and publishes series.
+
+The ledger comes first and the page after it: a series never shows what a failed
+transaction would have written.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from livekit_exporter import contract
+from livekit_exporter.ledger.rows import Batch
+from livekit_exporter.ledger.store import Ledger, LedgerError
+from livekit_exporter.prices.catalogue import Catalogue
+from livekit_exporter.record import Record, Source
+from livekit_exporter.sidecar import for_agents
+from livekit_exporter.sidecar.config.settings import Config
+from livekit_exporter.sidecar.decode import RejectedError, decode
+from livekit_exporter.sidecar.loop import Clock
+from livekit_exporter.sidecar.meter import Meter
+from livekit_exporter.sidecar.page import Page
+from livekit_exporter.sidecar.reader import Chunk, Reader
+from livekit_exporter.sidecar.registry import Registry, Staged
+from livekit_exporter.sidecar.spend import Spend
+from livekit_exporter.sidecar.webhook.handover import Handover
+
+_log = logging.getLogger("livekit_exporter")
+
+BATCH_RECORDS: Final = 5000
+"""Records of one transaction: few enough to see progress, enough to make commits cheap."""
+
+_ORPHANED_SECONDS: Final = 30.0
+_COMPLAIN_EVERY_SECONDS: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """Settings and prices in force; a reload puts another one in its place.
+
+    Args:
+        config: Settings.
+        catalogue: Prices.
+        merged_prices: The prices as agents read them; `None` where they are the shipped ones.
+    """
+
+    config: Config
+    catalogue: Catalogue
+    merged_prices: str | None = None
+
+
+class JournalIntake:
+    """Takes the journals of one data directory into its ledger.
+
+    Args:
+        ledger: The ledger.
+        reader: Reads the journals.
+        registry: The series.
+        page: Keeps them in step with the ledger.
+        handover: Deliveries that the courier has tried.
+        in_force: Gives settings and prices in force.
+        call_ended: Called after the commit of a transaction in which a call ended.
+        clock: Monotonic seconds.
+
+    Raises:
+        LedgerError: The ledger cannot be read.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        reader: Reader,
+        registry: Registry,
+        page: Page,
+        handover: Handover,
+        in_force: Callable[[], InForce],
+        call_ended: Callable[[], None],
+        clock: Clock,
+    ) -> None:
+        self.ledger = ledger
+        self._reader = reader
+        self._registry = registry
+        self._page = page
+        self._handover = handover
+        self._in_force = in_force
+        self._call_ended = call_ended
+        self._clock = clock
+        page.restore(ledger)
+        self._applied = in_force()
+        config = self._applied.config
+        self.meter = Meter(ledger, self._applied.catalogue, page.values, config.metrics.labels)
+        self.spend = Spend(ledger, config.zone)
+        self.last_record_at = ledger.last_record_at()
+        self._positions = ledger.positions()
+        self._missing: dict[str, float] = {}
+        self._stale = False
+        self._commit_seconds: float | None = None
+        self._complained_at = float("-inf")
+
+    def lag_bytes(self) -> int:
+        """Return how many bytes the last scan saw that are not in the ledger."""
+        return self._reader.lag(self._positions)
+
+    def distrust(self) -> None:
+        """Read everything from the ledger again with the next pass.
+
+        After an error the ledger alone knows whether the transaction was committed.
+        """
+        self._stale = True
+
+    def look_for_repricing(self) -> None:
+        """See whether somebody repriced calls, whose costs are then to be read again.
+
+        Raises:
+            LedgerError: The ledger cannot be read.
+        """
+        self._stale = self._stale or self.ledger.was_repriced()
+
+    def run(self) -> None:
+        """Take in everything that is new.
+
+        Raises:
+            LedgerError: The ledger cannot be read or written.
+            OSError: The data directory cannot be used.
+        """
+        self._refresh()
+        self.spend.follow(time.time())
+        self._reader.scan()
+        batch, staged, taken = Batch(), self._registry.stage(), 0
+        self._note_deliveries(batch, staged)
+        for chunk in self._reader.chunks(self._positions):
+            taken += self._take(chunk, batch, staged)
+            if taken >= BATCH_RECORDS:
+                self._commit(batch, staged)
+                batch, staged, taken = Batch(), self._registry.stage(), 0
+        self._end_orphans(batch, staged)
+        if batch.positions or batch.sessions or batch.deliveries:
+            self._commit(batch, staged)
+
+    def remove_finished(self) -> None:
+        """Delete the journals that are in the ledger to their end.
+
+        Raises:
+            OSError: One cannot be deleted.
+        """
+        for name in list(self._reader.sizes):
+            position = self._positions.get(name)
+            if position is not None and position.finished_at is not None:
+                self._reader.remove(name)
+
+    def _refresh(self) -> None:
+        """Follow what changed beside the journals: the ledger, the settings, the prices."""
+        current = self._in_force()
+        if self._stale:
+            self.ledger.claim()
+            self._page.restore(self.ledger)
+            self.meter.reload()
+            self._positions = self.ledger.positions()
+        if self._stale or current is not self._applied:
+            self.spend = Spend(self.ledger, current.config.zone)
+            self._stale = False
+        if current is not self._applied:
+            self.meter.use(current.catalogue)
+            for_agents.share_prices(current.merged_prices, current.config.data_dir)
+            self._applied = current
+
+    def _take(self, chunk: Chunk, batch: Batch, staged: Staged) -> int:
+        for reason, count in chunk.rejected.items():
+            staged.inc(contract.RECORDS_REJECTED, (reason,), count)
+        for line in chunk.lines:
+            try:
+                record = decode(line)
+            except RejectedError as error:
+                staged.inc(contract.RECORDS_REJECTED, (error.reason,))
+                continue
+            try:
+                self.meter.take(chunk.journal, record, batch, staged)
+            except LedgerError:
+                raise
+            except Exception:  # noqa: BLE001 - a record that nobody foresaw must not stop all the others
+                staged.inc(contract.RECORDS_REJECTED, ("internal_error",))
+                self._complain(chunk.journal)
+                continue
+            self._follow(record)
+        batch.positions[chunk.journal] = chunk.position
+        if chunk.ended:
+            self.meter.end(chunk.journal, batch, staged)
+        return len(chunk.lines)
+
+    def _complain(self, journal: str) -> None:
+        now = self._clock()
+        if now - self._complained_at >= _COMPLAIN_EVERY_SECONDS:
+            self._complained_at = now
+            _log.exception("a record of journal '%s' could not be taken in, skipped", journal)
+
+    def _follow(self, record: Record) -> None:
+        if self.last_record_at is None or record.at > self.last_record_at:
+            self.last_record_at = record.at
+
+    def _note_deliveries(self, batch: Batch, staged: Staged) -> None:
+        """Put what the courier has tried into the transaction."""
+        tried = self._handover.tried()
+        batch.deliveries = self.ledger.unknown(tried)
+        self._handover.noted(set(tried).difference(batch.deliveries))
+        for row in batch.deliveries:
+            delivered = row.state == "delivered"
+            staged.inc(contract.WEBHOOK_DELIVERIES, (), delivered)
+            staged.inc(contract.WEBHOOK_ERRORS, (), not delivered)
+            staged.inc(contract.WEBHOOK_DEAD_LETTERS, (), row.state == "dead")
+
+    def _end_orphans(self, batch: Batch, staged: Staged) -> None:
+        """End the calls whose journal somebody took away.
+
+        They are given some time: a file system that is away for a moment loses no call.
+        """
+        now = self._clock()
+        orphans = self.meter.orphans(self._reader.sizes)
+        self._missing = {journal: self._missing.get(journal, now) for journal in orphans}
+        for journal, since in self._missing.items():
+            if now - since >= _ORPHANED_SECONDS:
+                self.meter.end(journal, batch, staged)
+
+    def _commit(self, batch: Batch, staged: Staged) -> None:
+        # A transaction cannot hold its own duration, so the next one does.
+        if self._commit_seconds is not None:
+            staged.observe(contract.LEDGER_COMMIT, (), self._commit_seconds)
+        self._page.save(staged)
+        now = time.time()
+        batch.series = [
+            self._registry.row(family, labels, value, now)
+            for family, touched in staged.touched.items()
+            for labels, value in touched.items()
+        ]
+        batch.deliver = self._in_force().config.webhook.url is not None
+        begun = time.monotonic()
+        self.ledger.commit(batch)
+        self._commit_seconds = time.monotonic() - begun
+        self._page.saved()
+        self._positions.update(batch.positions)
+        self._handover.noted(batch.deliveries)
+        if any(row.ended for row in batch.sessions.values()):
+            self._call_ended()
+        self._registry.publish(staged)
+        for row in batch.usage:
+            cost = row["cost_usd"]
+            if isinstance(cost, float):
+                source: Source = "estimated" if row["source"] == "estimated" else "reported"
+                self.spend.add(float(str(row["at"])), str(row["agent"]), source, cost)
