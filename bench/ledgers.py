@@ -1,20 +1,22 @@
 """A large ledger that nobody had to hold calls for: the same rows every time."""
 
 import json
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from random import Random
 from typing import Final, NamedTuple
 
-from livekit_exporter.ledger import schema
 from livekit_exporter.ledger.rows import (
     Batch,
     SessionRow,
     TurnRow,
+    UsageRow,
     UserSums,
     user_key,
 )
 from livekit_exporter.ledger.store import Ledger
+from livekit_exporter.record import Stage, Usage
 
 DAY: Final = 86400.0
 BEGIN: Final = 1_793_491_200.0
@@ -37,7 +39,7 @@ _SEED: Final = 1
 class _Model(NamedTuple):
     """A model, what one request of it uses at most, and what that costs per unit."""
 
-    stage: str
+    stage: Stage
     provider: str
     model: str
     quantity: str
@@ -194,38 +196,27 @@ def _request(
     amount = random.randint(1, model.most)
     usd = amount * model.usd
     wasted = usd / 2 if turn.interrupted and model.stage == "tts" else 0.0
-    quantities = {name: 0 for name, _ in schema.QUANTITIES} | {model.quantity: amount}
     batch.usage.append(
-        {
-            "session": row.session,
-            "at": turn.at,
-            "agent": row.agent,
-            "user": row.user,
-            "labels": row.labels,
-            "speech": turn.speech,
-            "turn": turn.speech,
-            "persona": row.agent,
-            "stage": model.stage,
-            "provider": model.provider,
-            "model": model.model,
-            "reported_provider": model.provider,
-            "label": "",
-            "request": "",
-            "requests": 1,
-            "cancelled": False,
-            "streamed": False,
-            "connection": False,
-            **quantities,
-            "first_seconds": None if model.stage == "stt" else seconds,
-            "request_seconds": 1.0,
-            "source": "reported",
-            "status": "priced",
-            "cost_usd": usd,
-            "output_usd": 0.0,
-            "price": None,
-            "prices_version": "",
-            "waste_reason": "interrupted" if wasted else None,
-            "wasted_usd": wasted,
-        }
+        UsageRow(
+            session=row.session,
+            at=turn.at,
+            agent=row.agent,
+            user=row.user,
+            labels=row.labels,
+            speech=turn.speech,
+            turn=turn.speech,
+            persona=row.agent,
+            stage=model.stage,
+            provider=model.provider,
+            model=model.model,
+            reported_provider=model.provider,
+            usage=replace(Usage(), **{model.quantity: amount}),
+            first_seconds=None if model.stage == "stt" else seconds,
+            request_seconds=1.0,
+            status="priced",
+            cost_usd=usd,
+            waste_reason="interrupted" if wasted else None,
+            wasted_usd=wasted,
+        )
     )
     return usd, wasted

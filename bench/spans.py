@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final
 from bench.figures import Answer
 from bench.loop import (
     COLUMNS,
-    EMPTY,
     MODEL,
     OPENTELEMETRY,
     PROMETHEUS,
@@ -23,7 +22,7 @@ from bench.loop import (
     quote,
     rows,
 )
-from livekit_exporter import Budget, enrich_spans, enriched
+from livekit_exporter import Budget, enriched
 
 if TYPE_CHECKING:
     from livekit.agents import MetricsCollectedEvent
@@ -33,21 +32,14 @@ if TYPE_CHECKING:
 
 _COST: Final = "gen_ai.usage.cost"
 
-OURS: Final = "livekit-exporter, budget, cost on the request's span"
 EXPORTED: Final = "livekit-exporter, budget, cost on the exported span"
-SPAN: Final = "a request's span, start and end"
-SPAN_WATCHED: Final = "the same, watched by livekit-exporter"
 
 
 def measure(*, quick: bool) -> list[Answer]:
-    """Handlers side by side: costs on exported spans, then on live ones."""
-    events = 100 if quick else 2000
-    answers = []
-    for question in (_exported, _live):
-        gc.collect()
-        with tempfile.TemporaryDirectory() as folder:
-            answers.append(asyncio.run(question(Path(folder), events)))
-    return answers
+    """Time handlers side by side while costs go onto exported spans."""
+    gc.collect()
+    with tempfile.TemporaryDirectory() as folder:
+        return [asyncio.run(_exported(Path(folder), 100 if quick else 2000))]
 
 
 async def _exported(root: Path, events: int) -> Answer:
@@ -90,49 +82,6 @@ async def _exported(root: Path, events: int) -> Answer:
                 spent[PROMETHEUS],
             ),
             quote("the same", spent[EXPORTED], "OpenTelemetry SDK", spent[OPENTELEMETRY]),
-        ],
-    )
-
-
-async def _live(root: Path, events: int) -> Answer:
-    from opentelemetry.sdk.trace import TracerProvider
-
-    alone, watched = TracerProvider(), TracerProvider()
-    enrich_spans(watched)
-    ours, plain, traced = Attached(root, _budget()), _Traced(alone), _Traced(watched)
-    heard = traced.heard(ours.events)
-    spent = await in_turns(
-        {
-            EMPTY: (heard, lambda _: None),
-            PROMETHEUS: (heard, prometheus()),
-            OURS: (heard, ours.handle),
-            SPAN: (heard, plain.request),
-            SPAN_WATCHED: (heard, traced.request),
-        },
-        events,
-    )
-    await ours.leave()
-    return Answer(
-        question="What costs on live spans add to one event",
-        method=(
-            f"The same, {events} events for each handler, with `enrich_spans` in place of"
-            " `enriched`.  Nothing is exported."
-        ),
-        columns=(*COLUMNS, "p50 to prometheus_client"),
-        rows=rows(spent, PROMETHEUS),
-        quotes=[
-            quote(
-                "the same with costs on live spans",
-                spent[OURS],
-                "prometheus_client in one process",
-                spent[PROMETHEUS],
-            ),
-            quote(
-                "start and end of a request's span that is watched",
-                spent[SPAN_WATCHED],
-                "OpenTelemetry SDK alone",
-                spent[SPAN],
-            ),
         ],
     )
 
@@ -195,7 +144,3 @@ class _Traced:
         """End the last request."""
         if self._request is not None:
             self._request.end()
-
-    def request(self, _: object) -> None:
-        """Start and end a request's span."""
-        self._tracer.start_span("llm_request", context=self._inside).end()

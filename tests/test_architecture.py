@@ -201,3 +201,11 @@ def test_public_names_are_there() -> None:
         assert getattr(livekit_exporter, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'detach'"):
         _ = livekit_exporter.detach  # type: ignore[attr-defined]
+
+
+def test_a_removed_name_says_what_takes_its_place() -> None:
+    """For code that was written against an older version."""
+    with pytest.raises(
+        ImportError, match=r"BatchSpanProcessor\(enriched\(OTLPSpanExporter\(\)\)\)"
+    ):
+        from livekit_exporter import enrich_spans  # type: ignore[attr-defined]  # noqa: F401

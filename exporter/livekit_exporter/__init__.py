@@ -1,7 +1,7 @@
 """Cost, usage and latency of LiveKit voice agents, in Prometheus, during the call.
 
 `attach` records a session, `serve_in_worker` serves what was recorded from the
-worker itself, for people without a second container, `enriched` and `enrich_spans` put
+worker itself, for people without a second container, `enriched` puts
 costs on LiveKit's own spans.  A `Budget` bounds what a call may spend; `livekit_exporter.actions`
 has callbacks for one that is used up.
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from livekit_exporter.agent.in_worker import serve_in_worker
     from livekit_exporter.agent.spans.attributes import SpanNames
     from livekit_exporter.agent.spans.exported import enriched
-    from livekit_exporter.agent.spans.live import enrich_spans
 
 __all__ = [
     "Budget",
@@ -27,7 +26,6 @@ __all__ = [
     "SpanNames",
     "__version__",
     "attach",
-    "enrich_spans",
     "enriched",
     "serve_in_worker",
 ]
@@ -42,12 +40,16 @@ if not TYPE_CHECKING:
         "Call": "livekit_exporter.agent.call",
         "SpanNames": "livekit_exporter.agent.spans.attributes",
         "attach": "livekit_exporter.agent.attach",
-        "enrich_spans": "livekit_exporter.agent.spans.live",
         "enriched": "livekit_exporter.agent.spans.exported",
         "serve_in_worker": "livekit_exporter.agent.in_worker",
     }
 
     def __getattr__(name: str) -> object:
+        if name == "enrich_spans":
+            raise ImportError(
+                "livekit_exporter has no enrich_spans any more; put costs on spans where they are"
+                " exported: BatchSpanProcessor(enriched(OTLPSpanExporter())) (docs/tracing.md)"
+            )
         if name not in _HOMES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib import import_module

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -385,4 +386,48 @@ async def test_a_real_call_does_nothing_for_it_on_its_event_loop(tmp_path: Path)
     spans = memory.get_finished_spans()
     costs = [span.attributes[COST] for span in spans if COST in (span.attributes or {})]  # type: ignore[index]
     assert costs == [pytest.approx(float(call.cost), abs=1e-12)]
-    assert not call._spans.on
+
+
+async def _traced_call(
+    root: Path, *, costs: bool, allow_pii: bool = True
+) -> tuple[ReadableSpan, ...]:
+    memory, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(enriched(memory) if costs else memory))
+    telemetry.set_tracer_provider(provider, allow_pii=allow_pii)
+    session = AgentSession[None](llm=ScriptedLLM())
+    attach(session, data_dir=root, user="u")
+    await session.start(Agent(instructions="Be brief."))
+    for question in ("Where is my order?", "And when?"):
+        await session.run(user_input=question)
+    await session.aclose()
+    return memory.get_finished_spans()
+
+
+def _keys(spans: tuple[ReadableSpan, ...]) -> Counter[tuple[str, str]]:
+    """Names of spans and of LiveKit's attributes on them."""
+    ours = ("livekit_exporter.", "langfuse.observation.", COST)
+    return Counter(
+        (span.name, key)
+        for span in spans
+        for key in ("", *(span.attributes or {}))
+        if not key.startswith(ours)
+    )
+
+
+async def test_no_span_is_added_and_none_of_livekits_attributes_changed(tmp_path: Path) -> None:
+    """The same call with costs and without."""
+    without = await _traced_call(tmp_path / "without", costs=False)
+    with_costs = await _traced_call(tmp_path / "with", costs=True)
+
+    assert _keys(with_costs) == _keys(without)
+    assert not any(COST in (span.attributes or {}) for span in without)
+    assert any(COST in (span.attributes or {}) for span in with_costs)
+
+
+async def test_costs_stay_where_personal_data_is_taken_off(tmp_path: Path) -> None:
+    """A provider that may not export conversations exports their costs."""
+    spans = await _traced_call(tmp_path, costs=True, allow_pii=False)
+
+    requests = [span.attributes or {} for span in spans if span.name == "llm_request"]
+    assert [request[COST] for request in requests] == [pytest.approx(OF_ONE, abs=1e-15)] * 2
+    assert not any("pii" in key.split(".") for span in spans for key in span.attributes or {})

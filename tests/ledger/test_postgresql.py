@@ -114,8 +114,10 @@ def test_sidecars_in_one_database_do_not_see_one_another(database_url: str) -> N
 def test_the_longest_names_of_any_language_fit(database_url: str) -> None:
     """An index of PostgreSQL holds 2.7 kB; a journal may say 200 characters of four bytes each."""
     name = "".join(chr(0x1F300 + number) for number in range(200))
-    row = usage() | {"session": name, "speech": name, "agent": name, "provider": name}
-    row |= {"model": name, "user": name, "labels": name * 50}
+    row = replace(
+        usage(agent=name),
+        session=name, speech=name, provider=name, model=name, user=name, labels=name * 50,
+    )  # fmt: skip
     session = replace(SESSION, session=name, journal=name[:60], agent=name, labels=name * 50)
     with closing(Ledger(database_url)) as ledger:
         ledger.commit(

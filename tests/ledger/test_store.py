@@ -15,16 +15,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from livekit_exporter.ledger import schema
 from livekit_exporter.ledger.rows import (
     Batch,
     Position,
     SeriesRow,
     SessionRow,
     TurnRow,
+    UsageRow,
     utc_day,
 )
 from livekit_exporter.ledger.store import Ledger, LedgerError
+from livekit_exporter.record import Usage
 from livekit_exporter.sidecar.spend import period_start
 from tests.records import AT
 
@@ -46,32 +47,23 @@ def ledger(path: Path) -> Iterator[Ledger]:
         yield opened
 
 
-EMPTY = {"TEXT": "", "FLOAT": 0.0, "BIGINT": 0, "INTEGER": 0, "BOOLEAN": False}
+def usage(at: float = AT, cost: float | None = 0.5, agent: str = "support") -> UsageRow:
+    """A row of usage that nothing was used for."""
+    return UsageRow(
+        session="s1",
+        at=at,
+        agent=agent,
+        stage="llm",
+        provider="openai",
+        model="gpt-4.1-mini",
+        reported_provider="api.openai.com",
+        usage=Usage(),
+        status="unpriced" if cost is None else "priced",
+        cost_usd=cost,
+    )
 
 
-def usage(at: float = AT, cost: float | None = 0.5, agent: str = "support") -> dict[str, object]:
-    """A row of usage; columns that do not matter here are empty."""
-    row: dict[str, object] = {
-        column.name: None if column.nullable else EMPTY[str(column.type)]
-        for column in schema.usage.columns
-        if not column.primary_key and column.name != "instance"
-    }
-    return row | {
-        "session": "s1",
-        "at": at,
-        "agent": agent,
-        "labels": "{}",
-        "stage": "llm",
-        "provider": "openai",
-        "model": "gpt-4.1-mini",
-        "requests": 1,
-        "source": "reported",
-        "status": "unpriced" if cost is None else "priced",
-        "cost_usd": cost,
-    }
-
-
-def batch_of(*rows: dict[str, object]) -> Batch:
+def batch_of(*rows: UsageRow) -> Batch:
     """A batch with rows of usage."""
     return Batch(usage=list(rows))
 
@@ -285,9 +277,9 @@ def test_spend_of_a_period_is_the_plain_sum_of_its_usage(
     since = period_start(period, AT + now, ZoneInfo(zone))
     expected: dict[tuple[str, str], float] = {}
     for row in rows:
-        if float(str(row["at"])) >= since:
-            key = (str(row["agent"]), "reported")
-            expected[key] = expected.get(key, 0.0) + float(str(row["cost_usd"] or 0.0))
+        if row.at >= since:
+            key = (row.agent, "reported")
+            expected[key] = expected.get(key, 0.0) + (row.cost_usd or 0.0)
 
     with closing(Ledger(tmp_path_factory.mktemp("spend") / "ledger.db")) as ledger:
         ledger.commit(batch_of(*rows))

@@ -7,12 +7,13 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from livekit_exporter import files
-from livekit_exporter.ledger.queries import Snapshot, Used, snapshot
+from livekit_exporter.ledger.queries import Snapshot, snapshot
+from livekit_exporter.ledger.rows import UsageRow
 from livekit_exporter.prices import catalogue, pricing
 from livekit_exporter.prices.catalogue import Catalogue
 from livekit_exporter.prices.files.compile import compiled, parse, shipped
 from livekit_exporter.prices.files.overlay import merged
-from livekit_exporter.record import Usage
+from livekit_exporter.record import Source, Stage, Usage
 from livekit_exporter.reports.period import Period
 from livekit_exporter.reports.question import Question
 from livekit_exporter.reports.reading import Group
@@ -83,21 +84,21 @@ def overlaid(text: str) -> Catalogue:
 
 
 def used(  # noqa: PLR0913 - a row has this many columns
-    stage: str = "llm",
+    stage: Stage = "llm",
     provider: str = "openai",
     model: str = "gpt-4.1-mini",
     *,
     at: float = AT,
     agent: str = "support",
     user: str | None = None,
-    source: str = "reported",
+    source: Source = "reported",
     streamed: bool = False,
     requests: int = 1,
     waste_reason: str | None = None,
     wasted_usd: float = 0.0,
     prices: Catalogue | None = None,
     **quantities: float,
-) -> Used:
+) -> UsageRow:
     """A usage row with the cost that the sidecar would give it."""
     usage = Usage(**quantities)  # type: ignore[arg-type]
     reported = HOSTS.get(provider, provider)
@@ -112,7 +113,7 @@ def used(  # noqa: PLR0913 - a row has this many columns
         streamed=streamed,
         connection=False,
     )
-    return Used(
+    return UsageRow(
         session="s1",
         at=at,
         agent=agent,
@@ -142,7 +143,7 @@ def question(*by: str, days: float = 30.0, until: float = AT + DAY, zone: str = 
     return Question(period=Period(until - days * DAY, until, ZoneInfo(zone)), by=by)
 
 
-def by_model(rows: Iterable[Used]) -> Iterator[tuple[Group, Used]]:
+def by_model(rows: Iterable[UsageRow]) -> Iterator[tuple[Group, UsageRow]]:
     """Rows with the group that they are in when the question is by model."""
     for row in rows:
         yield (row.stage, row.provider, row.model), row

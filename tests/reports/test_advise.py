@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from livekit_exporter.cli.app import app
-from livekit_exporter.ledger.queries import Used
+from livekit_exporter.ledger.rows import UsageRow
 from livekit_exporter.prices.catalogue import Catalogue
 from livekit_exporter.prices.entries import Entry
 from livekit_exporter.reports import advise, alternatives
@@ -35,7 +36,7 @@ def entry(name: str, price: str, stage: str = "llm", more: str = "") -> str:
     return f"  - {{id: acme/{name}, stage: {stage}, basis: tokens, prices: [{prices}{more}}}]}}\n"
 
 
-def ask(rows: Iterable[Used], prices: Catalogue = PRICES) -> Report:
+def ask(rows: Iterable[UsageRow], prices: Catalogue = PRICES) -> Report:
     """What these rows suggest at the end of their day."""
     held = list(rows)
     return advise.advised(lambda: held, question(days=1), prices, AT + DAY)
@@ -46,7 +47,7 @@ def kinds(report: Report) -> dict[Value, dict[str, Value]]:
     return {line["kind"]: line for line in lines(report)}
 
 
-def many(row: Used, count: int = 100) -> list[Used]:
+def many(row: UsageRow, count: int = 100) -> list[UsageRow]:
     """The same request again and again."""
     return [row] * count
 
@@ -146,7 +147,7 @@ def test_alternative_that_cannot_price_all_is_none() -> None:
     )
     prices = overlaid(ONE + entry("mind-2", "10") + young)
     row = used("llm", "acme", "mind-2", input_tokens=1000, prices=prices)
-    old = row._replace(at=AT - 10 * DAY)
+    old = replace(row, at=AT - 10 * DAY)
 
     asked = question(days=30)
     report = advise.advised(lambda: [*many(row), old], asked, prices, AT + DAY)
@@ -209,7 +210,7 @@ def test_without_another_agent_the_assumption_is_stated() -> None:
     ],
     ids=["short prompts", "cached enough", "no price for cached tokens"],
 )
-def test_caching_is_advised_where_it_can_help(row: Used) -> None:
+def test_caching_is_advised_where_it_can_help(row: UsageRow) -> None:
     """And nowhere else."""
     assert "low cached share" not in kinds(ask(many(row)))
 
@@ -253,8 +254,8 @@ def test_twice_the_others_is_not_far_above() -> None:
 def test_waste_is_worth_what_it_cost(reason: str) -> None:
     """By reason, and who has most of it."""
     row = used("tts", "cartesia", "sonic-3", characters=1000)
-    lost = row._replace(waste_reason=reason, wasted_usd=0.05)
-    report = ask([*many(row, 8), lost, lost._replace(agent="sales"), lost._replace(agent="sales")])
+    lost = replace(row, waste_reason=reason, wasted_usd=0.05)
+    report = ask([*many(row, 8), lost, replace(lost, agent="sales"), replace(lost, agent="sales")])
 
     line = kinds(report)[f"{reason} replies"]
     assert line["worth_usd"] == pytest.approx(Decimal("0.15"))
@@ -286,7 +287,7 @@ def test_rounded_call_legs_are_found() -> None:
 def test_small_change_is_left_out() -> None:
     """Less than a hundredth of what was spent."""
     row = used("tts", "cartesia", "sonic-3", characters=1000)
-    report = ask([*many(row), row._replace(waste_reason="interrupted", wasted_usd=0.049)])
+    report = ask([*many(row), replace(row, waste_reason="interrupted", wasted_usd=0.049)])
 
     assert report.rows == ()
 
@@ -296,8 +297,13 @@ def test_most_valuable_comes_first_and_is_scaled_to_a_month() -> None:
     report = ask(
         [
             *many(used(agent="cold", input_tokens=5000)),
-            used("tts", "cartesia", "sonic-3", characters=10_000)._replace(
-                waste_reason="interrupted", wasted_usd=0.4
+            used(
+                "tts",
+                "cartesia",
+                "sonic-3",
+                characters=10_000,
+                waste_reason="interrupted",
+                wasted_usd=0.4,
             ),
         ]
     )
@@ -333,7 +339,9 @@ ROWS = st.builds(
         output_tokens=tokens[1],
         characters=letters,
         audio_seconds=seconds,
-    )._replace(waste_reason="interrupted" if wasted else None, wasted_usd=wasted),
+        waste_reason="interrupted" if wasted else None,
+        wasted_usd=wasted,
+    ),
     st.sampled_from(
         [
             ("llm", "openai", "gpt-5.4"),
@@ -350,7 +358,7 @@ ROWS = st.builds(
 
 
 @given(st.lists(st.tuples(ROWS, st.integers(1, 120)), max_size=6))
-def test_no_advice_is_worth_more_than_all_that_was_spent(rows: list[tuple[Used, int]]) -> None:
+def test_no_advice_is_worth_more_than_all_that_was_spent(rows: list[tuple[UsageRow, int]]) -> None:
     """And none without a figure, but for what has no price."""
     held = [row for row, count in rows for _ in range(count)]
     spent = sum(row.cost_usd or 0.0 for row in held) + sum(row.wasted_usd for row in held)

@@ -3,6 +3,7 @@
 import json
 import tracemalloc
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from livekit_exporter.cli.app import app
-from livekit_exporter.ledger.queries import Used
+from livekit_exporter.ledger.rows import UsageRow
 from livekit_exporter.prices import catalogue
 from livekit_exporter.prices.catalogue import Catalogue
 from livekit_exporter.reports import whatif
@@ -53,7 +54,7 @@ entries:
 """
 
 
-def ask(*rows: Used, swaps: tuple[str, ...] = (), prices: Catalogue | None = None) -> Report:
+def ask(*rows: UsageRow, swaps: tuple[str, ...] = (), prices: Catalogue | None = None) -> Report:
     """What these rows would cost."""
     swapped = whatif.swaps(swaps, prices or PRICES)
     asked = question("stage", "provider", "model")
@@ -278,7 +279,7 @@ ROWS = st.builds(
 
 
 @given(st.lists(ROWS, max_size=20))
-def test_same_prices_change_nothing(rows: list[Used]) -> None:
+def test_same_prices_change_nothing(rows: list[UsageRow]) -> None:
     """To the last digit, for any usage at any time."""
     report = ask(*rows, prices=PRICES)
 
@@ -288,7 +289,7 @@ def test_same_prices_change_nothing(rows: list[Used]) -> None:
 
 
 @given(st.lists(ROWS, min_size=1, max_size=20))
-def test_parts_add_up_to_the_total(rows: list[Used]) -> None:
+def test_parts_add_up_to_the_total(rows: list[UsageRow]) -> None:
     """Of every figure."""
     report = ask(*rows, swaps=(f"llm={GROQ}", "stt=deepgram/nova-3"))
 
@@ -301,10 +302,10 @@ def test_parts_add_up_to_the_total(rows: list[Used]) -> None:
 def test_rows_are_not_kept() -> None:
     """A million of them must fit, so a few thousand leave nothing behind."""
 
-    def endless(count: int) -> Iterator[Used]:
+    def endless(count: int) -> Iterator[UsageRow]:
         row = used(input_tokens=1000, output_tokens=100)
         for number in range(count):
-            yield row._replace(at=records.AT + number, session=f"s{number}")
+            yield replace(row, at=records.AT + number, session=f"s{number}")
 
     tracemalloc.start()
     try:

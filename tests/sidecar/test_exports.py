@@ -1,6 +1,5 @@
 """The file of a call that ended: what is in it, when it is there, and whom it names."""
 
-import itertools
 import json
 import stat
 from contextlib import closing
@@ -244,8 +243,8 @@ def _names(part: object) -> list[str]:
 
 def test_many_ended_calls_are_exported_in_several_passes(intake: Intake) -> None:
     """Journals do not wait for files."""
-    calls = [(started(f"s{number}"), closed(f"s{number}")) for number in range(60)]
-    intake.take(*itertools.chain(*calls))
+    names = [f"s{number}" for number in range(60)]
+    intake.take(*map(started, names), *map(closed, names))
     assert len(written(intake.config.data_dir)) == 50
     intake.passes()
     assert len(written(intake.config.data_dir)) == 60

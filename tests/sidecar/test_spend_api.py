@@ -14,8 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from livekit_exporter.ledger.rows import Batch
-from livekit_exporter.ledger.schema import usage
+from livekit_exporter.ledger.rows import Batch, UsageRow
 from livekit_exporter.ledger.spending import Spending, Spent
 from livekit_exporter.ledger.store import Ledger
 from livekit_exporter.record import SessionStarted, Usage, UsageReported
@@ -189,18 +188,19 @@ def test_calls_on_other_hosts_count(database_url: str) -> None:
 
 def batch_of(session: str, at: float, usd: float) -> Batch:
     """One row of usage of a user."""
-    texts = dict.fromkeys(
-        ("reported_provider", "label", "request", "stage", "provider", "model", "prices_version"),
-        "",
+    row = UsageRow(
+        session=session,
+        at=at,
+        agent="a",
+        user="u",
+        stage="llm",
+        provider="acme",
+        model="mind-1",
+        reported_provider="acme",
+        usage=Usage(),
+        status="priced",
+        cost_usd=usd,
     )
-    row: dict[str, object] = {
-        column.name: None if column.nullable else 0
-        for column in usage.columns
-        if column.name not in {"id", "instance"}
-    }
-    flags = dict.fromkeys(("cancelled", "streamed", "connection"), False)
-    row |= {**texts, **flags, "session": session, "at": at, "agent": "a", "user": "u"}
-    row |= {"labels": "{}", "source": "reported", "status": "priced", "cost_usd": usd}
     return Batch(usage=[row])
 
 

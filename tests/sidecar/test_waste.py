@@ -4,11 +4,29 @@ from dataclasses import replace
 
 import pytest
 
-from livekit_exporter.calls.waste import Reason, Spent, reason, unheard
-from livekit_exporter.ledger.rows import TurnRow
+from livekit_exporter.calls.waste import Reason, reason, unheard
+from livekit_exporter.ledger.rows import TurnRow, UsageRow
+from livekit_exporter.record import Stage, Usage
 
-LLM = Spent("llm", "openai", "gpt-4.1-mini", usd=0.010, output_usd=0.004, characters=0)
-TTS = Spent("tts", "cartesia", "sonic-3", usd=0.020, output_usd=0.0, characters=400)
+
+def used(stage: Stage, usage: Usage, *, cost_usd: float, output_usd: float = 0.0) -> UsageRow:
+    return UsageRow(
+        session="s",
+        at=0.0,
+        agent="support",
+        stage=stage,
+        provider="acme",
+        model="mind-1",
+        reported_provider="acme",
+        usage=usage,
+        status="priced",
+        cost_usd=cost_usd,
+        output_usd=output_usd,
+    )
+
+
+LLM = used("llm", Usage(), cost_usd=0.010, output_usd=0.004)
+TTS = used("tts", Usage(characters=400), cost_usd=0.020)
 
 
 def reply(**changed: object) -> TurnRow:
@@ -59,7 +77,7 @@ def test_where_a_text_is_not_cut_to_its_audio_the_time_says_what_was_heard() -> 
     """400 characters in 20 s of audio, of which 5 s were played: a quarter was heard."""
     cut = reply(spoken=True, interrupted=True, characters=400, spoken_seconds=5.0)
 
-    lost = unheard(cut, [LLM, replace(TTS, audio_seconds=20.0)])
+    lost = unheard(cut, [LLM, replace(TTS, usage=replace(TTS.usage, audio_seconds=20.0))])
 
     assert lost == pytest.approx([0.003, 0.015])
 
@@ -75,7 +93,7 @@ def test_a_voice_whose_audio_nobody_measured_speaks_as_voices_do() -> None:
 
 def test_a_request_that_was_made_again_takes_no_part_in_what_was_heard() -> None:
     """Its characters were sent twice and could be heard once."""
-    failed = replace(TTS, wasted_usd=TTS.usd)
+    failed = replace(TTS, wasted_usd=0.020)
     cut = reply(spoken=True, interrupted=True, characters=100)
 
     assert unheard(cut, [TTS, failed])[0] == pytest.approx(0.015)

@@ -10,7 +10,6 @@ from livekit_exporter.agent.complaints import Complaints
 from livekit_exporter.agent.journal import Journal
 from livekit_exporter.agent.prices import Prices
 from livekit_exporter.agent.spans.exported import CallCharges
-from livekit_exporter.agent.spans.live import CallSpans
 from livekit_exporter.agent.tally import Tally
 from livekit_exporter.record import Model, Record, Stage, Usage, UsageReported
 
@@ -32,7 +31,6 @@ class Call:
         self.agent = agent
         self._journal = journal
         self._tally = Tally(prices)
-        self._spans = CallSpans(session_id, prices)
         self._callbacks: Callbacks | None = None
         self._charges: CallCharges | None = None
 
@@ -114,14 +112,5 @@ class Call:
     def put(self, record: Record | normalize.Heard | normalize.Added) -> None:
         """Take a record as it is, or an event to be read off the event loop.  Never waits."""
         self._tally.take(record)
-        # Before the journal, which wakes another thread.
-        if isinstance(record, normalize.Heard):
-            if self._spans.on:
-                self._spans.hear(record)
-        elif isinstance(record, normalize.Added):
-            if self._spans.on:
-                self._spans.see(record)
-        else:
-            self._spans.take(record)
         if self._journal is not None:
             self._journal.put(record)

@@ -1,8 +1,5 @@
 """LiveKit's session events become records; the module that knows its fields.
 
-Besides it only `bill` reads them, which prices plain usage without making a record, and
-a test holds the two together.
-
 Verified against livekit-agents 1.2.12 to 1.8.9.  Fields are read with `getattr`,
 because versions differ, and by name rather than by class, because a recorded event
 must read like a live one.  Nothing here imports LiveKit.

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 
 from livekit_exporter import files
 from livekit_exporter.calls.turns import plausible
-from livekit_exporter.record import SessionStarted, Stage, UsageReported
+from livekit_exporter.record import SessionStarted, UsageReported
 
 if TYPE_CHECKING:
-    from livekit_exporter.prices.card import Card
     from livekit_exporter.prices.catalogue import Catalogue
     from livekit_exporter.prices.pricing import Quote
 
@@ -32,12 +31,6 @@ class Prices:
         self._data_dir = data_dir
         self._catalogue: Catalogue | None = None
 
-    def read(self) -> None:
-        """Read the prices, if nobody has."""
-        from livekit_exporter.prices.explain import langfuse  # noqa: F401 - loaded for later
-
-        self._in_force()
-
     def quote(self, record: UsageReported) -> "Quote":
         """What usage costs, by the same rules as in the sidecar."""
         from livekit_exporter.prices import pricing
@@ -47,12 +40,6 @@ class Prices:
             # The ledger keeps no length that is none, so it bills none.
             record = replace(record, request_seconds=seconds)
         return pricing.price_record(self._in_force(), record)
-
-    def card(self, stage: Stage, provider: str, model: str, label: str, at: float) -> "Card | None":
-        """A model's prices at a Unix time, ready to be multiplied, where they are that simple."""
-        from livekit_exporter.prices import card
-
-        return card.of(self._in_force().find(stage, provider, model, label), at)
 
     def legs(self, started: SessionStarted, ended_at: float) -> list[UsageReported]:
         """What a call that is over costs by its length, as the sidecar's configuration says."""

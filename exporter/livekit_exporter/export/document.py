@@ -10,14 +10,13 @@ the catalogue had no price, and is never zero.
 import hashlib
 import hmac
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Final, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from livekit_exporter.ledger.rows import SessionRow, TurnRow
-from livekit_exporter.ledger.schema import QUANTITIES
+from livekit_exporter.ledger.rows import QUANTITIES, FailureRow, SessionRow, TurnRow, UsageRow
 from livekit_exporter.record import Stage
 
 SCHEMA_VERSION: Final = 1
@@ -25,7 +24,6 @@ SCHEMA_VERSION: Final = 1
 Redaction: TypeAlias = Literal["none", "hash", "drop"]
 """What becomes of the names of people and places: kept, keyed hashes, or nothing."""
 
-_QUANTITIES: Final = tuple(name for name, _ in QUANTITIES)
 _HASH_CHARACTERS: Final = 32
 
 
@@ -203,8 +201,8 @@ def percentile(values: Sequence[float], percent: float) -> float:
 def call_export(
     session: SessionRow,
     turns: Iterable[TurnRow],
-    usage: Iterable[Mapping[str, object]],
-    failures: Iterable[Mapping[str, object]],
+    usage: Iterable[UsageRow],
+    failures: Iterable[FailureRow],
     *,
     redaction: Redaction = "none",
     key: bytes = b"",
@@ -224,8 +222,7 @@ def call_export(
     for row in usage:
         request = _request(row)
         requests.append(request)
-        turn = row["turn"]
-        by_turn.setdefault(turn if isinstance(turn, str) else None, []).append(request)
+        by_turn.setdefault(row.turn, []).append(request)
     exported = tuple(_turn(turn, by_turn.get(turn.speech, ())) for turn in turns)
     stages = _stages(requests)
     answered = [turn for turn in exported if turn.answered]
@@ -277,15 +274,15 @@ def _redacted(value: str | None, redaction: Redaction, key: bytes) -> str | None
     return hmac.new(key, value.encode(), hashlib.sha256).hexdigest()[:_HASH_CHARACTERS]
 
 
-def _request(row: Mapping[str, object]) -> Request:
-    values = {name: row[name] for name in _REQUEST_COLUMNS}
-    # A number is read as Unix seconds.
-    values["usage"] = {name: row[name] for name in _QUANTITIES if row[name]}
+def _request(row: UsageRow) -> Request:
+    values = {name: getattr(row, name) for name in _REQUEST_COLUMNS}
+    # Pydantic reads a number as Unix seconds.
+    values["usage"] = {name: used for name in QUANTITIES if (used := getattr(row.usage, name))}
     return Request.model_validate(values)
 
 
-def _failure(row: Mapping[str, object]) -> Failure:
-    return Failure.model_validate({name: row[name] for name in Failure.model_fields})
+def _failure(row: FailureRow) -> Failure:
+    return Failure.model_validate({name: getattr(row, name) for name in Failure.model_fields})
 
 
 def _turn(turn: TurnRow, requests: Sequence[Request]) -> Turn:

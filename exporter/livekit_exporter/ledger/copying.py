@@ -76,8 +76,8 @@ def _copy_table(
     progress(table.name, done, total)
     query = select(table).order_by(*table.primary_key)
     streamed = reading.execute(query, execution_options={"yield_per": _ROWS_AT_A_TIME})
-    for rows in streamed.mappings().partitions():
-        new.insert(writing, table, [dict(row) for row in rows])
+    for rows in streamed.partitions():
+        new.insert(writing, table, list(table.columns.keys()), rows)
         done += len(rows)
         progress(table.name, done, total)
     return done

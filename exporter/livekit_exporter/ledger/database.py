@@ -111,11 +111,21 @@ class Database(ABC):
 
     @abstractmethod
     def insert(
-        self, connection: Connection, table: Table, rows: Sequence[Mapping[str, object]]
+        self,
+        connection: Connection,
+        table: Table,
+        names: Sequence[str],
+        rows: Sequence[Sequence[object]],
     ) -> None:
-        """Insert rows that have the same columns, the quickest way there is.
+        """Insert rows the fastest way that the driver has.
 
-        SQLAlchemy would look at each of forty values of each row.
+        SQLAlchemy would convert each of forty values of each row.
+
+        Args:
+            connection: In a transaction that writes.
+            table: Where to.
+            names: Columns.
+            rows: A value for each of them.
 
         Raises:
             LedgerError: The database refused them.

@@ -1,9 +1,8 @@
 """The ledger in a file of its own: SQLite."""
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from operator import itemgetter
 from pathlib import Path
 from typing import Final
 
@@ -104,13 +103,17 @@ class Embedded(Database):
         return total
 
     def insert(
-        self, connection: Connection, table: Table, rows: Sequence[Mapping[str, object]]
+        self,
+        connection: Connection,
+        table: Table,
+        names: Sequence[str],
+        rows: Sequence[Sequence[object]],
     ) -> None:
-        """Insert rows that have the same columns."""
-        names = list(rows[0])
-        statement = Insert(table).compile(dialect=self.engine.dialect, column_keys=names)
-        in_order = itemgetter(*(statement.positiontup or names))
-        connection.exec_driver_sql(str(statement), list(map(in_order, rows)))
+        """Insert rows with `executemany`."""
+        columns = ", ".join(f'"{name}"' for name in names)
+        marks = ", ".join("?" * len(names))
+        statement = f'INSERT INTO "{table.name}" ({columns}) VALUES ({marks})'  # noqa: S608 - ours
+        connection.exec_driver_sql(statement, [tuple(row) for row in rows])
 
     def upsert(self, table: Table) -> Insert:
         """SQLite's insert."""

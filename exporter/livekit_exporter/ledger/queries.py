@@ -33,8 +33,18 @@ from sqlalchemy import (
 from livekit_exporter import contract
 from livekit_exporter.ledger import schema
 from livekit_exporter.ledger.reading import reading
-from livekit_exporter.ledger.rows import CallRows, SessionRow, TurnRow, utc_day
-from livekit_exporter.record import Usage
+from livekit_exporter.ledger.rows import (
+    FAILURE_COLUMNS,
+    QUANTITIES,
+    USAGE_COLUMNS,
+    CallRows,
+    FailureRow,
+    SessionRow,
+    TurnRow,
+    UsageRow,
+    usage_row,
+    utc_day,
+)
 
 QUARTER_SECONDS: Final = 900
 
@@ -112,37 +122,6 @@ class FirstWait(NamedTuple):
     seconds: float
 
 
-class Used(NamedTuple):
-    """One usage row: what was used, and all that its cost was made from.
-
-    Args:
-        provider: As the catalogue names it; `reported_provider` as the plugin does.
-        cost_usd: `None` while there is no price.
-    """
-
-    session: str
-    at: float
-    agent: str
-    user: str | None
-    labels: str
-    persona: str | None
-    stage: str
-    provider: str
-    model: str
-    reported_provider: str
-    label: str
-    requests: int
-    streamed: bool
-    connection: bool
-    request_seconds: float | None
-    source: str
-    status: str
-    cost_usd: float | None
-    waste_reason: str | None
-    wasted_usd: float
-    usage: Usage
-
-
 class Kept(NamedTuple):
     """How far back the ledger goes.
 
@@ -156,7 +135,7 @@ class Kept(NamedTuple):
 
 
 _USAGE: Final = schema.usage.c
-_QUANTITIES: Final = tuple(name for name, _ in schema.QUANTITIES)
+_ROW: Final = tuple(_USAGE[name] for name in USAGE_COLUMNS)
 
 
 def _larger(first: ColumnElement[Any], second: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -199,7 +178,7 @@ _USAGE_SUMS: Final[Mapping[str, ColumnElement[Any]]] = {
     "free_requests": _counted(
         and_(_USAGE.status == "priced", _USAGE.cost_usd == 0.0), _AT_LEAST_ONE
     ),
-    **{name: func.sum(_USAGE[name]) for name, _ in schema.QUANTITIES},
+    **{name: func.sum(_USAGE[name]) for name in QUANTITIES},
     "tokens_input": func.sum(_ASKED - _CACHED - _USAGE.cache_write_tokens),
     "tokens_cached_input": func.sum(_CACHED),
     "tokens_cache_write": func.sum(_USAGE.cache_write_tokens),
@@ -304,18 +283,14 @@ class Snapshot:
         for row in self._stream(query):
             yield row[: len(by)], FirstWait._make(row[len(by) :])
 
-    def used(self, span: Span) -> Iterator[Used]:
+    def used(self, span: Span) -> Iterator[UsageRow]:
         """Usage rows in no order, bit by bit."""
         which = _within(schema.usage, span)
         count = select(func.count()).select_from(schema.usage).where(which)
         self.expected, self.read = self._connection.execute(count).scalar() or 0, 0
-        own = Used._fields[:-1]
-        columns = [_USAGE[name] for name in (*own, *_QUANTITIES)]
-        for row in self._stream(select(*columns).where(which)):
+        for row in self._stream(select(*_ROW).where(which)):
             self.read += 1
-            values = tuple(row)
-            usage = Usage(**dict(zip(_QUANTITIES, values[len(own) :], strict=True)))
-            yield Used._make((*values[: len(own)], usage))
+            yield usage_row(row)
 
     def failures(self, span: Span, by: Sequence[str]) -> list[Sums]:
         """Failed attempts at a provider, as `errors`."""
@@ -341,15 +316,16 @@ class Snapshot:
         """Everything that belongs to a call, in its order."""
         turns, used, failed = schema.turns, schema.usage, schema.failures
         shown = [each for each in turns.c if each.name != "instance"]
-        queries = (
-            select(*shown).where(turns.c.session == session).order_by(turns.c.at),
-            select(used).where(used.c.session == session).order_by(used.c.id),
-            select(failed).where(failed.c.session == session).order_by(failed.c.id),
+        failures = select(*(failed.c[name] for name in FAILURE_COLUMNS))
+        replies = select(*shown).where(turns.c.session == session).order_by(turns.c.at)
+        usage = select(*_ROW).where(used.c.session == session).order_by(used.c.id)
+        failures = failures.where(failed.c.session == session).order_by(failed.c.id)
+        ask = self._connection.execute
+        return CallRows(
+            [TurnRow(**row) for row in ask(replies).mappings()],
+            list(map(usage_row, ask(usage))),
+            [FailureRow(**row) for row in ask(failures).mappings()],
         )
-        found = [
-            [dict(row) for row in self._connection.execute(query).mappings()] for query in queries
-        ]
-        return CallRows([TurnRow(**row) for row in found[0]], found[1], found[2])
 
     def usage_of(self, session: str, by: Sequence[str]) -> list[Sums]:
         """Sums of one call's usage rows."""

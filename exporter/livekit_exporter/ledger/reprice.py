@@ -8,17 +8,15 @@ can be priced again as often as somebody corrects a price.
 from dataclasses import replace
 
 from livekit_exporter.calls import waste
-from livekit_exporter.calls.waste import Spent
 from livekit_exporter.ledger.repricing import (
     Call,
     CallChange,
     RowChange,
     TurnChange,
-    UsedRow,
     Which,
     unpriced,
 )
-from livekit_exporter.ledger.rows import DUST_USD, TurnRow
+from livekit_exporter.ledger.rows import DUST_USD, TurnRow, UsageRow
 from livekit_exporter.prices import pricing
 from livekit_exporter.prices.catalogue import Catalogue
 
@@ -34,7 +32,7 @@ def repriced(call: Call, which: Which, catalogue: Catalogue) -> CallChange | Non
     Returns:
         What changes, `None` where every cost stays what it is.
     """
-    changed = {
+    changed: dict[int | None, RowChange] = {
         row.id: change
         for row in call.usage
         if which.holds(row)
@@ -53,7 +51,7 @@ def repriced(call: Call, which: Which, catalogue: Catalogue) -> CallChange | Non
         wasted_usd=_settled(session.wasted_usd + sum(map(_more_waste, counted))),
         unpriced_requests=session.unpriced_requests
         + sum(
-            unpriced(each.row, each.status) - unpriced(each.row, each.row.status)
+            unpriced(each.row, each.now.status) - unpriced(each.row, each.row.status)
             for each in counted
         ),
         unassigned_usd=max(
@@ -72,7 +70,7 @@ def repriced(call: Call, which: Which, catalogue: Catalogue) -> CallChange | Non
     )
 
 
-def _costs(row: UsedRow, catalogue: Catalogue) -> list[RowChange]:
+def _costs(row: UsageRow, catalogue: Catalogue) -> list[RowChange]:
     """The new cost of a row, nothing where it is the old one."""
     quote = pricing.price(
         catalogue,
@@ -87,25 +85,24 @@ def _costs(row: UsedRow, catalogue: Catalogue) -> list[RowChange]:
         request_seconds=row.request_seconds,
     )
     cost = float(quote.cost)
-    change = RowChange(
+    now = replace(
         row,
         status=quote.status,
         cost_usd=None if quote.status == "unpriced" else cost,
         output_usd=float(quote.output_cost),
         price=quote.price_id,
         prices_version=catalogue.version,
-        waste_reason=row.waste_reason,
         wasted_usd=cost if _useless(row) else _share(row.wasted_usd, row.cost_usd, cost),
     )
-    same = (change.status, change.cost_usd, change.output_usd, change.price) == (
+    same = (now.status, now.cost_usd, now.output_usd, now.price) == (
         row.status, row.cost_usd, row.output_usd, row.price
     )  # fmt: skip
-    return [] if same else [change]
+    return [] if same else [RowChange(row, now)]
 
 
 def _wasted(
-    call: Call, turns: list[TurnRow], changed: dict[int, RowChange]
-) -> dict[int, RowChange]:
+    call: Call, turns: list[TurnRow], changed: dict[int | None, RowChange]
+) -> dict[int | None, RowChange]:
     """The rows of replies that changed, with what of their new cost nobody heard.
 
     What was wasted of a cost stays the same share of it.  Of what had no cost, nobody
@@ -118,17 +115,16 @@ def _wasted(
         if not any(row.id in changed for row in rows):
             continue
         why = waste.reason(turn) if turn.answered or turn.speech in unfinished else None
-        unheard = waste.unheard(turn, [_spent(row, changed.get(row.id)) for row in rows])
-        for row, usd in zip(rows, unheard, strict=True):
-            change = changed.get(row.id)
-            if change is None:
+        priced = [changed[row.id].now if row.id in changed else row for row in rows]
+        for row, now, usd in zip(rows, priced, waste.unheard(turn, priced), strict=True):
+            if row.id not in changed:
                 continue
             if row.cost_usd and turn.spoken and row.stage != "tts":
                 # The question was needed either way.
-                same = _share(row.wasted_usd, row.output_usd, change.output_usd)
-                found[row.id] = change._replace(wasted_usd=same)
+                same = _share(row.wasted_usd, row.output_usd, now.output_usd)
+                found[row.id] = RowChange(row, replace(now, wasted_usd=same))
             elif not row.cost_usd and why is not None and usd > 0:
-                found[row.id] = change._replace(waste_reason=why, wasted_usd=usd)
+                found[row.id] = RowChange(row, replace(now, waste_reason=why, wasted_usd=usd))
     return found
 
 
@@ -137,31 +133,17 @@ def _share(part: float, whole: float | None, other: float) -> float:
     return other * (part / whole) if whole else 0.0
 
 
-def _spent(row: UsedRow, change: RowChange | None) -> Spent:
-    now: UsedRow | RowChange = row if change is None else change
-    return Spent(
-        stage=row.stage,
-        provider=row.provider,
-        model=row.model,
-        usd=now.cost_usd or 0.0,
-        output_usd=now.output_usd,
-        characters=row.usage.characters,
-        wasted_usd=now.wasted_usd,
-        audio_seconds=row.usage.audio_seconds,
-    )
-
-
-def _useless(row: UsedRow) -> bool:
+def _useless(row: UsageRow) -> bool:
     """Whether it had no cost, and was for nothing whatever it costs."""
     return not row.cost_usd and row.waste_reason not in {None, "interrupted"}
 
 
-def _counts(row: UsedRow) -> bool:
+def _counts(row: UsageRow) -> bool:
     """Whether a row is part of what a call costs: what is estimated is beside it."""
     return row.source == "reported"
 
 
-def _with_cost(turn: TurnRow, changed: dict[int, RowChange]) -> TurnRow:
+def _with_cost(turn: TurnRow, changed: dict[int | None, RowChange]) -> TurnRow:
     more = sum(
         _more(each)
         for each in changed.values()
@@ -170,7 +152,7 @@ def _with_cost(turn: TurnRow, changed: dict[int, RowChange]) -> TurnRow:
     return replace(turn, cost_usd=_settled(turn.cost_usd + more)) if more else turn
 
 
-def _with_waste(turn: TurnRow, changed: dict[int, RowChange]) -> TurnRow:
+def _with_waste(turn: TurnRow, changed: dict[int | None, RowChange]) -> TurnRow:
     more = sum(
         _more_waste(each)
         for each in changed.values()
@@ -180,11 +162,11 @@ def _with_waste(turn: TurnRow, changed: dict[int, RowChange]) -> TurnRow:
 
 
 def _more(change: RowChange) -> float:
-    return (change.cost_usd or 0.0) - (change.row.cost_usd or 0.0)
+    return (change.now.cost_usd or 0.0) - (change.row.cost_usd or 0.0)
 
 
 def _more_waste(change: RowChange) -> float:
-    return change.wasted_usd - change.row.wasted_usd
+    return change.now.wasted_usd - change.row.wasted_usd
 
 
 def _settled(usd: float) -> float:

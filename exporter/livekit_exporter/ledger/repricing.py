@@ -32,49 +32,21 @@ from livekit_exporter.ledger.database import Database, LedgerError
 from livekit_exporter.ledger.locate import locate
 from livekit_exporter.ledger.rows import (
     DUST_USD,
+    USAGE_COLUMNS,
     ModelKey,
     SessionRow,
     TurnRow,
+    UsageRow,
     UserKey,
     digest,
+    usage_row,
     utc_day,
 )
-from livekit_exporter.record import Source, Usage
 
-_QUANTITIES: Final = tuple(name for name, _ in schema.QUANTITIES)
 _CHUNK: Final = 1000
 
 # Stands for the cost that is not known, where two have to be compared.
 _UNPRICED: Final = -1.0
-
-
-class UsedRow(NamedTuple):
-    """A usage row, as far as its cost and what follows from that are concerned."""
-
-    id: int
-    at: float
-    agent: str
-    user: str | None
-    labels: str
-    speech: str | None
-    turn: str | None
-    stage: str
-    provider: str
-    model: str
-    reported_provider: str
-    label: str
-    requests: int
-    streamed: bool
-    connection: bool
-    request_seconds: float | None
-    source: Source
-    status: str
-    cost_usd: float | None
-    output_usd: float
-    price: str | None
-    waste_reason: str | None
-    wasted_usd: float
-    usage: Usage
 
 
 class Call(NamedTuple):
@@ -83,7 +55,7 @@ class Call(NamedTuple):
     session: SessionRow
     instance: str
     turns: Sequence[TurnRow]
-    usage: Sequence[UsedRow]
+    usage: Sequence[UsageRow]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +72,7 @@ class Which:
     until: float
     equal: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
-    def holds(self, row: UsedRow) -> bool:
+    def holds(self, row: UsageRow) -> bool:
         """Whether a row is among it."""
         return self.since <= row.at < self.until and all(
             getattr(row, name) in values for name, values in self.equal.items()
@@ -108,16 +80,10 @@ class Which:
 
 
 class RowChange(NamedTuple):
-    """Another cost of a usage row."""
+    """A usage row, and the same row with another cost."""
 
-    row: UsedRow
-    status: str
-    cost_usd: float | None
-    output_usd: float
-    price: str | None
-    prices_version: str
-    waste_reason: str | None
-    wasted_usd: float
+    row: UsageRow
+    now: UsageRow
 
 
 class TurnChange(NamedTuple):
@@ -187,7 +153,7 @@ class Repricing(NamedTuple):
     change: ModelChange
 
 
-def unpriced(row: UsedRow, status: str) -> int:
+def unpriced(row: UsageRow, status: str) -> int:
     """Requests of a row that have no price, where it has this status."""
     return max(row.requests, 1) if status == "unpriced" else 0
 
@@ -256,21 +222,21 @@ class Changes:
                 {
                     "of_id": changed.row.id,
                     "was_usd": _UNPRICED if changed.row.cost_usd is None else changed.row.cost_usd,
-                    "new_status": changed.status,
-                    "new_usd": changed.cost_usd,
-                    "new_output": changed.output_usd,
-                    "new_price": changed.price,
-                    "new_version": changed.prices_version,
-                    "new_reason": changed.waste_reason,
-                    "new_wasted": changed.wasted_usd,
+                    "new_status": changed.now.status,
+                    "new_usd": changed.now.cost_usd,
+                    "new_output": changed.now.output_usd,
+                    "new_price": changed.now.price,
+                    "new_version": changed.now.prices_version,
+                    "new_reason": changed.now.waste_reason,
+                    "new_wasted": changed.now.wasted_usd,
                 }
             )
             self._sum(instance, changed)
 
     def _sum(self, instance: str, changed: RowChange) -> None:
-        row = changed.row
-        before, after = unpriced(row, row.status), unpriced(row, changed.status)
-        old, new = row.cost_usd or 0.0, changed.cost_usd or 0.0
+        row, now = changed
+        before, after = unpriced(row, row.status), unpriced(row, now.status)
+        old, new = row.cost_usd or 0.0, now.cost_usd or 0.0
         name = ModelName(row.stage, row.provider, row.model, row.source)
         held = self.models.get(name, ModelChange())
         self.models[name] = ModelChange(
@@ -280,7 +246,7 @@ class Changes:
             held.old_unpriced_requests + before,
             held.new_unpriced_requests + after,
         )
-        gain = Gain(after - before, new - old, changed.wasted_usd - row.wasted_usd)
+        gain = Gain(after - before, new - old, now.wasted_usd - row.wasted_usd)
         day = utc_day(row.at)
         model = (
             instance,
@@ -316,24 +282,18 @@ def read(connection: Connection, calls: Sequence[tuple[str, str]]) -> list[Call]
         connection: To read with.
         calls: Some of `over`; all of them are in memory at once.
     """
-    usage: dict[tuple[str, str], list[UsedRow]] = {each: [] for each in calls}
+    usage: dict[tuple[str, str], list[UsageRow]] = {each: [] for each in calls}
     turns: dict[tuple[str, str], list[TurnRow]] = {each: [] for each in calls}
-    own = UsedRow._fields[:-1]
     columns = schema.usage.c
     used = (
-        select(
-            columns.session,
-            columns.instance,
-            *(columns[name] for name in own),
-            *(columns[name] for name in _QUANTITIES),
-        )
+        select(columns.instance, *(columns[name] for name in USAGE_COLUMNS))
         .where(_among(schema.usage, calls))
         .order_by(columns.id)
     )
-    for session, instance, *values in map(tuple, connection.execute(used)):
-        if (session, instance) in usage:
-            quantities = Usage(**dict(zip(_QUANTITIES, values[len(own) :], strict=True)))
-            usage[session, instance].append(UsedRow._make((*values[: len(own)], quantities)))
+    for instance, *values in connection.execute(used):
+        used_row = usage_row(values)
+        if (used_row.session, instance) in usage:
+            usage[used_row.session, instance].append(used_row)
     for row in connection.execute(_whole(schema.turns, calls)).mappings():
         turn = dict(row)
         whose = (turn["session"], turn.pop("instance"))

@@ -5,23 +5,22 @@ They are made of the very rows that a batch writes, so that they cannot say anyt
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from operator import itemgetter
+from operator import attrgetter
 from typing import Final
 
 from livekit_exporter.ledger.rows import Batch, ModelKey, ModelSums, UserKey, UserSums, utc_day
 
-_PRICED: Final = itemgetter("at", "status", "requests", "cost_usd", "wasted_usd")
-_MODEL: Final = itemgetter("agent", "stage", "provider", "model", "source")
-_USER: Final = itemgetter("agent", "user", "labels", "source")
-_COUNTED: Final = itemgetter(
+_MODEL: Final = attrgetter("agent", "stage", "provider", "model", "source")
+_USER: Final = attrgetter("agent", "user", "labels", "source")
+_COUNTED: Final = attrgetter(
     "requests",
     "cancelled",
-    "input_tokens",
-    "cached_input_tokens",
-    "output_tokens",
-    "characters",
-    "audio_seconds",
-    "connection_seconds",
+    "usage.input_tokens",
+    "usage.cached_input_tokens",
+    "usage.output_tokens",
+    "usage.characters",
+    "usage.audio_seconds",
+    "usage.connection_seconds",
 )
 """What stands in a row of usage as it is added up, the last of `ModelSums`."""
 
@@ -31,9 +30,9 @@ def rolled_up(batch: Batch) -> tuple[dict[ModelKey, ModelSums], dict[UserKey, Us
     models: dict[Sequence[str | None], list[Sequence[float]]] = defaultdict(list)
     users: dict[Sequence[str | None], list[Sequence[float]]] = defaultdict(list)
     for row in batch.usage:
-        at, status, requests, cost, wasted = _PRICED(row)
-        priced = (max(requests, 1) if status == "unpriced" else 0, cost or 0.0, wasted)
-        day = utc_day(at)
+        unpriced = max(row.requests, 1) if row.status == "unpriced" else 0
+        priced = (unpriced, row.cost_usd or 0.0, row.wasted_usd)
+        day = utc_day(row.at)
         models[day, *_MODEL(row)].append((*priced, *_COUNTED(row)))
         users[day, *_USER(row)].append((*priced, 0, 0.0, 0))
     for model, gained in batch.models:

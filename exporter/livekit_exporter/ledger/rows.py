@@ -1,16 +1,17 @@
 """Rows that the sidecar reads, changes and writes back: calls, turns, series, positions."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Final, Literal, NamedTuple, TypeAlias
+from operator import attrgetter
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from livekit_exporter.calls.sizes import Sizes
 from livekit_exporter.calls.turns import Reply
-from livekit_exporter.record import Source
+from livekit_exporter.record import Source, Stage, Usage
 
 _DAY_SECONDS: Final = 86400
 
@@ -19,6 +20,9 @@ DUST_USD: Final = 1e-12
 
 DeliveryState: TypeAlias = Literal["pending", "delivered", "dead"]
 """Where a call is on its way to the webhook; `dead` is given up."""
+
+Status: TypeAlias = Literal["priced", "unpriced", "nothing_to_bill"]
+"""Result of pricing a report of usage."""
 
 
 @dataclass(kw_only=True)
@@ -148,13 +152,120 @@ class Backlog(NamedTuple):
     oldest: float | None = None
 
 
+@dataclass(slots=True, kw_only=True)
+class UsageRow:
+    """One report of usage with its cost, a row of `usage`.
+
+    Money is US dollars, times are Unix seconds, durations are seconds.
+
+    Args:
+        id: Number of the row; `None` until the ledger has it.
+        labels: JSON object with sorted keys.
+        speech: LiveKit's id of the reply that the request was made for.
+        turn: Speech id of the answer that the cost is part of; `None` until one is known.
+        provider: As the price catalogue names it.
+        reported_provider: As the plugin names it.
+        label: Class path of the plugin.
+        request: Id that the provider gave the request.
+        requests: 0 where a stream reports what it used since its last report.
+        first_seconds: Time to first token (LLM, realtime) or first byte (TTS).
+        status: `priced`, `unpriced` or `nothing_to_bill`.
+        cost_usd: `None` while there is no price.
+        output_usd: Part of the cost for the model's output.
+        price: Id of the catalogue entry that gave the cost.
+        waste_reason: Reason for `wasted_usd`; `None` while nothing is known to be wasted.
+        wasted_usd: Part of the cost that no caller heard.
+    """
+
+    id: int | None = None
+    session: str
+    at: float
+    agent: str
+    user: str | None = None
+    labels: str = "{}"
+    speech: str | None = None
+    turn: str | None = None
+    persona: str | None = None
+    stage: Stage
+    provider: str
+    model: str
+    reported_provider: str
+    label: str = ""
+    request: str = ""
+    requests: int = 1
+    cancelled: bool = False
+    streamed: bool = False
+    connection: bool = False
+    usage: Usage
+    first_seconds: float | None = None
+    request_seconds: float | None = None
+    source: Source = "reported"
+    status: Status
+    cost_usd: float | None
+    output_usd: float = 0.0
+    price: str | None = None
+    prices_version: str = ""
+    waste_reason: str | None = None
+    wasted_usd: float = 0.0
+
+
+@dataclass(slots=True, kw_only=True)
+class FailureRow:
+    """One failed attempt at a provider, a row of `failures`.
+
+    Args:
+        at: Unix seconds.
+        provider: As the price catalogue names it.
+        error: Class of the exception.
+    """
+
+    session: str
+    at: float
+    agent: str
+    persona: str | None
+    stage: Stage
+    provider: str
+    model: str
+    recoverable: bool
+    error: str
+
+
+QUANTITIES: Final = tuple(each.name for each in fields(Usage))
+"""Columns of `usage` that hold `record.Usage`, in its order."""
+
+_USAGE_FACTS: Final = tuple(each.name for each in fields(UsageRow) if each.name != "usage")
+
+USAGE_COLUMNS: Final = (*_USAGE_FACTS, *QUANTITIES)
+"""Columns of `usage` that `usage_row` reads, in its order."""
+
+NEW_USAGE_COLUMNS: Final = USAGE_COLUMNS[1:]
+"""Columns of `usage` that a sidecar writes, in the order of `usage_values`."""
+
+FAILURE_COLUMNS: Final = tuple(each.name for each in fields(FailureRow))
+"""Columns of `failures`, in the order of `failure_values`."""
+
+usage_values: Final[Callable[[UsageRow], tuple[object, ...]]] = attrgetter(
+    *_USAGE_FACTS[1:], *(f"usage.{name}" for name in QUANTITIES)
+)
+"""Values of a new row, one per name in `NEW_USAGE_COLUMNS`."""
+
+failure_values: Final[Callable[[FailureRow], tuple[object, ...]]] = attrgetter(*FAILURE_COLUMNS)
+"""Values of a row, one per name in `FAILURE_COLUMNS`."""
+
+
+def usage_row(values: Sequence[Any]) -> UsageRow:
+    """Make a row of its values in the order of `USAGE_COLUMNS`."""
+    quantities = Usage(**dict(zip(QUANTITIES, values[len(_USAGE_FACTS) :], strict=True)))
+    return UsageRow(usage=quantities, **dict(zip(_USAGE_FACTS, values, strict=False)))
+
+
 @dataclass(frozen=True, slots=True)
 class CallRows:
-    """Everything that belongs to one call: its replies, and rows of `usage` and `failures`."""
+    """All rows of one call but its own: replies, usage and failures."""
 
     turns: Sequence[TurnRow]
-    usage: Sequence[Mapping[str, object]]
-    failures: Sequence[Mapping[str, object]]
+    usage: Sequence[UsageRow]
+    failures: Sequence[FailureRow]
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +383,7 @@ class Batch:
     """Everything that one transaction writes.
 
     Args:
-        usage: New rows of usage, by column.
+        usage: New rows of usage.
         answers: The answer that usage rows which are in the ledger and belong to none are
             part of, by session.
         unassigned: Usage rows of this batch that belong to no answer yet, by session.
@@ -285,11 +396,11 @@ class Batch:
         deliveries: Deliveries that were tried, as they are since.
     """
 
-    usage: list[dict[str, object]] = field(default_factory=list)
+    usage: list[UsageRow] = field(default_factory=list)
     answers: dict[str, str] = field(default_factory=dict)
-    unassigned: dict[str, list[dict[str, object]]] = field(default_factory=dict)
+    unassigned: dict[str, list[UsageRow]] = field(default_factory=dict)
     wasted: dict[int, tuple[float, str]] = field(default_factory=dict)
-    failures: list[dict[str, object]] = field(default_factory=list)
+    failures: list[FailureRow] = field(default_factory=list)
     sessions: dict[str, SessionRow] = field(default_factory=dict)
     turns: dict[tuple[str, str], TurnRow] = field(default_factory=dict)
     sizes: dict[SizesKey, Sizes] = field(default_factory=dict)
@@ -303,6 +414,6 @@ class Batch:
     def answer(self, session: str, speech: str) -> None:
         """Count what was used since the last answer of a call in this one."""
         for row in self.unassigned.pop(session, ()):
-            row["turn"] = speech
+            row.turn = speech
         # What the ledger holds is older than anything here, so the first answer takes it.
         self.answers.setdefault(session, speech)

@@ -9,6 +9,7 @@ far below a millionth of a cent.  Times are Unix seconds, counts have 64 bits.
 A change here needs a step in `migrations/versions`; a test compares the two.
 """
 
+from dataclasses import fields
 from typing import Final
 
 from sqlalchemy import (
@@ -26,6 +27,8 @@ from sqlalchemy import (
     and_,
     literal_column,
 )
+
+from livekit_exporter.record import Usage
 
 VERSION: Final = "2"
 
@@ -118,23 +121,6 @@ turns: Final = Table(
 )
 Index("turns_at", turns.c.at)
 
-QUANTITIES: Final = (
-    ("input_tokens", BigInteger),
-    ("cached_input_tokens", BigInteger),
-    ("cache_write_tokens", BigInteger),
-    ("output_tokens", BigInteger),
-    ("total_tokens", BigInteger),
-    ("input_audio_tokens", BigInteger),
-    ("input_image_tokens", BigInteger),
-    ("cached_audio_tokens", BigInteger),
-    ("cached_image_tokens", BigInteger),
-    ("output_audio_tokens", BigInteger),
-    ("output_image_tokens", BigInteger),
-    ("characters", BigInteger),
-    ("audio_seconds", Float),
-    ("connection_seconds", Float),
-)
-"""Columns of a usage row that hold `record.Usage`, by the same names."""
 
 usage: Final = Table(
     "usage",
@@ -159,7 +145,10 @@ usage: Final = Table(
     Column("cancelled", Boolean, nullable=False),
     Column("streamed", Boolean, nullable=False),
     Column("connection", Boolean, nullable=False),
-    *(Column(name, kind, nullable=False) for name, kind in QUANTITIES),
+    *(
+        Column(each.name, BigInteger if each.type is int else Float, nullable=False)
+        for each in fields(Usage)
+    ),
     Column("first_seconds", Float),
     Column("request_seconds", Float),
     Column("source", Text, nullable=False),  # reported, estimated: never added to one another

@@ -1,7 +1,7 @@
 """The ledger in a database that several sidecars share: PostgreSQL."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -112,16 +112,20 @@ class Server(Database):
         return self._size
 
     def insert(
-        self, connection: Connection, table: Table, rows: Sequence[Mapping[str, object]]
+        self,
+        connection: Connection,
+        table: Table,
+        names: Sequence[str],
+        rows: Sequence[Sequence[object]],
     ) -> None:
-        """Insert rows that have the same columns, by COPY."""
-        names = ", ".join(f'"{name}"' for name in rows[0])
+        """Insert rows with COPY."""
+        columns = ", ".join(f'"{name}"' for name in names)
         driver = self.engine.dialect.loaded_dbapi
         try:
             cursor = connection.connection.cursor()
-            with cursor.copy(f'COPY "{table.name}" ({names}) FROM STDIN') as copy:
+            with cursor.copy(f'COPY "{table.name}" ({columns}) FROM STDIN') as copy:
                 for row in rows:
-                    copy.write_row(list(row.values()))
+                    copy.write_row(row)
             cursor.close()
         except driver.Error as error:
             raise self.error("write", error) from error

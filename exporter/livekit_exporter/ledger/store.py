@@ -36,19 +36,27 @@ from livekit_exporter.ledger.database import LedgerError, RepricedError
 from livekit_exporter.ledger.locate import locate
 from livekit_exporter.ledger.rollups import rolled_up
 from livekit_exporter.ledger.rows import (
+    FAILURE_COLUMNS,
+    NEW_USAGE_COLUMNS,
+    USAGE_COLUMNS,
     Backlog,
     Batch,
     CallRows,
     DeliveryRow,
     Due,
+    FailureRow,
     ModelSums,
     Position,
     SeriesRow,
     SessionRow,
     SizesKey,
     TurnRow,
+    UsageRow,
     UserSums,
     digest,
+    failure_values,
+    usage_row,
+    usage_values,
     utc_day,
 )
 from livekit_exporter.ledger.spending import Spending, Spent, spent_by_call, spent_since
@@ -63,6 +71,8 @@ _KEEP_POSITIONS_SECONDS: Final = 7 * _DAY_SECONDS
 # What a row is to the sidecar that it belongs to.
 _SESSION: Final = tuple(column for column in schema.sessions.c if column.name != "instance")
 _TURN: Final = tuple(column for column in schema.turns.c if column.name != "instance")
+_USAGE: Final = tuple(schema.usage.c[name] for name in USAGE_COLUMNS)
+_FAILURE: Final = tuple(schema.failures.c[name] for name in FAILURE_COLUMNS)
 
 
 class Ledger:
@@ -173,17 +183,18 @@ class Ledger:
         cut = and_(columns.interrupted.is_(True), columns.answered.is_(False))
         return self._turns(session, or_(columns.spoken.is_(False), cut))
 
-    def usage_of(self, session: str, speech: str) -> list[dict[str, object]]:
+    def usage_of(self, session: str, speech: str) -> list[UsageRow]:
         """Usage rows of one reply.
 
         Raises:
             LedgerError: The ledger cannot be read.
         """
         columns = schema.usage.c
-        query = select(schema.usage).where(
+        query = select(*_USAGE).where(
             self._own(schema.usage), columns.session == session, columns.speech == speech
         )
-        return [dict(row) for row in self._read(query)]
+        with self._database.transaction("read") as connection:
+            return list(map(usage_row, connection.execute(query)))
 
     def to_export(self, limit: int) -> list[SessionRow]:
         """Calls that ended and have no export yet, oldest first.
@@ -587,13 +598,16 @@ class Ledger:
 
     def _rows_of(self, connection: Connection, session: str) -> CallRows:
         used, failed = schema.usage, schema.failures
-        usage = select(used).where(self._own(used), used.c.session == session)
-        failures = select(failed).where(self._own(failed), failed.c.session == session)
+        usage = select(*_USAGE).where(self._own(used), used.c.session == session)
+        failures = select(*_FAILURE).where(self._own(failed), failed.c.session == session)
         turns = connection.execute(self._select_turns(session, true())).mappings()
         return CallRows(
             [TurnRow(**row) for row in turns],
-            [dict(row) for row in connection.execute(usage.order_by(used.c.id)).mappings()],
-            [dict(row) for row in connection.execute(failures.order_by(failed.c.id)).mappings()],
+            list(map(usage_row, connection.execute(usage.order_by(used.c.id)))),
+            [
+                FailureRow(**row)
+                for row in connection.execute(failures.order_by(failed.c.id)).mappings()
+            ],
         )
 
     def _read(self, query: Executable) -> Sequence[RowMapping]:
@@ -641,7 +655,9 @@ class Ledger:
                 .values(turn=bindparam("answer")),
                 [{"of": session, "answer": speech} for session, speech in batch.answers.items()],
             )
-        self._insert(connection, schema.usage, batch.usage)
+        self._insert(
+            connection, schema.usage, NEW_USAGE_COLUMNS, list(map(usage_values, batch.usage))
+        )
         if batch.wasted:
             connection.execute(
                 update(schema.usage)
@@ -652,7 +668,9 @@ class Ledger:
                     for row, (usd, reason) in batch.wasted.items()
                 ],
             )
-        self._insert(connection, schema.failures, batch.failures)
+        self._insert(
+            connection, schema.failures, FAILURE_COLUMNS, list(map(failure_values, batch.failures))
+        )
         self._replace(connection, schema.sessions, [vars(row) for row in batch.sessions.values()])
         deliveries.note(connection, batch.deliveries)
         ended = [(row.session, self.instance) for row in batch.sessions.values() if row.ended]
@@ -693,11 +711,16 @@ class Ledger:
             UserSums._fields,
         )
 
-    def _insert(self, connection: Connection, table: Table, rows: list[dict[str, object]]) -> None:
-        for row in rows:
-            row["instance"] = self.instance
+    def _insert(
+        self,
+        connection: Connection,
+        table: Table,
+        names: Sequence[str],
+        rows: Sequence[tuple[object, ...]],
+    ) -> None:
         if rows:
-            self._database.insert(connection, table, rows)
+            own = [(self.instance, *row) for row in rows]
+            self._database.insert(connection, table, ("instance", *names), own)
 
     def _replace(self, connection: Connection, table: Table, rows: list[dict[str, object]]) -> None:
         """Insert rows, or overwrite those that exist."""

@@ -12,10 +12,10 @@ from sqlalchemy import case, func, select
 
 from livekit_exporter.ledger import schema
 from livekit_exporter.ledger.reading import reading
+from livekit_exporter.ledger.rows import QUANTITIES
 from livekit_exporter.record import Model, Usage, UsageReported
 
 _STREAMED: Final = {"yield_per": 1000}
-_QUANTITIES: Final = tuple(name for name, _ in schema.QUANTITIES)
 
 
 class Seen(NamedTuple):
@@ -45,7 +45,7 @@ def models(where: Path | str) -> list[Seen]:
             func.sum(case((rows.requests > 0, rows.requests), else_=1)),
             func.min(rows.at),
             func.max(rows.at),
-            *(func.sum(rows[name]) for name in _QUANTITIES),
+            *(func.sum(rows[name]) for name in QUANTITIES),
         )
         .where(rows.status == "unpriced")
         .group_by(*named)
@@ -54,7 +54,7 @@ def models(where: Path | str) -> list[Seen]:
         return [
             Seen(
                 Model(stage=stage, provider=provider, model=model, label=label),
-                requests, since, last, Usage(**dict(zip(_QUANTITIES, sums, strict=True))),
+                requests, since, last, Usage(**dict(zip(QUANTITIES, sums, strict=True))),
             )
             for stage, provider, model, label, requests, since, last, *sums in connection.execute(
                 query
@@ -71,7 +71,7 @@ def reports(where: Path | str, model: Model) -> Iterator[UsageReported]:
     rows = schema.usage.c
     query = select(
         rows.session, rows.at, rows.requests, rows.streamed, rows.connection, rows.request_seconds,
-        *(rows[name] for name in _QUANTITIES),
+        *(rows[name] for name in QUANTITIES),
     ).where(
         rows.status == "unpriced",
         rows.stage == model.stage,
@@ -93,5 +93,5 @@ def reports(where: Path | str, model: Model) -> Iterator[UsageReported]:
                 streamed=streamed,
                 connection=opened,
                 request_seconds=seconds,
-                usage=Usage(**dict(zip(_QUANTITIES, quantities, strict=True))),
+                usage=Usage(**dict(zip(QUANTITIES, quantities, strict=True))),
             )

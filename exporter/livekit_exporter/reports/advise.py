@@ -10,7 +10,8 @@ from decimal import Decimal
 from statistics import median
 from typing import Final, TypeAlias
 
-from livekit_exporter.ledger.queries import Snapshot, Used
+from livekit_exporter.ledger.queries import Snapshot
+from livekit_exporter.ledger.rows import UsageRow
 from livekit_exporter.prices import pricing
 from livekit_exporter.prices.catalogue import Catalogue
 from livekit_exporter.prices.rules import exact
@@ -21,7 +22,7 @@ from livekit_exporter.reports.reading import counted
 from livekit_exporter.reports.report import Column, Report
 from livekit_exporter.reports.tallies import Model, Tallies, Tally
 
-Rows: TypeAlias = Callable[[], Iterable[Used]]
+Rows: TypeAlias = Callable[[], Iterable[UsageRow]]
 """The same rows each time."""
 
 LEAST_SHARE: Final = Decimal("0.01")
@@ -101,7 +102,7 @@ def report(ledger: Snapshot, question: Question, catalogue: Catalogue, now: floa
     """
     reading.check_labels(ledger, question)
 
-    def rows() -> Iterator[Used]:
+    def rows() -> Iterator[UsageRow]:
         return (row for _, row in reading.used(ledger, question))
 
     return advised(rows, question, catalogue, now)

@@ -248,18 +248,18 @@ def estimates(shown: Detail) -> Report:
     """What vendors bill for the call and no event reports, request by request, and why."""
     rows = tuple(
         (
-            None if row["speech"] is None else str(row["speech"]).removeprefix("speech_"),
-            _clock(float(str(row["at"])) - shown.call.started_at),
-            str(row["stage"]),
-            str(row["provider"]),
-            str(row["model"]),
+            None if row.speech is None else row.speech.removeprefix("speech_"),
+            _clock(row.at - shown.call.started_at),
+            row.stage,
+            row.provider,
+            row.model,
             # Of a reply that was cut off the ledger says so only where some was not heard.
-            str(row["waste_reason"] or "interrupted"),
-            int(str(row["requests"])),
-            None if row["cost_usd"] is None else float(str(row["cost_usd"])),
+            row.waste_reason or "interrupted",
+            row.requests,
+            row.cost_usd,
         )
-        for row in sorted(shown.rows.usage, key=lambda row: float(str(row["at"])))
-        if row["source"] == "estimated"
+        for row in sorted(shown.rows.usage, key=lambda row: row.at)
+        if row.source == "estimated"
     )
     requests = sum(row[-2] for row in rows)
     return Report(

@@ -11,8 +11,8 @@ from functools import lru_cache
 from typing import Final, TypeAlias
 
 from livekit_exporter import contract
-from livekit_exporter.ledger.queries import QUARTER_SECONDS, Key, Snapshot, Span, Sums, Used
-from livekit_exporter.ledger.rows import utc_day
+from livekit_exporter.ledger.queries import QUARTER_SECONDS, Key, Snapshot, Span, Sums
+from livekit_exporter.ledger.rows import UsageRow, utc_day
 from livekit_exporter.reports import written
 from livekit_exporter.reports.question import TIMES, Question
 
@@ -133,10 +133,12 @@ def span(question: Question) -> Span:
     return Span(question.period.since, question.period.until, question.only)
 
 
-def used(ledger: Snapshot, question: Question) -> Iterator[tuple[Group, Used]]:
+def used(ledger: Snapshot, question: Question) -> Iterator[tuple[Group, UsageRow]]:
     """Every usage row that a question is about, and where it belongs in the answer."""
+    columns = [name for name in key_columns(question) if name != "quarter"]
     for row in ledger.used(span(question)):
-        where = group(question, {**row._asdict(), "quarter": int(row.at // QUARTER_SECONDS)})
+        key: Key = {name: getattr(row, name) for name in columns}
+        where = group(question, {**key, "quarter": int(row.at // QUARTER_SECONDS)})
         if where is not None:
             yield where, row
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final, NamedTuple
 
-from livekit_exporter.ledger.queries import Used
+from livekit_exporter.ledger.rows import UsageRow
 from livekit_exporter.prices import pricing, rules
 from livekit_exporter.prices.catalogue import Catalogue
 from livekit_exporter.prices.entries import Entry
@@ -88,7 +88,7 @@ class Tallies:
     entries: dict[Model, Entry] = field(default_factory=dict)
 
 
-def tallied(rows: Iterable[Used], catalogue: Catalogue) -> Tallies:
+def tallied(rows: Iterable[UsageRow], catalogue: Catalogue) -> Tallies:
     """Add rows up; what is estimated is not in it."""
     found = Tallies()
     for row in rows:
@@ -126,7 +126,7 @@ def tallied(rows: Iterable[Used], catalogue: Catalogue) -> Tallies:
     return found
 
 
-def _unpriced(tally: Tally, row: Used) -> None:
+def _unpriced(tally: Tally, row: UsageRow) -> None:
     usage = row.usage
     asked = rules.asked_tokens(usage)
     tally.unpriced += max(row.requests, 1)
@@ -135,7 +135,7 @@ def _unpriced(tally: Tally, row: Used) -> None:
     tally.seconds += usage.audio_seconds + usage.connection_seconds
 
 
-def _billed(tally: Tally, row: Used, parts: Iterable[Part], source: Source) -> None:
+def _billed(tally: Tally, row: UsageRow, parts: Iterable[Part], source: Source) -> None:
     for part in parts:
         tally.billed[part.unit] = tally.billed.get(part.unit, _ZERO) + part.quantity
         if source.basis == "tokens":

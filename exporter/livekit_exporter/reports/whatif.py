@@ -10,7 +10,8 @@ from decimal import Decimal
 from difflib import get_close_matches
 from typing import Final, TypeAlias, get_args
 
-from livekit_exporter.ledger.queries import Snapshot, Used
+from livekit_exporter.ledger.queries import Snapshot
+from livekit_exporter.ledger.rows import UsageRow
 from livekit_exporter.prices import pricing
 from livekit_exporter.prices.catalogue import Catalogue
 from livekit_exporter.prices.entries import Entry
@@ -22,8 +23,8 @@ from livekit_exporter.reports.question import Question, QuestionError
 from livekit_exporter.reports.reading import Group, counted
 from livekit_exporter.reports.report import Chart, Column, Report, Value
 
-Rows: TypeAlias = Iterable[tuple[Group, Used]]
-Pricer: TypeAlias = Callable[[Used], Quote | None]
+Rows: TypeAlias = Iterable[tuple[Group, UsageRow]]
+Pricer: TypeAlias = Callable[[UsageRow], Quote | None]
 """What an event would cost; `None` where nothing changes for it."""
 
 _NAMED: Final = 5
@@ -152,7 +153,7 @@ def pricer(swapped: Mapping[str, Swap], catalogue: Catalogue | None) -> Pricer:
     """
     entries = {stage: swap.entry for stage, swap in swapped.items()}
 
-    def price(row: Used) -> Quote | None:
+    def price(row: UsageRow) -> Quote | None:
         entry = entries.get(row.stage)
         if entry is None:
             if catalogue is None:
@@ -230,7 +231,7 @@ def compared(
     )
 
 
-def _note(told: _Told, row: Used, quote: Quote, swap: Swap) -> None:
+def _note(told: _Told, row: UsageRow, quote: Quote, swap: Swap) -> None:
     """Keep in mind what makes a swap less than exact."""
     if quote.status != "priced" or quote.source is None:
         return
@@ -240,7 +241,7 @@ def _note(told: _Told, row: Used, quote: Quote, swap: Swap) -> None:
         told.without_minimum[swap.name] = told.without_minimum.get(swap.name, 0) + 1
 
 
-def _compare(into: Comparison, told: _Told, row: Used, quote: Quote | None, name: str) -> None:
+def _compare(into: Comparison, told: _Told, row: UsageRow, quote: Quote | None, name: str) -> None:
     known = None if row.cost_usd is None else exact(row.cost_usd)
     if quote is None:
         new = known

@@ -1,30 +1,26 @@
 """What one report of usage adds: cost, quantities, and its row in the ledger."""
 
-from operator import attrgetter
 from typing import Final
 
 from livekit_exporter import contract
-from livekit_exporter.calls.waste import Spent
 from livekit_exporter.ledger.rows import (
     Batch,
     ModelKey,
     ModelSums,
     SessionRow,
+    UsageRow,
     UserSums,
     user_key,
     utc_day,
 )
-from livekit_exporter.ledger.schema import QUANTITIES
 from livekit_exporter.prices import pricing, rules
 from livekit_exporter.prices.catalogue import Catalogue
 from livekit_exporter.record import UsageEstimated, UsageReported
 from livekit_exporter.sidecar.labels import CallLabels
 from livekit_exporter.sidecar.registry import Labels, Staged
 
-_QUANTITIES: Final = tuple(name for name, _ in QUANTITIES)
 # Turn detection and the like are counted in requests and have no usage to report.
 _REPORTING: Final = contract.REQUESTS_WITHOUT_USAGE.init_at_zero
-_quantities: Final = attrgetter(*_QUANTITIES)
 
 
 class Billing:
@@ -85,16 +81,17 @@ class Billing:
         staged.inc(contract.ESTIMATED_REQUESTS, labels, record.requests)
         staged.inc(contract.ESTIMATED_COST, labels, cost)
         used = self._write(row, reported, quote, (cost, float(quote.output_cost)), batch)
-        used["source"] = "estimated"
+        used.source = "estimated"
         # Of a reply that was cut off some was heard; how much, its message says.
         if record.reason != "interrupted":
-            used["waste_reason"], used["wasted_usd"] = record.reason, cost
+            used.waste_reason, used.wasted_usd = record.reason, cost
 
     def write_off(
         self,
         row: SessionRow,
-        used: dict[str, object],
-        unheard: tuple[Spent, float, str],
+        used: UsageRow,
+        usd: float,
+        why: str,
         batch: Batch,
         staged: Staged,
     ) -> float:
@@ -103,36 +100,36 @@ class Billing:
         Args:
             row: The call.
             used: The usage row, of the ledger or of the batch.
-            unheard: What it says, how much of it nobody heard in US dollars, and why.
+            usd: How much of its cost nobody heard, US dollars.
+            why: Reason of the waste.
             batch: What is written.
             staged: What is shown.
 
         Returns:
             The part of reported cost that was not known before, in US dollars.
         """
-        cost, usd, why = unheard
-        known = cost.wasted_usd
-        if cost.stored is not None and cost.stored in batch.wasted:
-            known, _ = batch.wasted[cost.stored]
+        known = used.wasted_usd
+        if used.id is not None and used.id in batch.wasted:
+            known, _ = batch.wasted[used.id]
         more = usd - known
         if more <= 0:
             return 0.0
         agent, *extra = self._labels.agent(row, staged)
-        provider = self._labels.values.admit("provider", cost.provider, staged)
-        model = self._labels.values.admit("model", cost.model, staged)
-        counted = cost.source == "reported"
+        provider = self._labels.values.admit("provider", used.provider, staged)
+        model = self._labels.values.admit("model", used.model, staged)
+        counted = used.source == "reported"
         if counted:
-            labels = (agent, cost.stage, provider, model, why, *extra)
+            labels = (agent, used.stage, provider, model, why, *extra)
             staged.inc(contract.WASTED_COST, labels, more)
-        if cost.stored is None:
-            used["wasted_usd"], used["waste_reason"] = usd, why
+        if used.id is None:
+            used.wasted_usd, used.waste_reason = usd, why
         else:
-            batch.wasted[cost.stored] = (usd, why)
+            batch.wasted[used.id] = (usd, why)
             product_of_day = ModelKey(
-                utc_day(cost.at), row.agent, cost.stage, cost.provider, cost.model, cost.source
+                utc_day(used.at), row.agent, used.stage, used.provider, used.model, used.source
             )
             batch.models.append((product_of_day, ModelSums(wasted_usd=more)))
-            batch.users.append((user_key(row, cost.at, cost.source), UserSums(wasted_usd=more)))
+            batch.users.append((user_key(row, used.at, used.source), UserSums(wasted_usd=more)))
         return more if counted else 0.0
 
     def _write(
@@ -142,41 +139,36 @@ class Billing:
         quote: pricing.Quote,
         sums: tuple[float, float],
         batch: Batch,
-    ) -> dict[str, object]:
+    ) -> UsageRow:
         cost, output = sums
-        usage = record.usage
-        provider = self._labels.provider(record.provider, record.label)
-        used: dict[str, object] = {
-            "session": row.session,
-            "at": record.at,
-            "agent": row.agent,
-            "user": row.user,
-            "labels": row.labels,
-            "speech": record.speech,
-            "turn": record.speech,
-            "persona": record.persona,
-            "stage": record.stage,
-            "provider": provider,
-            "model": record.model,
-            "reported_provider": record.provider,
-            "label": record.label,
-            "request": record.request,
-            "requests": record.requests,
-            "cancelled": record.cancelled,
-            "streamed": record.streamed,
-            "connection": record.connection,
-            **dict(zip(_QUANTITIES, _quantities(usage), strict=True)),
-            "first_seconds": record.first_seconds,
-            "request_seconds": record.request_seconds,
-            "source": "reported",
-            "status": quote.status,
-            "cost_usd": None if quote.status == "unpriced" else cost,
-            "output_usd": output,
-            "price": quote.price_id,
-            "prices_version": self._catalogue.version,
-            "waste_reason": None,
-            "wasted_usd": 0.0,
-        }
+        used = UsageRow(
+            session=row.session,
+            at=record.at,
+            agent=row.agent,
+            user=row.user,
+            labels=row.labels,
+            speech=record.speech,
+            turn=record.speech,
+            persona=record.persona,
+            stage=record.stage,
+            provider=self._labels.provider(record.provider, record.label),
+            model=record.model,
+            reported_provider=record.provider,
+            label=record.label,
+            request=record.request,
+            requests=record.requests,
+            cancelled=record.cancelled,
+            streamed=record.streamed,
+            connection=record.connection,
+            usage=record.usage,
+            first_seconds=record.first_seconds,
+            request_seconds=record.request_seconds,
+            status=quote.status,
+            cost_usd=None if quote.status == "unpriced" else cost,
+            output_usd=output,
+            price=quote.price_id,
+            prices_version=self._catalogue.version,
+        )
         batch.usage.append(used)
         if record.speech is None:
             batch.unassigned.setdefault(row.session, []).append(used)

@@ -14,7 +14,7 @@ from livekit_exporter import contract
 from livekit_exporter.ledger.rows import Batch
 from livekit_exporter.ledger.store import Ledger, LedgerError
 from livekit_exporter.prices.catalogue import Catalogue
-from livekit_exporter.record import Record, Source
+from livekit_exporter.record import Record
 from livekit_exporter.sidecar import for_agents
 from livekit_exporter.sidecar.config.settings import Config
 from livekit_exporter.sidecar.decode import RejectedError, decode
@@ -243,7 +243,5 @@ class JournalIntake:
             self._call_ended()
         self._registry.publish(staged)
         for row in batch.usage:
-            cost = row["cost_usd"]
-            if isinstance(cost, float):
-                source: Source = "estimated" if row["source"] == "estimated" else "reported"
-                self.spend.add(float(str(row["at"])), str(row["agent"]), source, cost)
+            if row.cost_usd is not None:
+                self.spend.add(row.at, row.agent, row.source, row.cost_usd)

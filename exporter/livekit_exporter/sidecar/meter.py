@@ -19,9 +19,11 @@ from livekit_exporter.calls.turns import Conversation, plausible, speech_of
 from livekit_exporter.contract import Family, Kind
 from livekit_exporter.ledger.rows import (
     Batch,
+    FailureRow,
     SessionRow,
     SizesKey,
     TurnRow,
+    UsageRow,
     UserSums,
     user_key,
 )
@@ -91,7 +93,7 @@ class Archive(Protocol):
         """Replies of a call of which no message came, or which were cut off and answer nobody."""
         ...
 
-    def usage_of(self, session: str, speech: str) -> list[dict[str, object]]:
+    def usage_of(self, session: str, speech: str) -> list[UsageRow]:
         """Usage rows of one reply."""
         ...
 
@@ -407,17 +409,17 @@ class Meter:
         staged.inc(contract.REQUESTS, labels)
         staged.inc(contract.REQUEST_ERRORS, labels)
         batch.failures.append(
-            {
-                "session": row.session,
-                "at": record.at,
-                "agent": row.agent,
-                "persona": record.persona,
-                "stage": record.stage,
-                "provider": self._labels.provider(record.provider, record.label),
-                "model": record.model,
-                "recoverable": record.recoverable,
-                "error": record.error,
-            }
+            FailureRow(
+                session=row.session,
+                at=record.at,
+                agent=row.agent,
+                persona=record.persona,
+                stage=record.stage,
+                provider=self._labels.provider(record.provider, record.label),
+                model=record.model,
+                recoverable=record.recoverable,
+                error=record.error,
+            )
         )
 
     def _tool(self, row: SessionRow, record: ToolCalled, batch: Batch, staged: Staged) -> None:
@@ -454,32 +456,31 @@ class Meter:
         if why is None:
             return
         rows = self._used(row, turn.speech, batch)
-        costs = [waste.spent(used) for used in rows]
-        for used, cost, usd in zip(rows, costs, waste.unheard(turn, costs), strict=True):
-            self._write_off(row, turn, used, (cost, usd, why), batch, staged)
+        for used, usd in zip(rows, waste.unheard(turn, rows), strict=True):
+            self._write_off(row, turn, used, (usd, why), batch, staged)
 
     def _write_off(
         self,
         row: SessionRow,
         turn: TurnRow,
-        used: dict[str, object],
-        unheard: tuple[waste.Spent, float, waste.Reason],
+        used: UsageRow,
+        unheard: tuple[float, waste.Reason],
         batch: Batch,
         staged: Staged,
     ) -> None:
-        more = self._billing.write_off(row, used, unheard, batch, staged)
+        more = self._billing.write_off(row, used, *unheard, batch, staged)
         turn.wasted_usd += more
         row.wasted_usd += more
         batch.turns[row.session, turn.speech] = turn
 
-    def _used(self, row: SessionRow, speech: str, batch: Batch) -> list[dict[str, object]]:
+    def _used(self, row: SessionRow, speech: str, batch: Batch) -> list[UsageRow]:
         """Usage rows of a reply, those of the ledger first."""
         return [
             *self._archive.usage_of(row.session, speech),
             *(
                 used
                 for used in batch.usage
-                if used["speech"] == speech and used["session"] == row.session
+                if used.speech == speech and used.session == row.session
             ),
         ]
 
@@ -513,10 +514,9 @@ class Meter:
         """A request that only probed a provider was heard by nobody."""
         turn = self._turn(row, speech, record.at, batch)
         for used in self._used(row, speech, batch):
-            if used["request"] == record.request and used["reported_provider"] == record.provider:
-                cost = waste.spent(used)
-                why: waste.Reason = "recovery_probe"
-                self._write_off(row, turn, used, (cost, cost.usd, why), batch, staged)
+            if used.request == record.request and used.reported_provider == record.provider:
+                cost = used.cost_usd or 0.0
+                self._write_off(row, turn, used, (cost, "recovery_probe"), batch, staged)
 
     def _find(self, session: str, speech: str, batch: Batch) -> TurnRow | None:
         """The row of a speech: from this batch, from memory, or from the ledger."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from livekit_exporter.agent.spans.bill import ATTO, Bill
+from livekit_exporter.agent.spans.costs import ATTO, SpanCost
 from livekit_exporter.agent.spans.totals import Totals, Turn
 
 Attributes: TypeAlias = dict[str, str | int | float | bool]
@@ -56,17 +56,15 @@ class SpanNames:
 NAMES: Final = SpanNames()
 
 
-def of_request(names: SpanNames, bill: Bill) -> Attributes:
+def of_request(names: SpanNames, cost: SpanCost) -> Attributes:
     """A request: its usage, and its cost where it has a price."""
-    _, _, units, priced, usage = bill
     said: Attributes = {}
     if names.usage_details is not None:
-        said[names.usage_details] = f"{{{usage}}}"
-    if priced and names.cost is not None:
-        said[names.cost] = units / _ATTO
-    if priced and names.cost_details is not None:
-        # A whole number and its exponent: no digits to look for.
-        said[names.cost_details] = f'{{"total":{units}e-18}}'
+        said[names.usage_details] = f"{{{cost.usage}}}"
+    if cost.priced and names.cost is not None:
+        said[names.cost] = cost.atto / _ATTO
+    if cost.priced and names.cost_details is not None:
+        said[names.cost_details] = f'{{"total":{cost.atto}e-18}}'
     return said
 
 

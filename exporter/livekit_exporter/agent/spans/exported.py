@@ -12,6 +12,7 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import reduce
 from typing import Final, NamedTuple
 
 from opentelemetry.sdk.trace import ReadableSpan
@@ -20,6 +21,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from livekit_exporter.agent.complaints import Complaints
 from livekit_exporter.agent.journal import Journal
 from livekit_exporter.agent.prices import Prices
+from livekit_exporter.agent.spans import costs
 from livekit_exporter.agent.spans.attributes import (
     JOB,
     METRICS,
@@ -38,7 +40,7 @@ from livekit_exporter.agent.spans.attributes import (
     of_turn,
     too_late,
 )
-from livekit_exporter.agent.spans.bill import NOTHING, Bill, Biller, together
+from livekit_exporter.agent.spans.costs import SpanCost
 from livekit_exporter.agent.spans.totals import Totals
 from livekit_exporter.record import (
     MessageAdded,
@@ -68,7 +70,7 @@ class _Request(NamedTuple):
 class _Charge(NamedTuple):
     """What one event reported of a request."""
 
-    bill: Bill
+    cost: SpanCost
     at: float
 
 
@@ -90,7 +92,6 @@ class CallCharges:
         """Cost by stage, in `ATTO`."""
         self.lock = threading.Lock()
         self._prices = prices
-        self._biller = Biller(prices)
         self._journal = journal
         self._charges: dict[tuple[str, str], list[_Charge]] = {}
         with _lock:
@@ -143,15 +144,14 @@ class CallCharges:
         return list(charges) if request.name else []
 
     def _use(self, record: UsageReported) -> None:
-        bill = self._biller.of(record)
-        if bill is NOTHING:
+        cost = costs.of_record(record, self._prices)
+        if cost is None:
             return
-        stage = bill[0]
-        self.totals.use(bill, record.speech)
-        self.units[stage] = self.units.get(stage, 0) + bill[2]
-        if stage in METRICS:
-            charge = _Charge(bill, record.at)
-            self._charges.setdefault((stage, record.request), []).append(charge)
+        self.totals.use(cost, record.speech)
+        self.units[cost.stage] = self.units.get(cost.stage, 0) + cost.atto
+        if cost.stage in METRICS:
+            charge = _Charge(cost, record.at)
+            self._charges.setdefault((cost.stage, record.request), []).append(charge)
 
 
 _calls: "Final[OrderedDict[str, CallCharges]]" = OrderedDict()
@@ -166,8 +166,7 @@ def enriched(exporter: SpanExporter, *, names: SpanNames = NAMES) -> SpanExporte
     """Have costs on the spans that LiveKit's tracer provider hands to an exporter.
 
     Give it to a `BatchSpanProcessor` in place of the exporter itself, before the session
-    starts.  It takes the place of `enrich_spans`: the attributes are the same, and the
-    event loop has no part in it.
+    starts.
 
     Args:
         exporter: Where the spans go.
@@ -178,8 +177,7 @@ def enriched(exporter: SpanExporter, *, names: SpanNames = NAMES) -> SpanExporte
     """
     if not all(callable(getattr(exporter, name, None)) for name in ("export", "shutdown")):
         raise TypeError(
-            f"enriched needs a SpanExporter such as OTLPSpanExporter(), not {exporter!r};"
-            " enrich_spans takes a TracerProvider"
+            f"enriched needs a SpanExporter such as OTLPSpanExporter(), not {exporter!r}"
         )
     global _exporting  # noqa: PLW0603 - of calls, a process knows them all
     with _lock:
@@ -202,18 +200,15 @@ class _Told:
         self.rest: dict[str, int] | None = None
         """Told with the session's span: what is on no request's."""
 
-    def request(self, request: _Request) -> Bill | None:
+    def request(self, request: _Request) -> SpanCost | None:
         """What a request cost that nobody was told of."""
         charges = [charge for charge in self.call.of(request) if id(charge) not in self.charged]
         if not charges or self.rest is not None:
             return None
         self.charged.update(map(id, charges))
-        bill = charges[0].bill
-        for charge in charges[1:]:
-            bill = together(bill, charge.bill)
-        stage = bill[0]
-        self.on_requests[stage] = self.on_requests.get(stage, 0) + bill[2]
-        return bill
+        cost = reduce(costs.together, (charge.cost for charge in charges))
+        self.on_requests[cost.stage] = self.on_requests.get(cost.stage, 0) + cost.atto
+        return cost
 
     def untold(self) -> dict[str, int]:
         """Cost by stage that is on no span so far."""
@@ -295,10 +290,10 @@ class _Exporter(SpanExporter):
         model = known.get(MODEL)
         for told in self._nearest(request):
             with told.call.lock:
-                bill = told.request(request)
-            if bill is not None:
-                said |= of_request(names, bill)
-                model = model or bill[1]
+                cost = told.request(request)
+            if cost is not None:
+                said |= of_request(names, cost)
+                model = model or cost.model
                 break
         if names.model is not None and isinstance(model, str):
             said[names.model] = model

@@ -1,10 +1,10 @@
-"""Turns and costs of a call as its spans say them: whole numbers of `bill.ATTO`, no dollars."""
+"""Turns and costs of a call as its spans say them: whole numbers of `costs.ATTO`, no dollars."""
 
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final
 
-from livekit_exporter.agent.spans.bill import Bill
+from livekit_exporter.agent.spans.costs import SpanCost
 from livekit_exporter.calls.turns import Conversation, Reply, plausible
 from livekit_exporter.record import MessageAdded, TurnCommitted
 
@@ -41,15 +41,14 @@ class Totals:
         self._replies: OrderedDict[str, Turn] = OrderedDict()
         self._unassigned = 0
 
-    def use(self, bill: Bill, speech: str | None) -> None:
+    def use(self, cost: SpanCost, speech: str | None) -> None:
         """Something was used, for a reply or for none."""
-        _, _, units, priced, _ = bill
-        self.units += units
-        self.unpriced += not priced
+        self.units += cost.atto
+        self.unpriced += not cost.priced
         if speech is None:
-            self._unassigned += units
+            self._unassigned += cost.atto
         else:
-            self._reply(speech).units += units
+            self._reply(speech).units += cost.atto
 
     def commit(self, record: TurnCommitted) -> None:
         """The caller's turn was decided to be over."""
