@@ -117,10 +117,7 @@ class Exports:
         folder = files.calls(config.data_dir) / utc_day(call.started_at)
         files.make(folder)
         target = folder / f"{file_name(call.session)}.json"
-        hidden = target.with_name(f".{target.name}.tmp")
-        hidden.write_text(f"{export.model_dump_json(indent=1)}\n", encoding="utf-8")
-        hidden.chmod(files.file_mode(folder))
-        hidden.replace(target)
+        files.write_atomically(target, f"{export.model_dump_json(indent=1)}\n".encode())
 
 
 def document(call: SessionRow, rows: CallRows, redaction: Redaction, root: Path) -> CallExport:
@@ -148,10 +145,7 @@ def _redaction_key(root: Path) -> bytes:
     path = files.redaction_key(root)
     with _MAKING_KEY:
         if not path.exists():
-            hidden = path.with_suffix(".tmp")
-            hidden.touch(mode=0o600)
-            hidden.write_text(f"{secrets.token_hex(32)}\n", encoding="utf-8")
-            hidden.rename(path)
+            files.write_atomically(path, f"{secrets.token_hex(32)}\n".encode(), mode=0o600)
     return bytes.fromhex(path.read_text(encoding="utf-8").strip())
 
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from livekit_exporter import contract
-from livekit_exporter.ledger.rows import Batch
 from livekit_exporter.ledger.store import Ledger, LedgerError
 from livekit_exporter.prices.catalogue import Catalogue
 from livekit_exporter.record import Record
@@ -22,8 +21,9 @@ from livekit_exporter.sidecar.loop import Clock
 from livekit_exporter.sidecar.meter import Meter
 from livekit_exporter.sidecar.page import Page
 from livekit_exporter.sidecar.reader import Chunk, Reader
-from livekit_exporter.sidecar.registry import Registry, Staged
+from livekit_exporter.sidecar.registry import Registry
 from livekit_exporter.sidecar.spend import Spend
+from livekit_exporter.sidecar.transaction import Transaction
 from livekit_exporter.sidecar.webhook.handover import Handover
 
 _log = logging.getLogger("livekit_exporter")
@@ -127,16 +127,17 @@ class JournalIntake:
         self._refresh()
         self.spend.follow(time.time())
         self._reader.scan()
-        batch, staged, taken = Batch(), self._registry.stage(), 0
-        self._note_deliveries(batch, staged)
+        transaction, taken = Transaction(self._registry), 0
+        self._note_deliveries(transaction)
         for chunk in self._reader.chunks(self._positions):
-            taken += self._take(chunk, batch, staged)
+            taken += self._take(chunk, transaction)
             if taken >= BATCH_RECORDS:
-                self._commit(batch, staged)
-                batch, staged, taken = Batch(), self._registry.stage(), 0
-        self._end_orphans(batch, staged)
-        if batch.positions or batch.sessions or batch.deliveries:
-            self._commit(batch, staged)
+                self._commit(transaction)
+                transaction, taken = Transaction(self._registry), 0
+        self._end_orphans(transaction)
+        rows = transaction.rows
+        if rows.positions or rows.sessions or rows.deliveries:
+            self._commit(transaction)
 
     def remove_finished(self) -> None:
         """Delete the journals that are in the ledger to their end.
@@ -165,27 +166,27 @@ class JournalIntake:
             for_agents.share_prices(current.merged_prices, current.config.data_dir)
             self._applied = current
 
-    def _take(self, chunk: Chunk, batch: Batch, staged: Staged) -> int:
+    def _take(self, chunk: Chunk, transaction: Transaction) -> int:
         for reason, count in chunk.rejected.items():
-            staged.inc(contract.RECORDS_REJECTED, (reason,), count)
+            transaction.count(contract.RECORDS_REJECTED, (reason,), count)
         for line in chunk.lines:
             try:
                 record = decode(line)
             except RejectedError as error:
-                staged.inc(contract.RECORDS_REJECTED, (error.reason,))
+                transaction.count(contract.RECORDS_REJECTED, (error.reason,))
                 continue
             try:
-                self.meter.take(chunk.journal, record, batch, staged)
+                self.meter.take(chunk.journal, record, transaction)
             except LedgerError:
                 raise
             except Exception:  # noqa: BLE001 - a record that nobody foresaw must not stop all the others
-                staged.inc(contract.RECORDS_REJECTED, ("internal_error",))
+                transaction.count(contract.RECORDS_REJECTED, ("internal_error",))
                 self._complain(chunk.journal)
                 continue
             self._follow(record)
-        batch.positions[chunk.journal] = chunk.position
+        transaction.rows.positions[chunk.journal] = chunk.position
         if chunk.ended:
-            self.meter.end(chunk.journal, batch, staged)
+            self.meter.end(chunk.journal, transaction)
         return len(chunk.lines)
 
     def _complain(self, journal: str) -> None:
@@ -198,18 +199,19 @@ class JournalIntake:
         if self.last_record_at is None or record.at > self.last_record_at:
             self.last_record_at = record.at
 
-    def _note_deliveries(self, batch: Batch, staged: Staged) -> None:
+    def _note_deliveries(self, transaction: Transaction) -> None:
         """Put what the courier has tried into the transaction."""
         tried = self._handover.tried()
-        batch.deliveries = self.ledger.unknown(tried)
-        self._handover.noted(set(tried).difference(batch.deliveries))
-        for row in batch.deliveries:
+        rows = transaction.rows
+        rows.deliveries = self.ledger.unknown(tried)
+        self._handover.noted(set(tried).difference(rows.deliveries))
+        for row in rows.deliveries:
             delivered = row.state == "delivered"
-            staged.inc(contract.WEBHOOK_DELIVERIES, (), delivered)
-            staged.inc(contract.WEBHOOK_ERRORS, (), not delivered)
-            staged.inc(contract.WEBHOOK_DEAD_LETTERS, (), row.state == "dead")
+            transaction.count(contract.WEBHOOK_DELIVERIES, (), delivered)
+            transaction.count(contract.WEBHOOK_ERRORS, (), not delivered)
+            transaction.count(contract.WEBHOOK_DEAD_LETTERS, (), row.state == "dead")
 
-    def _end_orphans(self, batch: Batch, staged: Staged) -> None:
+    def _end_orphans(self, transaction: Transaction) -> None:
         """End the calls whose journal somebody took away.
 
         They are given some time: a file system that is away for a moment loses no call.
@@ -219,29 +221,25 @@ class JournalIntake:
         self._missing = {journal: self._missing.get(journal, now) for journal in orphans}
         for journal, since in self._missing.items():
             if now - since >= _ORPHANED_SECONDS:
-                self.meter.end(journal, batch, staged)
+                self.meter.end(journal, transaction)
 
-    def _commit(self, batch: Batch, staged: Staged) -> None:
+    def _commit(self, transaction: Transaction) -> None:
         # A transaction cannot hold its own duration, so the next one does.
         if self._commit_seconds is not None:
-            staged.observe(contract.LEDGER_COMMIT, (), self._commit_seconds)
-        self._page.save(staged)
-        now = time.time()
-        batch.series = [
-            self._registry.row(family, labels, value, now)
-            for family, touched in staged.touched.items()
-            for labels, value in touched.items()
-        ]
-        batch.deliver = self._in_force().config.webhook.url is not None
+            transaction.observe(contract.LEDGER_COMMIT, (), self._commit_seconds)
+        self._page.save(transaction)
+        rows = transaction.rows
+        rows.series = self._registry.rows(transaction.changed, time.time())
+        rows.deliver = self._in_force().config.webhook.url is not None
         begun = time.monotonic()
-        self.ledger.commit(batch)
+        self.ledger.commit(rows)
         self._commit_seconds = time.monotonic() - begun
         self._page.saved()
-        self._positions.update(batch.positions)
-        self._handover.noted(batch.deliveries)
-        if any(row.ended for row in batch.sessions.values()):
+        self._positions.update(rows.positions)
+        self._handover.noted(rows.deliveries)
+        if any(row.ended for row in rows.sessions.values()):
             self._call_ended()
-        self._registry.publish(staged)
-        for row in batch.usage:
+        self._registry.publish(transaction.changed)
+        for row in rows.usage:
             if row.cost_usd is not None:
                 self.spend.add(row.at, row.agent, row.source, row.cost_usd)

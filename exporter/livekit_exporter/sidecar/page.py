@@ -10,7 +10,8 @@ from livekit_exporter.contract import Family
 from livekit_exporter.ledger.store import Ledger
 from livekit_exporter.sidecar.config.settings import Config
 from livekit_exporter.sidecar.labels import LabelValues
-from livekit_exporter.sidecar.registry import Registry, Staged
+from livekit_exporter.sidecar.registry import Registry
+from livekit_exporter.sidecar.transaction import Transaction
 
 _DAY_SECONDS: Final = 86400.0
 
@@ -46,10 +47,10 @@ class Page:
         self._unsaved[family] += number
         self._show({family: number})
 
-    def save(self, staged: Staged) -> None:
+    def save(self, transaction: Transaction) -> None:
         """Put what was counted beside transactions into this one."""
         for family in self._unsaved:
-            staged.init_at_zero(family, ())
+            transaction.init_at_zero(family)
 
     def saved(self) -> None:
         """Note that the transaction is in the ledger."""
@@ -80,10 +81,10 @@ class Page:
         return self._config().metrics.cap(label)
 
     def _show(self, counted: Mapping[Family, int]) -> None:
-        staged = self._registry.stage()
+        transaction = Transaction(self._registry)
         for family, number in counted.items():
-            staged.inc(family, (), number)
-        self._registry.publish(staged)
+            transaction.count(family, (), number)
+        self._registry.publish(transaction.changed)
 
     def _learn_label_values(self) -> None:
         """Admit the label values that are on the page, and no others."""
