@@ -255,7 +255,7 @@ def test_price_lists_of_others_are_read_on_demand() -> None:
         if inside(name, (room,))
     }
 
-    assert users == {("livekit_exporter.cli.app", False)}
+    assert users == {("livekit_exporter.cli.prices", False)}
 
 
 def run(code: str) -> subprocess.CompletedProcess[str]:
