@@ -51,10 +51,10 @@ from livekit_exporter.sidecar.config.values import (
     file_with_secret,
     ledger_url,
     listed,
-    listen_address,
     mapped,
+    parsed_address,
     secret_ledger_url,
-    timezone,
+    time_zone,
     webhook_secret,
     webhook_url,
 )
@@ -254,12 +254,12 @@ class Config(_Section):
 
     data_dir: Annotated[Path, AfterValidator(absolute)] = Field(default_factory=files.default)
     """Directory that agents and the sidecar share: journals, ledger, lock."""
-    listen_address: Annotated[ListenAddress, PlainValidator(listen_address)] = ListenAddress(
+    listen_address: Annotated[ListenAddress, PlainValidator(parsed_address)] = ListenAddress(
         "127.0.0.1", 7889
     )
     """`host:port` of the HTTP server; `0.0.0.0:7889` for every interface, `[::1]:7889` for IPv6,
     port 0 for any free one."""
-    timezone: Annotated[str, AfterValidator(timezone)] = "UTC"
+    timezone: Annotated[str, AfterValidator(time_zone)] = "UTC"
     """IANA name of the zone in which days and months of spend begin, for example
     `Europe/Berlin`."""
     poll_seconds: Annotated[float, Field(gt=0, le=60)] = 0.1

@@ -61,7 +61,7 @@ class ListenAddress:
         return f"{host}:{self.port}"
 
 
-def listen_address(value: object) -> ListenAddress:
+def parsed_address(value: object) -> ListenAddress:
     """Read `host:port` text, or take an address as it is."""
     if isinstance(value, ListenAddress):
         return value
@@ -77,7 +77,7 @@ def absolute(path: Path) -> Path:
     return path.expanduser().absolute()
 
 
-def timezone(name: str) -> str:
+def time_zone(name: str) -> str:
     """Check that a name is an IANA time zone."""
     try:
         ZoneInfo(name)
