@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from livekit_exporter import files
-from livekit_exporter.ledger.database import LedgerError
+from livekit_exporter.ledger.backends.database import LedgerError
 from livekit_exporter.ledger.queries import Span, snapshot
 from livekit_exporter.record import SessionStarted
 from livekit_exporter.reports import calls, cost, latency, usage, waste

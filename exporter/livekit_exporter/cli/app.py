@@ -346,7 +346,7 @@ def list_prices(
 def _list_unpriced(
     ledger: Path | str, in_force: "Catalogue", wanted: "Wanted", *, as_json: bool
 ) -> None:
-    from livekit_exporter.ledger.database import LedgerError
+    from livekit_exporter.ledger.backends.database import LedgerError
     from livekit_exporter.ledger.survey import survey
     from livekit_exporter.prices.explain.stub import overlay
     from livekit_exporter.prices.files.json_schema import FILE
@@ -554,8 +554,8 @@ def check_ledger(
     config: _Config = None,
 ) -> None:
     """Name everything that is wrong with the ledger, a line each; exit with 1 if anything is."""
+    from livekit_exporter.ledger.backends.database import LedgerError
     from livekit_exporter.ledger.checking import findings
-    from livekit_exporter.ledger.database import LedgerError
 
     failed = False
     where = _ledger_in_use(config=config) if ledger is None else _ledger(ledger)
@@ -577,7 +577,7 @@ def copy_ledger(
 ) -> None:
     """Copy every row of a ledger that nobody writes into another database, and compare."""
     from livekit_exporter.cli.ledger import copy
-    from livekit_exporter.ledger.database import LedgerError
+    from livekit_exporter.ledger.backends.database import LedgerError
     from livekit_exporter.sidecar.lock import HeldError
 
     with _one_line_for(LedgerError, HeldError, OSError):

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from livekit_exporter import files
 from livekit_exporter.ledger import copying
-from livekit_exporter.ledger.reading import owner
+from livekit_exporter.ledger.backends.locate import owner
 from livekit_exporter.sidecar.lock import Lock
 
 _PATIENCE_SECONDS: Final = 1.0

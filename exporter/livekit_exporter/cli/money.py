@@ -214,24 +214,24 @@ def reprice(
     ] = False,
 ) -> None:
     """Price stored usage again with the prices in force, and correct the ledger."""
-    from livekit_exporter.ledger.database import LedgerError
-    from livekit_exporter.ledger.repricing import Which
+    from livekit_exporter.ledger.backends.database import LedgerError
+    from livekit_exporter.ledger.expressions import Span
     from livekit_exporter.reports import reprice as asked
 
     if options.since is None:
         fail("say from when on usage is priced again, such as --since 2026-11-01")
     question = options.question()
     catalogue = options.catalogue(prices)
-    which = Which(question.period.since, question.period.until, question.only)
+    span = Span(question.period.since, question.period.until, question.only)
     with one_line_for(LedgerError):
-        outcome = asked.reprice(options.where, which, catalogue, _followed, dry_run=dry_run)
+        outcome = asked.reprice(options.where, span, catalogue, _followed, dry_run=dry_run)
     options.show(asked.report(outcome, question, catalogue.version, dry_run=dry_run))
 
 
 @with_answer
 def repricings(options: Options) -> None:
     """What was repriced so far, when and with which prices."""
-    from livekit_exporter.ledger.database import LedgerError
+    from livekit_exporter.ledger.backends.database import LedgerError
     from livekit_exporter.reports import reprice as asked
 
     with one_line_for(LedgerError):

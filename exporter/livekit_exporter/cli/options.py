@@ -166,7 +166,7 @@ class Options:
     @contextmanager
     def snapshot(self) -> Iterator["Snapshot"]:
         """The ledger as it is now; exits with one line when it cannot be read."""
-        from livekit_exporter.ledger.database import LedgerError
+        from livekit_exporter.ledger.backends.database import LedgerError
         from livekit_exporter.ledger.queries import snapshot
         from livekit_exporter.reports.question import QuestionError
 

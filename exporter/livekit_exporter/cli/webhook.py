@@ -81,8 +81,8 @@ def retry(
     config: _Config = None,
 ) -> None:
     """Send deliveries again at once; a running sidecar sees to it within seconds."""
-    from livekit_exporter.ledger import deliveries
-    from livekit_exporter.ledger.database import LedgerError
+    from livekit_exporter.ledger import outbox
+    from livekit_exporter.ledger.backends.database import LedgerError
 
     if bool(ids) == (all_dead or all_pending):
         fail("say which: ids as 'webhook list' shows them, --all-dead or --all-pending")
@@ -94,7 +94,7 @@ def retry(
         else _listed(settings, states)
     )
     with one_line_for(LedgerError):
-        number = deliveries.retry(_place(settings), chosen) if chosen else 0
+        number = outbox.retry(_place(settings), chosen) if chosen else 0
     typer.echo(f"{number} to be sent again")
     if number and settings.webhook.url is None:
         typer.echo("no webhook is configured here, so nobody may send them", err=True)
@@ -151,11 +151,11 @@ def _place(settings: "Config") -> Path | str:
 
 
 def _listed(settings: "Config", states: "Sequence[DeliveryState]") -> "list[DeliveryRow]":
-    from livekit_exporter.ledger import deliveries
-    from livekit_exporter.ledger.database import LedgerError
+    from livekit_exporter.ledger import outbox
+    from livekit_exporter.ledger.backends.database import LedgerError
 
     with one_line_for(LedgerError):
-        return deliveries.listed(_place(settings), states)
+        return outbox.listed(_place(settings), states)
 
 
 def _named(ids: "Sequence[str]", known: "Sequence[DeliveryRow]") -> "list[DeliveryRow]":

@@ -157,8 +157,6 @@ class Meter:
         row = self._row(journal, record, batch, staged)
         row.last_at = max(row.last_at, record.at)
         row.trace = record.trace or row.trace
-        # Whatever is said of a call that ended, its export is to say it too.
-        row.exported_at = None
         batch.sessions[row.session] = row
         self._read(row, record, batch, staged)
 
