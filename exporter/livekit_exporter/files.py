@@ -1,7 +1,7 @@
-"""Where agents and the sidecar meet: the data directory, its parts and their modes.
+"""The data directory: its parts, the modes of its files, and how a whole file is written.
 
-A leaf on the standard library, because both sides must agree on it.  Modes follow
-the directory: private to its owner, or shared with one group where the directory
+Agents and the sidecar share it, so this module needs the standard library only.  Modes
+follow the directory: private to its owner, or shared with one group where the directory
 carries the setgid bit, as Kubernetes' `fsGroup` sets it.
 """
 
@@ -16,7 +16,7 @@ ENVIRONMENT: Final = "LIVEKIT_EXPORTER_DATA_DIR"
 
 
 def default() -> Path:
-    """The platform's place for state that a program keeps between runs."""
+    """Return the platform's folder for state that a program keeps between runs."""
     home = Path.home()
     if sys.platform == "darwin":
         return home / "Library" / "Application Support" / "livekit-exporter"
@@ -25,10 +25,10 @@ def default() -> Path:
 
 
 def resolve(explicit: str | os.PathLike[str] | None = None) -> Path:
-    """The data directory in force: argument, then environment, then the default.
+    """Return the data directory in force: the argument, the environment or the default.
 
     Raises:
-        OSError: Nobody chose one, and this user has no home to put the default in.
+        OSError: None is given, and this user has no home directory for the default.
     """
     chosen = explicit or os.environ.get(ENVIRONMENT)
     try:
@@ -48,22 +48,22 @@ def ledger(root: Path) -> Path:
 
 
 def prices(root: Path) -> Path:
-    """Compiled prices in force, where the sidecar has others than the shipped ones."""
+    """Compiled prices in force, there only if they differ from the shipped ones."""
     return root / "prices.json"
 
 
 def calibration(root: Path) -> Path:
-    """Sizes of requests in the ledger, which estimates in agents are calibrated on."""
+    """Sizes of the requests in the ledger, for the estimates that agents make."""
     return root / "calibration.json"
 
 
 def calls(root: Path) -> Path:
-    """Folder of the calls that ended, a folder a day and a file a call."""
+    """Folder of the exported calls: one folder per day, one file per call."""
     return root / "calls"
 
 
 def redaction_key(root: Path) -> Path:
-    """Secret that names of people are hashed with in exports."""
+    """Secret key for the hashes that replace people's names in exports."""
     return root / "redaction.key"
 
 
@@ -73,7 +73,7 @@ def lock(root: Path) -> Path:
 
 
 def sidecar_address(root: Path) -> str | None:
-    """URL at which the sidecar of this directory said that it listens, `None` when none did."""
+    """Read the URL that the sidecar of this directory listens at; `None` if there is none."""
     try:
         said = json.loads(lock(root).read_text(encoding="utf-8"))
         return str(said["address"]) or None
@@ -82,15 +82,17 @@ def sidecar_address(root: Path) -> str | None:
 
 
 def _instance(root: Path) -> Path:
-    """File with the id of this directory, which several of them in one database tell apart."""
     return root / "instance"
 
 
 def read_instance(root: Path) -> str | None:
-    """Id of this directory, `None` when it has none yet.
+    """Read the id that tells this directory from others in the same database.
+
+    Returns:
+        `None` when the directory has no id yet.
 
     Raises:
-        OSError: It cannot be read.
+        OSError: The file cannot be read.
     """
     try:
         return _instance(root).read_text(encoding="utf-8").strip() or None
@@ -99,22 +101,40 @@ def read_instance(root: Path) -> str | None:
 
 
 def write_instance(root: Path, instance: str) -> None:
-    """Give this directory an id, for good.
+    """Give this directory its id, unless it has one.
 
     Raises:
-        OSError: It cannot be written.
+        OSError: The file cannot be written.
     """
-    if read_instance(root) is not None:
-        return
-    path = _instance(root)
-    # Renamed when it is whole and on the disk: half an id would be another one.
-    written = path.with_suffix(".tmp")
-    with written.open("w", encoding="utf-8") as file:
-        file.write(f"{instance}\n")
-        file.flush()
-        os.fsync(file.fileno())
-    written.chmod(file_mode(root))
-    written.rename(path)
+    if read_instance(root) is None:
+        write_atomically(_instance(root), f"{instance}\n".encode())
+
+
+def write_atomically(path: Path, data: bytes, *, mode: int | None = None) -> None:
+    """Replace a file as a whole: a reader, or a crash, never sees half of it.
+
+    Args:
+        path: The file; its folder must exist.
+        data: Its new content.
+        mode: Permission bits; those that the folder asks for by default.
+
+    Raises:
+        OSError: The file cannot be written; an earlier one stays as it was.
+    """
+    hidden = path.with_name(f".{path.name}.tmp")
+    try:
+        # Private until the mode is set, because the content may be a secret.
+        descriptor = os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(descriptor, file_mode(path.parent) if mode is None else mode)
+            file.write(data)
+            file.flush()
+            # Without it a power cut may leave the new name on an empty file.
+            os.fsync(descriptor)
+        hidden.replace(path)
+    except OSError:
+        hidden.unlink(missing_ok=True)
+        raise
 
 
 def _shared(directory: Path) -> bool:
@@ -122,7 +142,7 @@ def _shared(directory: Path) -> bool:
 
 
 def make(directory: Path) -> None:
-    """Create a directory and its parents; the mode follows the nearest one that exists.
+    """Create a directory and its parents, with the mode of the nearest one that exists.
 
     Raises:
         OSError: It cannot be created.
@@ -139,5 +159,5 @@ def make(directory: Path) -> None:
 
 
 def file_mode(directory: Path) -> int:
-    """Mode of a file in this directory: 0660 where a group shares it, else 0600."""
+    """Return the mode of files in a directory: 0660 where a group shares it, else 0600."""
     return 0o660 if _shared(directory) else 0o600

@@ -58,20 +58,34 @@ Scope: TypeAlias = Literal["session", "user_day", "tenant_day", "day"]
 Threshold: TypeAlias = Literal["warn", "limit", "unpriced"]
 """What of a budget was reached: its warning, its limit, or a model without a price."""
 
-# Read by pydantic in the sidecar: docstrings below a field become its
-# description in the schema, and what no database or JSON can hold is refused.
-_VALIDATION: Final = {
-    "use_attribute_docstrings": True,
-    "allow_inf_nan": False,
-    "str_max_length": LONGEST_TEXT,
-}
+
+class _Validated:
+    """Tells pydantic, in the sidecar, how to read a class of this module.
+
+    Docstrings below a field become its description in the schema.  Values that no database
+    or JSON can hold are refused.
+    """
+
+    __slots__ = ()
+    __pydantic_config__: ClassVar = {
+        "use_attribute_docstrings": True,
+        "allow_inf_nan": False,
+        "str_max_length": LONGEST_TEXT,
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Model:
-    """A provider's model that a session may use."""
+class _Fact(_Validated):
+    """The fields that every record begins with, in this order."""
 
-    __pydantic_config__: ClassVar = _VALIDATION
+    kind: str
+    session: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model(_Validated):
+    """A provider's model that a session may use."""
 
     stage: Stage
     provider: str
@@ -82,14 +96,12 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Usage:
+class Usage(_Validated):
     """What a provider counted for one request, in the provider's own sums.
 
     Parts are contained in their whole here, as providers report them;
     `prices.pricing.token_buckets` takes them apart.
     """
-
-    __pydantic_config__: ClassVar = _VALIDATION
 
     input_tokens: int = 0
     """All input tokens, cached and cache-written ones included."""
@@ -130,14 +142,10 @@ def at_least_one(requests: int) -> int:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SessionStarted:
+class SessionStarted(_Fact):
     """A call began.  The first record of its session."""
 
-    __pydantic_config__: ClassVar = _VALIDATION
-
     kind: Literal["session_started"] = "session_started"
-    session: str
-    at: float
     agent: str
     user: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -158,28 +166,20 @@ class SessionStarted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelsDeclared:
+class ModelsDeclared(_Fact):
     """A hand-off brought an agent, and with it perhaps models of its own."""
 
-    __pydantic_config__: ClassVar = _VALIDATION
-
     kind: Literal["models_declared"] = "models_declared"
-    session: str
-    at: float
     persona: str | None = None
     trace: str | None = None
     models: tuple[Model, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UsageReported:
+class UsageReported(_Fact):
     """A provider request ended, or a stream reported usage so far since its last report."""
 
-    __pydantic_config__: ClassVar = _VALIDATION
-
     kind: Literal["usage"] = "usage"
-    session: str
-    at: float
     stage: Stage
     provider: str
     model: str
@@ -213,17 +213,13 @@ class UsageReported:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UsageEstimated:
+class UsageEstimated(_Fact):
     """What a vendor bills and no event reports: measured on spans, estimated from them.
 
     Never added to reported usage.
     """
 
-    __pydantic_config__: ClassVar = _VALIDATION
-
     kind: Literal["usage_estimated"] = "usage_estimated"
-    session: str
-    at: float
     stage: Stage
     provider: str
     model: str
@@ -266,18 +262,14 @@ class UsageEstimated:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RequestTraced:
+class RequestTraced(_Fact):
     """The span of a request whose usage an event reported has ended.
 
     It carries what the event does not: what the request was for, and the sizes that
     estimates of the same model are calibrated on.
     """
 
-    __pydantic_config__: ClassVar = _VALIDATION
-
     kind: Literal["request_traced"] = "request_traced"
-    session: str
-    at: float
     stage: Stage
     provider: str
     model: str
@@ -305,14 +297,10 @@ class RequestTraced:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TurnCommitted:
+class TurnCommitted(_Fact):
     """The end of the user's utterance was decided."""
 
-    __pydantic_config__: ClassVar = _VALIDATION
-
     kind: Literal["turn_committed"] = "turn_committed"
-    session: str
-    at: float
     provider: str = ""
     """Of the turn detector, where there is one."""
     model: str = ""
@@ -327,14 +315,10 @@ class TurnCommitted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MessageAdded:
+class MessageAdded(_Fact):
     """A message entered the conversation; of its text only the length is kept."""
 
-    __pydantic_config__: ClassVar = _VALIDATION
-
     kind: Literal["message"] = "message"
-    session: str
-    at: float
     role: Literal["user", "assistant"]
     message: str = ""
     """LiveKit's item id."""
@@ -357,14 +341,10 @@ class MessageAdded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RequestFailed:
+class RequestFailed(_Fact):
     """An attempt at a provider failed, whether or not it was repeated."""
 
-    __pydantic_config__: ClassVar = _VALIDATION
-
     kind: Literal["request_failed"] = "request_failed"
-    session: str
-    at: float
     stage: Stage
     provider: str
     model: str
@@ -377,14 +357,10 @@ class RequestFailed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ToolCalled:
+class ToolCalled(_Fact):
     """A function tool of the agent returned."""
 
-    __pydantic_config__: ClassVar = _VALIDATION
-
     kind: Literal["tool_call"] = "tool_call"
-    session: str
-    at: float
     tool: str
     speech: str | None = None
     persona: str | None = None
@@ -393,14 +369,10 @@ class ToolCalled:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AvailabilityChanged:
+class AvailabilityChanged(_Fact):
     """A fallback adapter took a provider out of service, or brought it back."""
 
-    __pydantic_config__: ClassVar = _VALIDATION
-
     kind: Literal["availability"] = "availability"
-    session: str
-    at: float
     stage: Stage
     provider: str
     model: str
@@ -411,14 +383,10 @@ class AvailabilityChanged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SessionClosed:
+class SessionClosed(_Fact):
     """The call ended and said so."""
 
-    __pydantic_config__: ClassVar = _VALIDATION
-
     kind: Literal["session_closed"] = "session_closed"
-    session: str
-    at: float
     reason: str
     """LiveKit's close reason."""
     error: str = ""
@@ -427,14 +395,10 @@ class SessionClosed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BudgetReached:
+class BudgetReached(_Fact):
     """A threshold of the call's budget was crossed; each of them once."""
 
-    __pydantic_config__: ClassVar = _VALIDATION
-
     kind: Literal["budget_reached"] = "budget_reached"
-    session: str
-    at: float
     scope: Scope
     threshold: Threshold
     trace: str | None = None
@@ -447,28 +411,20 @@ class BudgetReached:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BudgetLookupFailed:
+class BudgetLookupFailed(_Fact):
     """The sidecar did not say what others have spent today; the call goes by what it knows."""
 
-    __pydantic_config__: ClassVar = _VALIDATION
-
     kind: Literal["budget_lookup_failed"] = "budget_lookup_failed"
-    session: str
-    at: float
     trace: str | None = None
     error: str = ""
     """Class of the exception."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CollectorReport:
+class CollectorReport(_Fact):
     """What the collector itself lost or could not read since its last report."""
 
-    __pydantic_config__: ClassVar = _VALIDATION
-
     kind: Literal["collector"] = "collector"
-    session: str
-    at: float
     dropped: Mapping[str, int] = field(default_factory=dict)
     """Records that were not written, by reason."""
     rejected: Mapping[str, int] = field(default_factory=dict)
@@ -493,46 +449,34 @@ Record: TypeAlias = (
 )
 
 
-def _named_defaults(
-    cls: type[Record | Usage | Model],
-) -> tuple[tuple[str, object], ...]:
+def _omissible(cls: type) -> tuple[tuple[str, object], ...]:
+    """List the fields of a class, each with the value that a line need not carry."""
     named: list[tuple[str, object]] = []
     for spec in fields(cls):
-        if spec.name == "kind":
-            named.append((spec.name, MISSING))
-        elif spec.default_factory is not MISSING:
-            named.append((spec.name, spec.default_factory()))
-        else:
-            named.append((spec.name, spec.default))
+        made = spec.default if spec.default_factory is MISSING else spec.default_factory()
+        named.append((spec.name, MISSING if spec.name == "kind" else made))
     return tuple(named)
 
 
-_DEFAULTS: Final[Mapping[type, tuple[tuple[str, object], ...]]] = {
-    cls: _named_defaults(cls) for cls in (*get_args(Record), Usage, Model)
-}
-"""Field names of each class with the value that may be left out of the line."""
+_FIELDS: Final = {cls: _omissible(cls) for cls in (*get_args(Record), Usage, Model)}
 
 
-def to_dict(item: Record | Usage | Model) -> dict[str, object]:
-    """JSON-ready mapping of a record; fields that hold their default are left out."""
-    filled: dict[str, object] = {}
-    for name, default in _DEFAULTS[type(item)]:
-        value = getattr(item, name)
-        if value == default:
-            continue
-        if isinstance(value, Usage):
-            value = to_dict(value)
-        elif isinstance(value, tuple):
-            value = [to_dict(part) if isinstance(part, Model) else part for part in value]
-        filled[name] = value
-    return filled
+def _members(item: object) -> dict[str, object]:
+    """Give the JSON encoder a class of this module: its fields that do not hold their default."""
+    named = _FIELDS.get(type(item))
+    if named is None:
+        raise TypeError(f"a record cannot carry {type(item).__name__}")
+    return {name: value for name, default in named if (value := getattr(item, name)) != default}
+
+
+_ENCODER: Final = json.JSONEncoder(allow_nan=False, separators=(",", ":"), default=_members)
 
 
 def to_line(record: Record) -> bytes:
-    """One journal line, newline included.
+    """Encode a record as one line of a journal, newline included.
 
     Raises:
+        TypeError: A value is of a class that JSON does not have.
         ValueError: A number is not finite.
     """
-    body = {"v": SCHEMA_VERSION, **to_dict(record)}
-    return json.dumps(body, allow_nan=False, separators=(",", ":")).encode() + b"\n"
+    return f'{{"v":{SCHEMA_VERSION},{_ENCODER.encode(record)[1:]}\n'.encode()

@@ -15,7 +15,8 @@ from livekit_exporter import contract
 from livekit_exporter.contract import FAMILIES, Family, Kind
 from livekit_exporter.ledger.rows import SeriesRow
 from livekit_exporter.sidecar.config.settings import Metrics
-from livekit_exporter.sidecar.registry import Distribution, Registry, Staged, exemplar
+from livekit_exporter.sidecar.registry import Distribution, Registry, Values
+from livekit_exporter.sidecar.transaction import Transaction, exemplar
 from tests.intake import Intake
 from tests.records import AT, answered, asked, call, closed, heard, started, thought
 
@@ -29,29 +30,20 @@ def open_metrics(page: str) -> list[Metric]:
     return list(parser.text_string_to_metric_families(page))  # type: ignore[no-untyped-call]
 
 
-def filled(registry: Registry) -> Staged:
+def filled(registry: Registry) -> Transaction:
     """Something of every counter and histogram."""
-    staged = registry.stage()
+    transaction = Transaction(registry)
     for family in FAMILIES:
         labels = tuple(
             family.values[0] if family.values else f"some-{name}"
             for name in registry.label_names(family)
         )
         if family.kind is Kind.COUNTER:
-            staged.inc(family, labels, 2.0)
+            transaction.count(family, labels, 2.0)
         elif family.kind is Kind.HISTOGRAM:
             for bound in (family.buckets[0], family.buckets[3], family.buckets[-1] * 2):
-                staged.observe(family, labels, bound, exemplar(bound, AT, "s1", "ab" * 16))
-    return staged
-
-
-def rows(registry: Registry, staged: Staged, at: float = AT) -> list[SeriesRow]:
-    """A batch's series as the ledger keeps them."""
-    return [
-        registry.row(family, labels, value, at)
-        for family, touched in staged.touched.items()
-        for labels, value in touched.items()
-    ]
+                transaction.observe(family, labels, bound, exemplar(bound, AT, "s1", "ab" * 16))
+    return transaction
 
 
 @pytest.mark.parametrize("accept", [TEXT, OPEN_METRICS])
@@ -77,17 +69,17 @@ def test_nothing_is_shown_before_it_is_published() -> None:
     """A batch that does not become durable leaves no trace."""
     registry = Registry()
     before = registry.render(TEXT).body
-    staged = filled(registry)
+    transaction = filled(registry)
 
     assert registry.render(TEXT).body == before
-    registry.publish(staged)
+    registry.publish(transaction.changed)
     assert registry.render(TEXT).body != before
 
 
 def test_a_batch_that_was_thrown_away_leaves_no_trace() -> None:
     """Also not in the distributions that it began to change."""
     registry = Registry()
-    registry.publish(filled(registry))
+    registry.publish(filled(registry).changed)
     before = registry.render(TEXT).body
 
     filled(registry)
@@ -98,7 +90,7 @@ def test_a_batch_that_was_thrown_away_leaves_no_trace() -> None:
 def test_both_formats_hold_the_same_numbers() -> None:
     """One is for Prometheus, the other for people with curl."""
     registry = Registry()
-    registry.publish(filled(registry))
+    registry.publish(filled(registry).changed)
 
     def numbers(families: Iterable[Metric]) -> set[tuple[str, frozenset[tuple[str, str]], float]]:
         return {
@@ -120,7 +112,7 @@ def test_the_page_is_the_same_bytes_until_a_number_changes() -> None:
     assert registry.render(TEXT) is first
     assert registry.render(OPEN_METRICS) is not first
     assert registry.render(TEXT) is first
-    registry.publish(filled(registry))
+    registry.publish(filled(registry).changed)
     assert registry.render(TEXT) is not first
 
 
@@ -139,7 +131,7 @@ def test_gauges_are_those_shown_last() -> None:
 def test_exemplars_stand_in_openmetrics_only() -> None:
     """The text format has no place for them."""
     registry = Registry()
-    registry.publish(filled(registry))
+    registry.publish(filled(registry).changed)
 
     assert b"session_id" not in registry.render(TEXT).body
     page = registry.render(OPEN_METRICS).body.decode()
@@ -156,9 +148,9 @@ def test_exemplars_stand_in_openmetrics_only() -> None:
 def test_an_exemplar_always_fits(session: str, trace: str | None) -> None:
     """OpenMetrics allows 128 characters, and a page with more would not be written at all."""
     registry = Registry()
-    staged = registry.stage()
-    staged.observe(contract.TURN_LATENCY, ("a",), 0.5, exemplar(0.5, AT, session, trace))
-    registry.publish(staged)
+    transaction = Transaction(registry)
+    transaction.observe(contract.TURN_LATENCY, ("a",), 0.5, exemplar(0.5, AT, session, trace))
+    registry.publish(transaction.changed)
 
     page = registry.render(OPEN_METRICS).body.decode()
 
@@ -173,10 +165,10 @@ def test_an_exemplar_always_fits(session: str, trace: str | None) -> None:
 def test_hostile_label_values_are_escaped() -> None:
     """A provider may call its model anything."""
     registry = Registry()
-    staged = registry.stage()
+    transaction = Transaction(registry)
     value = 'quote " backslash \\ newline \n } # tab \t é \u2028'
-    staged.inc(contract.TURNS, (value,), 1.0)
-    registry.publish(staged)
+    transaction.count(contract.TURNS, (value,), 1.0)
+    registry.publish(transaction.changed)
 
     for accept, parse in ((TEXT, prometheus_text), (OPEN_METRICS, open_metrics)):
         page = registry.render(accept).body.decode()
@@ -192,15 +184,15 @@ def test_hostile_label_values_are_escaped() -> None:
 def test_values_survive_a_restart() -> None:
     """Counters and histograms continue; exemplars are of the process."""
     old = Registry()
-    staged = filled(old)
-    old.publish(staged)
+    transaction = filled(old)
+    old.publish(transaction.changed)
     new = Registry()
 
-    new.restore(rows(old, staged))
+    new.restore(old.rows(transaction.changed, AT))
 
     assert new.render(TEXT).body == old.render(TEXT).body
     again = filled(new)
-    new.publish(again)
+    new.publish(again.changed)
     for family in FAMILIES:
         for labels, value in new.series(family).items():
             before = old.series(family)[labels]
@@ -229,10 +221,10 @@ def test_rows_that_the_contract_no_longer_has_are_left_out() -> None:
 def test_dropped_series_leave_the_page() -> None:
     """Those that are there from the start stay."""
     registry = Registry()
-    staged = filled(registry)
-    registry.publish(staged)
+    transaction = filled(registry)
+    registry.publish(transaction.changed)
 
-    registry.drop(rows(registry, staged))
+    registry.drop(registry.rows(transaction.changed, AT))
 
     for family in FAMILIES:
         if not family.values:
@@ -242,10 +234,10 @@ def test_dropped_series_leave_the_page() -> None:
 def test_a_number_in_a_bucket_is_at_most_its_bound() -> None:
     """The bound itself is inside; what is over all of them has a bucket of its own."""
     registry = Registry()
-    staged = registry.stage()
+    transaction = Transaction(registry)
     for amount in (0.05, 0.0500001, 20.0, 20.1):
-        staged.observe(contract.TURN_LATENCY, ("a",), amount)
-    registry.publish(staged)
+        transaction.observe(contract.TURN_LATENCY, ("a",), amount)
+    registry.publish(transaction.changed)
 
     (held,) = registry.series(contract.TURN_LATENCY).values()
     assert isinstance(held, Distribution)
@@ -371,6 +363,7 @@ def test_the_page_of_a_known_call_is_known(intake: Intake) -> None:
 
 def test_labels_in_the_ledger_are_json_in_one_order() -> None:
     """The same series is the same row, whoever writes it."""
-    row = Registry(("tenant",)).row(contract.TURNS, ("support", "acme"), 1.0, AT)
+    changed: Values = {contract.TURNS: {("support", "acme"): 1.0}}
+    (row,) = Registry(("tenant",)).rows(changed, AT)
 
     assert row.labels == json.dumps({"agent": "support", "tenant": "acme"})

@@ -1,146 +1,157 @@
-"""What one report of usage adds: cost, quantities, and its row in the ledger."""
+"""Prices reports of usage, counts them, and writes off what no caller heard."""
 
-from typing import Final
+from typing import Final, Protocol
 
 from livekit_exporter import contract
+from livekit_exporter.calls import waste
 from livekit_exporter.ledger.rows import (
-    Batch,
     ModelKey,
     ModelSums,
     SessionRow,
+    TurnRow,
     UsageRow,
     UserSums,
-    user_key,
     utc_day,
 )
 from livekit_exporter.prices import pricing, rules
 from livekit_exporter.prices.catalogue import Catalogue
-from livekit_exporter.record import UsageEstimated, UsageReported
+from livekit_exporter.record import RequestTraced, UsageEstimated, UsageReported
 from livekit_exporter.sidecar.labels import CallLabels
-from livekit_exporter.sidecar.registry import Labels, Staged
+from livekit_exporter.sidecar.transaction import CallSeries, Transaction
 
 # Turn detection and the like are counted in requests and have no usage to report.
 _REPORTING: Final = contract.REQUESTS_WITHOUT_USAGE.init_at_zero
 
 
+class StoredUsage(Protocol):
+    """Reads usage rows that are not in the transaction."""
+
+    def usage_of(self, session: str, speech: str) -> list[UsageRow]:
+        """Return the usage rows of one reply."""
+        ...
+
+
 class Billing:
-    """Prices usage and writes it down.
+    """Prices usage and adds it to a transaction.  Costs are US dollars.
 
     Args:
         catalogue: Prices in force.
         labels: Labels of the calls.
+        stored: The ledger, to read from.
     """
 
-    def __init__(self, catalogue: Catalogue, labels: CallLabels) -> None:
+    def __init__(self, catalogue: Catalogue, labels: CallLabels, stored: StoredUsage) -> None:
         self._catalogue = catalogue
         self._labels = labels
+        self._stored = stored
 
-    def take(
-        self,
-        row: SessionRow,
-        record: UsageReported,
-        base: Labels,
-        batch: Batch,
-        staged: Staged,
+    def report(
+        self, row: SessionRow, record: UsageReported, series: CallSeries, transaction: Transaction
     ) -> float:
-        """Count one report; its cost in US dollars, 0 without a price."""
+        """Add what an event reported; return its cost, 0 without a price."""
         usage = record.usage
-        quote = pricing.price_record(self._catalogue, record)
-        cost = float(quote.cost)
-        extra = self._labels.own(row, staged)
-        labels = (*base, *extra)
-        unpriced = _count_answer(record, quote, labels, staged)
-        row.unpriced_requests += unpriced
+        used, quote = self._priced(row, record, transaction)
+        row.unpriced_requests += _count_request(record, quote, series)
         if usage.total_tokens or usage.input_tokens or usage.output_tokens:
             for part, tokens in rules.token_buckets(usage).items():
-                staged.inc(contract.TOKENS, (*base, *part, *extra), tokens)
+                series.count(contract.TOKENS, tokens, *part)
         for family, amount in (
             (contract.CHARACTERS, usage.characters),
             (contract.AUDIO_SECONDS, usage.audio_seconds),
             (contract.CONNECTION_SECONDS, usage.connection_seconds),
         ):
             if amount:
-                staged.inc(family, labels, amount)
+                series.count(family, amount)
+        cost = used.cost_usd or 0.0
         row.cost_usd += cost
-        self._write(row, record, quote, (cost, float(quote.output_cost)), batch)
         return cost
 
     def estimate(
-        self,
-        row: SessionRow,
-        record: UsageEstimated,
-        base: Labels,
-        batch: Batch,
-        staged: Staged,
+        self, row: SessionRow, record: UsageEstimated, series: CallSeries, transaction: Transaction
     ) -> None:
-        """Count and write down what a vendor bills and no event reports, beside what was."""
-        reported = record.as_reported()
-        quote = pricing.price_record(self._catalogue, reported)
-        cost = float(quote.cost)
-        labels = (*base, record.reason, *self._labels.own(row, staged))
-        staged.inc(contract.ESTIMATED_REQUESTS, labels, record.requests)
-        staged.inc(contract.ESTIMATED_COST, labels, cost)
-        used = self._write(row, reported, quote, (cost, float(quote.output_cost)), batch)
+        """Add an estimate, which is never added up with what was reported."""
+        used, _ = self._priced(row, record.as_reported(), transaction)
         used.source = "estimated"
-        # Of a reply that was cut off some was heard; how much, its message says.
+        cost = used.cost_usd or 0.0
+        # Some of a reply that was cut off was heard; its message says how much.
         if record.reason != "interrupted":
             used.waste_reason, used.wasted_usd = record.reason, cost
+        series.count(contract.ESTIMATED_REQUESTS, record.requests, record.reason)
+        series.count(contract.ESTIMATED_COST, cost, record.reason)
 
-    def write_off(
+    def write_off(self, row: SessionRow, turn: TurnRow, transaction: Transaction) -> None:
+        """Note which part of a reply's cost no caller heard."""
+        why = waste.reason(turn)
+        if why is not None:
+            used = self._used(turn, transaction)
+            for each, usd in zip(used, waste.unheard(turn, used), strict=True):
+                self._waste(row, turn, each, (usd, why), transaction)
+
+    def write_off_probe(
+        self, row: SessionRow, turn: TurnRow, record: RequestTraced, transaction: Transaction
+    ) -> None:
+        """Note that no caller heard a request that only probed a provider."""
+        for used in self._used(turn, transaction):
+            if used.request == record.request and used.reported_provider == record.provider:
+                wasted = (used.cost_usd or 0.0, "recovery_probe")
+                self._waste(row, turn, used, wasted, transaction)
+
+    def _used(self, turn: TurnRow, transaction: Transaction) -> list[UsageRow]:
+        """Return the usage rows of a reply, those of the ledger first."""
+        return [
+            *self._stored.usage_of(turn.session, turn.speech),
+            *(
+                used
+                for used in transaction.rows.usage
+                if used.speech == turn.speech and used.session == turn.session
+            ),
+        ]
+
+    def _waste(
         self,
         row: SessionRow,
+        turn: TurnRow,
         used: UsageRow,
-        usd: float,
-        why: str,
-        batch: Batch,
-        staged: Staged,
-    ) -> float:
-        """Note how much of a cost was for nothing.
+        wasted: tuple[float, str],
+        transaction: Transaction,
+    ) -> None:
+        """Raise the wasted part of a usage row, and add the difference where it is summed up.
 
         Args:
             row: The call.
-            used: The usage row, of the ledger or of the batch.
-            usd: How much of its cost nobody heard, US dollars.
-            why: Reason of the waste.
-            batch: What is written.
-            staged: What is shown.
-
-        Returns:
-            The part of reported cost that was not known before, in US dollars.
+            turn: The reply.
+            used: The usage row, of the ledger or of the transaction.
+            wasted: US dollars, and why.
+            transaction: What is changed.
         """
+        rows = transaction.rows
+        rows.turns[row.session, turn.speech] = turn
+        usd, why = wasted
         known = used.wasted_usd
-        if used.id is not None and used.id in batch.wasted:
-            known, _ = batch.wasted[used.id]
+        if used.id is not None and used.id in rows.wasted:
+            known, _ = rows.wasted[used.id]
         more = usd - known
         if more <= 0:
-            return 0.0
-        agent, *extra = self._labels.agent(row, staged)
-        provider = self._labels.values.admit("provider", used.provider, staged)
-        model = self._labels.values.admit("model", used.model, staged)
-        counted = used.source == "reported"
-        if counted:
-            labels = (agent, used.stage, provider, model, why, *extra)
-            staged.inc(contract.WASTED_COST, labels, more)
+            return
+        series = self._labels.named(row, (used.stage, used.provider, used.model), transaction)
+        if used.source == "reported":
+            series.count(contract.WASTED_COST, more, why)
+            turn.wasted_usd += more
+            row.wasted_usd += more
         if used.id is None:
             used.wasted_usd, used.waste_reason = usd, why
-        else:
-            batch.wasted[used.id] = (usd, why)
-            product_of_day = ModelKey(
-                utc_day(used.at), row.agent, used.stage, used.provider, used.model, used.source
-            )
-            batch.models.append((product_of_day, ModelSums(wasted_usd=more)))
-            batch.users.append((user_key(row, used.at, used.source), UserSums(wasted_usd=more)))
-        return more if counted else 0.0
+            return
+        rows.wasted[used.id] = wasted
+        day = utc_day(used.at)
+        model = ModelKey(day, row.agent, used.stage, used.provider, used.model, used.source)
+        rows.models.append((model, ModelSums(wasted_usd=more)))
+        rows.add_up(row, used.at, UserSums(wasted_usd=more), used.source)
 
-    def _write(
-        self,
-        row: SessionRow,
-        record: UsageReported,
-        quote: pricing.Quote,
-        sums: tuple[float, float],
-        batch: Batch,
-    ) -> UsageRow:
-        cost, output = sums
+    def _priced(
+        self, row: SessionRow, record: UsageReported, transaction: Transaction
+    ) -> tuple[UsageRow, pricing.Quote]:
+        """Price a report and make its row."""
+        quote = pricing.price_record(self._catalogue, record)
         used = UsageRow(
             session=row.session,
             at=record.at,
@@ -164,33 +175,33 @@ class Billing:
             first_seconds=record.first_seconds,
             request_seconds=record.request_seconds,
             status=quote.status,
-            cost_usd=None if quote.status == "unpriced" else cost,
-            output_usd=output,
+            cost_usd=None if quote.status == "unpriced" else float(quote.cost),
+            output_usd=float(quote.output_cost),
             price=quote.price_id,
             prices_version=self._catalogue.version,
         )
-        batch.usage.append(used)
+        transaction.rows.usage.append(used)
         if record.speech is None:
-            batch.unassigned.setdefault(row.session, []).append(used)
-        return used
+            transaction.rows.unassigned.setdefault(row.session, []).append(used)
+        return used, quote
 
 
-def _count_answer(
-    record: UsageReported, quote: pricing.Quote, labels: Labels, staged: Staged
-) -> int:
-    """Count the request by what the catalogue answered; returns how many have no price."""
+def _count_request(record: UsageReported, quote: pricing.Quote, series: CallSeries) -> int:
+    """Count a request by the answer of the catalogue; return how many have no price."""
     requests = record.requests
     if requests:
-        staged.inc(contract.REQUESTS, labels, requests)
+        series.count(contract.REQUESTS, requests)
     if record.cancelled:
-        staged.inc(contract.REQUESTS_CANCELLED, labels)
+        series.count(contract.REQUESTS_CANCELLED)
     if quote.why == "no_usage" and requests and record.stage in _REPORTING:
-        staged.inc(contract.REQUESTS_WITHOUT_USAGE, labels, requests)
+        series.count(contract.REQUESTS_WITHOUT_USAGE, requests)
+    # A report of a stream counts as one, though it is no request.
+    counted = max(requests, 1)
     if quote.free:
-        staged.inc(contract.FREE_REQUESTS, labels, max(requests, 1))
+        series.count(contract.FREE_REQUESTS, counted)
     if quote.status == "priced":
-        staged.inc(contract.COST, labels, float(quote.cost))
+        series.count(contract.COST, float(quote.cost))
     if quote.status != "unpriced":
         return 0
-    staged.inc(contract.UNPRICED_REQUESTS, labels, max(requests, 1))
-    return max(requests, 1)
+    series.count(contract.UNPRICED_REQUESTS, counted)
+    return counted

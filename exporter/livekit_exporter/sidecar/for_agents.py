@@ -24,7 +24,7 @@ def share_prices(merged: str | None, root: Path) -> None:
     if merged is None:
         target.unlink(missing_ok=True)
     else:
-        _replace(target, merged)
+        files.write_atomically(target, merged.encode())
 
 
 def share_sizes(sizes: Mapping[SizesKey, Sizes], root: Path) -> None:
@@ -35,11 +35,4 @@ def share_sizes(sizes: Mapping[SizesKey, Sizes], root: Path) -> None:
     """
     if sizes:
         models = [{**key._asdict(), **asdict(known)} for key, known in sorted(sizes.items())]
-        _replace(files.calibration(root), json.dumps({"models": models}))
-
-
-def _replace(target: Path, text: str) -> None:
-    hidden = target.with_name(f".{target.name}.tmp")
-    hidden.write_text(text, "utf-8")
-    hidden.chmod(files.file_mode(target.parent))
-    hidden.replace(target)
+        files.write_atomically(files.calibration(root), json.dumps({"models": models}).encode())

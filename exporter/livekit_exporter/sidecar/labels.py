@@ -1,8 +1,8 @@
-"""Label values: never empty, never too many."""
+"""Admits label values: never an empty one, never more than a label may have."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Final, Protocol
 
 from livekit_exporter.contract import (
@@ -16,21 +16,20 @@ from livekit_exporter.contract import (
     Family,
 )
 from livekit_exporter.ledger.rows import SessionRow
-from livekit_exporter.sidecar.registry import Labels, Staged
-
-_BASE: Final = ("agent", "stage", "provider", "model")
+from livekit_exporter.sidecar.registry import Labels
+from livekit_exporter.sidecar.transaction import CallSeries, Transaction
 
 _ALWAYS: Final = {UNKNOWN, OTHER, *CLOSE_REASONS}.union(
     *(family.values for family in FAMILIES), *WASTE_REASONS.values(), *GAP_REASONS.values()
 )
-"""Values of our own, which take nobody's place."""
+"""Values of the contract, which do not count against a cap."""
 
 
 class LabelValues:
-    """Admits label values until a label has as many as it may.
+    """Admits values of a label until it has as many as it may.
 
     Args:
-        cap: Number of values that a label may have, by label name.
+        cap: Returns the number of values that a label may have, by label name.
     """
 
     def __init__(self, cap: Callable[[str], int]) -> None:
@@ -42,29 +41,29 @@ class LabelValues:
         self._admitted.clear()
 
     def know(self, label: str, values: Iterable[str]) -> None:
-        """Admit values that are on the page already."""
+        """Admit values that are on the page already, even beyond the cap."""
         self._admitted.setdefault(label, set()).update(set(values) - _ALWAYS)
 
-    def admit(self, label: str, value: str | None, staged: Staged) -> str:
-        """The value as it may appear; `other`, counted, when the label is full."""
+    def admit(self, label: str, value: str | None, transaction: Transaction) -> str:
+        """Return the value as it may appear: `other`, counted, when the label is full."""
         if not value:
             return UNKNOWN
         admitted = self._admitted.setdefault(label, set())
         if value in admitted or value in _ALWAYS:
             return value
         if len(admitted) >= self._cap(label):
-            staged.inc(LABEL_VALUES_CAPPED, (label,))
+            transaction.count(LABEL_VALUES_CAPPED, (label,))
             return OTHER
         admitted.add(value)
         return value
 
     def shown(self, label: str, value: str) -> str:
-        """The value as it appears on the page, admitting nothing new."""
+        """Return the value as it appears on the page, admitting nothing new."""
         return value if value in self._admitted.get(label, ()) or value in _ALWAYS else OTHER
 
 
-class Billed(Protocol):
-    """Whatever names a provider and a model."""
+class ModelNames(Protocol):
+    """Anything that names a provider and a model as a plugin reports them."""
 
     @property
     def stage(self) -> str:
@@ -73,12 +72,12 @@ class Billed(Protocol):
 
     @property
     def provider(self) -> str:
-        """As the plugin reports it."""
+        """Host or display name."""
         ...
 
     @property
     def model(self) -> str:
-        """As the plugin reports it."""
+        """Model name."""
         ...
 
     @property
@@ -88,66 +87,69 @@ class Billed(Protocol):
 
 
 class CallLabels:
-    """The labels of a call's series.
+    """Makes the labels of a call's series.
 
     Args:
-        values: Which values may appear.
-        canonical: Name of a provider, from what a plugin reports and its class path.
+        values: Admits values.
+        canonical: Returns a provider's id, from what a plugin reports and its class path.
         names: The operator's own label names.
     """
 
     def __init__(
         self, values: LabelValues, canonical: Callable[[str, str], str], names: Labels
     ) -> None:
-        self.values = values
+        self.admit = values.admit
         # Cleaning up a name costs as much as pricing a request; names are few.
         self.provider = lru_cache(maxsize=1024)(canonical)
         self._names = names
-        self._extras: dict[str, Labels] = {}
+        self._own: dict[str, Labels] = {}
 
     def forget(self, session: str | None = None) -> None:
-        """Let go of a call that ended, or of all."""
+        """Let go of a call that ended, or of all calls."""
         if session is None:
-            self._extras.clear()
+            self._own.clear()
         else:
-            self._extras.pop(session, None)
+            self._own.pop(session, None)
 
-    def agent(self, row: SessionRow, staged: Staged) -> Labels:
-        """Labels of what is counted by agent only."""
-        return (self.values.admit("agent", row.agent, staged), *self.own(row, staged))
+    def call(self, row: SessionRow, transaction: Transaction) -> CallSeries:
+        """Return the series of a call that are by agent only."""
+        agent = self.admit("agent", row.agent, transaction)
+        own = self._own_values(row, transaction)
+        return CallSeries(transaction, row, (agent, "", "", ""), own)
 
-    def base(self, row: SessionRow, source: Billed, staged: Staged) -> Labels:
-        """Agent, stage, provider and model."""
+    def model(self, row: SessionRow, source: ModelNames, transaction: Transaction) -> CallSeries:
+        """Return the series of a model in a call, by the names that its plugin reports."""
         provider = self.provider(source.provider, source.label)
-        return (
-            self.values.admit("agent", row.agent, staged),
-            source.stage,
-            self.values.admit("provider", provider, staged),
-            self.values.admit("model", source.model, staged),
+        return self.named(row, (source.stage, provider, source.model), transaction)
+
+    def named(
+        self, row: SessionRow, names: tuple[str, str, str], transaction: Transaction
+    ) -> CallSeries:
+        """Return the series of a model in a call, by stage, canonical provider and model."""
+        stage, provider, model = names
+        labels = (
+            self.admit("agent", row.agent, transaction),
+            stage,
+            self.admit("provider", provider, transaction),
+            self.admit("model", model, transaction),
         )
+        return CallSeries(transaction, row, labels, self._own_values(row, transaction))
 
-    def request(self, row: SessionRow, source: Billed, staged: Staged) -> Labels:
-        """Labels of what is counted by agent, stage, provider and model."""
-        return (*self.base(row, source, staged), *self.own(row, staged))
+    def count_reasons(
+        self, family: Family, reasons: Mapping[str, int], transaction: Transaction
+    ) -> None:
+        """Add numbers by reason to a counter of the exporter."""
+        for reason, number in reasons.items():
+            if number > 0:
+                transaction.count(family, (self.admit("reason", reason, transaction),), number)
 
-    def own(self, row: SessionRow, staged: Staged) -> Labels:
-        """Values of the operator's labels."""
+    def _own_values(self, row: SessionRow, transaction: Transaction) -> Labels:
         if not self._names:
             return ()
-        extra = self._extras.get(row.session)
-        if extra is None:
+        own = self._own.get(row.session)
+        if own is None:
             known: Mapping[str, str] = json.loads(row.labels)
-            extra = self._extras[row.session] = tuple(
-                self.values.admit(name, known.get(name), staged) for name in self._names
+            own = self._own[row.session] = tuple(
+                self.admit(name, known.get(name), transaction) for name in self._names
             )
-        return extra
-
-
-def project(family: Family, base: Labels) -> Labels:
-    """Agent, stage, provider and model, less what a family does not have."""
-    return tuple(base[position] for position in _positions(family))
-
-
-@cache
-def _positions(family: Family) -> tuple[int, ...]:
-    return tuple(_BASE.index(name) for name in family.labels)
+        return own

@@ -1,18 +1,13 @@
-"""The numbers behind `/metrics`: built from the contract, fed after the commit.
+"""Holds the numbers behind `/metrics`: built from the contract, fed after each commit.
 
-Numbers are kept as plain values rather than in the client library's metric objects,
-because they are restored from the ledger at start, and the library has no public way
-to set a counter or a histogram.  The library writes them out.
-
-A batch works on a `Staged` copy of the values it touches.  Those go into the ledger
-with the batch, and into the registry once the transaction is committed; when it
-fails they are thrown away.
+Numbers are plain values rather than the client library's metric objects, because they
+are restored from the ledger at start, and the library has no public way to set a counter
+or a histogram.  The library writes them out.
 """
 
 import gzip
 import json
 import threading
-from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -36,8 +31,8 @@ from livekit_exporter.ledger.rows import SeriesRow
 Labels: TypeAlias = tuple[str, ...]
 Gauges: TypeAlias = Mapping[Family, Mapping[Labels, float]]
 
-_EXEMPLAR_CHARACTERS: Final = 128
-_TRACE_CHARACTERS: Final = 32
+_STORED: Final = {family.name: family for family in FAMILIES if family.kind is not Kind.GAUGE}
+
 _GZIP_LEVEL: Final = 1
 """Level 9 takes fifteen times as long for three quarters of the bytes."""
 
@@ -57,11 +52,12 @@ class Distribution:
     exemplars: dict[int, Exemplar] = field(default_factory=dict)
 
     def copy(self) -> "Distribution":
-        """An independent copy."""
+        """Return an independent copy."""
         return Distribution(list(self.counts), self.total, dict(self.exemplars))
 
 
 Value: TypeAlias = float | Distribution
+Values: TypeAlias = Mapping[Family, Mapping[Labels, Value]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +76,7 @@ class Exposition:
 
 
 class Registry:
-    """All series of the counters and histograms.
+    """All series of the page.
 
     Args:
         extra_labels: The operator's label names, behind those of the contract on every
@@ -97,60 +93,59 @@ class Registry:
         self._collectors.register(_Families(self._collect))
         self.restore(())
 
+    @property
+    def values(self) -> Values:
+        """Values of counters and histograms, for the thread that publishes; do not change."""
+        return self._values
+
     def label_names(self, family: Family) -> Labels:
-        """Label names of a family with this configuration."""
+        """Return the label names of a family with this configuration."""
         return family.labels + self.extra_labels if family.about_agents else family.labels
 
     def restore(self, rows: Iterable[SeriesRow]) -> tuple[list[SeriesRow], list[SeriesRow]]:
         """Set all values to those that the ledger keeps.
 
-        Labels that the operator added since are `unknown` on old values; series that
-        differ in a label he removed are added up.  Rows of families or buckets that the
-        contract no longer has are left out.
+        A label that the operator added since is `unknown` on old values.  Series that
+        differ only in a label that he removed are added up.  Rows of families or buckets
+        that the contract no longer has are ignored.
 
         Returns:
-            Rows whose labels are not those of today, and the rows to keep in their place.
+            Rows whose label names are not those of today, and the rows to keep instead.
         """
         outdated: list[SeriesRow] = []
         moved: set[tuple[Family, Labels]] = set()
-        families = {family.name: family for family in FAMILIES}
         with self._lock:
             self._values = {family: _first(family) for family in FAMILIES}
             for row in rows:
-                family = families.get(row.family)
-                if family is None or family.kind is Kind.GAUGE:
+                family = _STORED.get(row.family)
+                if family is None:
                     continue
                 known: dict[str, str] = json.loads(row.labels)
-                names = self.label_names(family)
-                labels = tuple(known.get(name, UNKNOWN) for name in names)
-                held = self._values[family].get(labels, _nothing(family))
-                if isinstance(held, Distribution):
-                    if row.counts is None or len(row.counts) != len(held.counts):
-                        continue
-                    held.counts = [a + b for a, b in zip(held.counts, row.counts, strict=True)]
-                    held.total += row.value
-                    self._values[family][labels] = held
+                labels = self._labels(family, known)
+                value = self._values[family].get(labels, zero(family))
+                if not isinstance(value, Distribution):
+                    value += row.value
+                elif row.counts is None or len(row.counts) != len(value.counts):
+                    continue
                 else:
-                    self._values[family][labels] = held + row.value
-                if known.keys() != set(names):
+                    value.counts = [a + b for a, b in zip(value.counts, row.counts, strict=True)]
+                    value.total += row.value
+                self._values[family][labels] = value
+                if known.keys() != set(self.label_names(family)):
                     outdated.append(row)
                     moved.add((family, labels))
             self._pages.clear()
             newest = max((row.touched_at for row in outdated), default=0.0)
             return outdated, [
-                self.row(family, labels, self._values[family][labels], newest)
+                self._row(family, labels, self._values[family][labels], newest)
                 for family, labels in moved
             ]
 
-    def stage(self) -> "Staged":
-        """Begin a batch."""
-        return Staged(self._values)
-
-    def publish(self, staged: "Staged") -> None:
-        """Show a batch that is in the ledger."""
+    def publish(self, changed: Values) -> None:
+        """Show values that are in the ledger."""
         with self._lock:
-            for family, touched in staged.touched.items():
-                self._values[family].update(touched)
+            for family, values in changed.items():
+                self._values[family].update(values)
             self._pages.clear()
 
     def show(self, gauges: Gauges) -> None:
@@ -161,31 +156,30 @@ class Registry:
                 self._pages.clear()
 
     def drop(self, rows: Iterable[SeriesRow]) -> None:
-        """Take series off the page."""
-        families = {family.name: family for family in FAMILIES}
+        """Remove series that have labels from the page."""
         with self._lock:
             for row in rows:
-                family = families.get(row.family)
+                family = _STORED.get(row.family)
                 if family is not None and family.labels:
-                    known: dict[str, str] = json.loads(row.labels)
-                    labels = tuple(known.get(name, UNKNOWN) for name in self.label_names(family))
+                    labels = self._labels(family, json.loads(row.labels))
                     self._values[family].pop(labels, None)
             self._pages.clear()
 
     def series(self, family: Family) -> dict[Labels, Value]:
-        """Current values of a family by label values."""
+        """Return the current values of a family by label values."""
         with self._lock:
             return dict(self._values[family])
 
-    def row(self, family: Family, labels: Labels, value: Value, at: float) -> SeriesRow:
-        """A series as the ledger keeps it."""
-        named = json.dumps(dict(zip(self.label_names(family), labels, strict=True)), sort_keys=True)
-        if isinstance(value, Distribution):
-            return SeriesRow(family.name, named, value.total, tuple(value.counts), at)
-        return SeriesRow(family.name, named, value, None, at)
+    def rows(self, changed: Values, at: float) -> list[SeriesRow]:
+        """Return series as the ledger keeps them, changed at a Unix time."""
+        return [
+            self._row(family, labels, value, at)
+            for family, values in changed.items()
+            for labels, value in values.items()
+        ]
 
     def render(self, accept: str) -> Exposition:
-        """The page in the format that `accept` asks for; cached until a number changes."""
+        """Render the page in the format that `accept` asks for; cached until a number changes."""
         encode, content_type = choose_encoder(accept)
         with self._lock:
             page = self._pages.get(content_type)
@@ -194,6 +188,15 @@ class Registry:
                 page = Exposition(content_type, body, gzip.compress(body, _GZIP_LEVEL))
                 self._pages[content_type] = page
             return page
+
+    def _labels(self, family: Family, known: Mapping[str, str]) -> Labels:
+        return tuple(known.get(name, UNKNOWN) for name in self.label_names(family))
+
+    def _row(self, family: Family, labels: Labels, value: Value, at: float) -> SeriesRow:
+        named = json.dumps(dict(zip(self.label_names(family), labels, strict=True)), sort_keys=True)
+        if isinstance(value, Distribution):
+            return SeriesRow(family.name, named, value.total, tuple(value.counts), at)
+        return SeriesRow(family.name, named, value, None, at)
 
     def _collect(self) -> Iterator[Metric]:
         for family in FAMILIES:
@@ -217,56 +220,6 @@ class Registry:
                 yield histogram
 
 
-class Staged:
-    """The values that a batch changes, as they are after it."""
-
-    def __init__(self, values: Mapping[Family, Mapping[Labels, Value]]) -> None:
-        self._values = values
-        self.touched: dict[Family, dict[Labels, Value]] = {}
-
-    def inc(self, family: Family, labels: Labels, amount: float = 1.0) -> None:
-        """Add to a counter."""
-        touched = self._of(family)
-        value = touched.get(labels)
-        if value is None:
-            value = self._values[family].get(labels, 0.0)
-        if not isinstance(value, Distribution):
-            touched[labels] = value + amount
-
-    def observe(
-        self, family: Family, labels: Labels, amount: float, exemplar: Exemplar | None = None
-    ) -> None:
-        """Add an observation to a histogram."""
-        value = self._of(family).get(labels)
-        if not isinstance(value, Distribution):
-            value = self.init_at_zero(family, labels)
-        if isinstance(value, Distribution):
-            bucket = bisect_left(family.buckets, amount)
-            value.counts[bucket] += 1
-            value.total += amount
-            if exemplar is not None:
-                value.exemplars[bucket] = exemplar
-
-    def init_at_zero(self, family: Family, labels: Labels) -> Value:
-        """Make sure that a series exists, at zero if it is new."""
-        touched = self._of(family)
-        value = touched.get(labels)
-        if value is None:
-            held = self._values[family].get(labels)
-            if held is None:
-                value = _nothing(family)
-            else:
-                value = held.copy() if isinstance(held, Distribution) else held
-            touched[labels] = value
-        return value
-
-    def _of(self, family: Family) -> dict[Labels, Value]:
-        touched = self.touched.get(family)
-        if touched is None:
-            touched = self.touched[family] = {}
-        return touched
-
-
 class _Families(Collector):
     """Hands the registry's numbers to the client library's writers."""
 
@@ -277,36 +230,24 @@ class _Families(Collector):
         return self._collect()
 
 
-def exemplar(amount: float, at: float, session: str, trace: str | None) -> Exemplar:
-    """Which call, and which trace, an observation came from.
-
-    The client library refuses exemplars over 128 characters in all; ids are cut to fit.
-    """
-    labels = {"session_id": session}
-    if trace:
-        labels["trace_id"] = trace[:_TRACE_CHARACTERS]
-    room = _EXEMPLAR_CHARACTERS - sum(map(len, labels)) - len(labels.get("trace_id", ""))
-    labels["session_id"] = session[:room]
-    return Exemplar(labels, amount, at)
-
-
-def _first(family: Family) -> dict[Labels, Value]:
-    """The series that a family has before anything happened."""
-    if not family.labels:
-        return {(): _nothing(family)}
-    return {(value,): _nothing(family) for value in family.values}
-
-
-def _nothing(family: Family) -> Value:
+def zero(family: Family) -> Value:
+    """Return the value of a new counter or histogram series."""
     if family.kind is Kind.HISTOGRAM:
         return Distribution([0] * (len(family.buckets) + 1))
     return 0.0
 
 
+def _first(family: Family) -> dict[Labels, Value]:
+    """Return the series that a family has before anything happened."""
+    if not family.labels:
+        return {(): zero(family)}
+    return {(value,): zero(family) for value in family.values}
+
+
 def _buckets(
     family: Family, value: Distribution
 ) -> list[tuple[str, float] | tuple[str, float, Exemplar]]:
-    """Cumulated buckets with their exemplars, as the client library takes them."""
+    """Return cumulated buckets with their exemplars, as the client library takes them."""
     cumulated = 0
     listed: list[tuple[str, float] | tuple[str, float, Exemplar]] = []
     for index, (bound, count) in enumerate(zip(_bounds(family), value.counts, strict=True)):
@@ -318,5 +259,5 @@ def _buckets(
 
 @cache
 def _bounds(family: Family) -> tuple[str, ...]:
-    """Upper bounds as the client library writes them: `1.0`, and `+Inf`."""
+    """Return upper bounds as the client library writes them: `1.0`, and `+Inf`."""
     return tuple(floatToGoString(bound) for bound in (*family.buckets, float("inf")))  # type: ignore[no-untyped-call]
