@@ -21,7 +21,7 @@ from livekit_exporter.record import (
     UsageReported,
 )
 from livekit_exporter.sidecar import for_agents, prices_in_force
-from livekit_exporter.sidecar.config.settings import Config, Platform
+from livekit_exporter.sidecar.config.settings import Config, PlatformSettings
 from tests.agent.accounts import Followed
 from tests.records import AT
 
@@ -173,7 +173,7 @@ def test_an_estimate_of_nothing_is_no_unpriced_model() -> None:
 
 def test_minutes_that_a_platform_bills_count_as_they_pass(tmp_path: Path) -> None:
     """A call that is quiet pays for its length."""
-    platform = Platform(legs={"livekit/agent-session": "all"})  # a cent a minute
+    platform = PlatformSettings(legs={"livekit/agent-session": "all"})  # a cent a minute
     _, merged = prices_in_force.load(Config(data_dir=tmp_path, platform=platform))
     for_agents.share_prices(merged, tmp_path)
     watched = Watched(session_usd=0.05, prices=Prices(tmp_path))

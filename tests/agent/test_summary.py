@@ -272,8 +272,8 @@ def test_prices_and_legs_of_the_operator_hold_in_the_log(
     legs = {"livekit/agent-session": "all", "twilio/us-inbound-local": "channel=phone"}
     settings = config.Config(
         data_dir=data_dir,
-        prices=config.Prices(file=tmp_path / "own.yaml"),
-        platform=config.Platform(legs=legs),
+        prices=config.PricesSettings(file=tmp_path / "own.yaml"),
+        platform=config.PlatformSettings(legs=legs),
     )
     intake.ingest.configure(settings, *prices_in_force.load(settings))
     own = replace(thought(provider="Acme", model="gpu"), request_seconds=1.25)

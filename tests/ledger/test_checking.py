@@ -11,7 +11,7 @@ import pytest
 
 from livekit_exporter import files
 from livekit_exporter.ledger.checking import findings
-from livekit_exporter.sidecar.config.settings import Ledger
+from livekit_exporter.sidecar.config.settings import LedgerSettings
 from tests.intake import Intake
 from tests.records import call, closed, started, thought
 
@@ -49,7 +49,7 @@ def test_a_ledger_in_order_is_in_order(path: Path) -> None:
 
 def test_a_ledger_of_which_calls_were_deleted_is_in_order(path: Path, data_dir: Path) -> None:
     """Rows of old days are fewer than the rollup says, and may be."""
-    intake = Intake(data_dir, ledger=Ledger(keep_days=50))
+    intake = Intake(data_dir, ledger=LedgerSettings(keep_days=50))
     with closing(intake.ingest):
         intake.passes()
         assert intake.figure("SELECT count(*) FROM sessions WHERE session LIKE 'old-%'") == 2

@@ -17,8 +17,8 @@ from livekit_exporter.ledger.checking import findings
 from livekit_exporter.ledger.rows import Batch, DeliveryRow, DeliveryState
 from livekit_exporter.ledger.store import Ledger, LedgerError
 from livekit_exporter.prices import catalogue
-from livekit_exporter.sidecar.config.settings import Ledger as Place
-from livekit_exporter.sidecar.config.settings import Webhook
+from livekit_exporter.sidecar.config.settings import LedgerSettings as Place
+from livekit_exporter.sidecar.config.settings import WebhookSettings
 from tests.intake import Intake
 from tests.receivers import SECRET
 from tests.records import AT, Writer, call, closed, heard, started
@@ -26,7 +26,7 @@ from tests.reports.test_reprice import CORRECTED, run
 from tests.sidecars import wait_until
 
 DAY = 86400.0
-WEBHOOK = Webhook(url="https://example.com/hook", secret=SecretStr(SECRET))
+WEBHOOK = WebhookSettings(url="https://example.com/hook", secret=SecretStr(SECRET))
 EVERY: Final[Sequence[DeliveryState]] = ("pending", "delivered", "dead")
 
 
@@ -38,7 +38,9 @@ def place(request: pytest.FixtureRequest) -> Place:
     return Place(url=SecretStr(request.getfixturevalue("database_url")))
 
 
-def sending(data_dir: Path, place: Place | None = None, webhook: Webhook = WEBHOOK) -> Intake:
+def sending(
+    data_dir: Path, place: Place | None = None, webhook: WebhookSettings = WEBHOOK
+) -> Intake:
     """A sidecar's loop with a webhook; nobody delivers."""
     intake = Intake(data_dir, ledger=place)
     intake.config = intake.config.model_copy(update={"webhook": webhook})
@@ -111,7 +113,7 @@ def test_a_call_of_a_killed_process_is_to_be_delivered_too(intake: Intake) -> No
 def test_without_a_webhook_nothing_is(intake: Intake) -> None:
     """And what ended then is not delivered later, when there is one."""
     intake.ingest.configure(
-        intake.config.model_copy(update={"webhook": Webhook()}), catalogue.load()
+        intake.config.model_copy(update={"webhook": WebhookSettings()}), catalogue.load()
     )
     intake.take(*call("before"))
     intake.ingest.configure(intake.config, catalogue.load())
@@ -173,7 +175,7 @@ def test_a_change_while_there_is_no_webhook_is_delivered_when_there_is(intake: I
     """Otherwise one id would stand for two states of a call."""
     intake.take(started(), heard())
     intake.ingest.configure(
-        intake.config.model_copy(update={"webhook": Webhook()}), catalogue.load()
+        intake.config.model_copy(update={"webhook": WebhookSettings()}), catalogue.load()
     )
     intake.take(closed(at=AT + 60))
 
@@ -330,7 +332,7 @@ def test_retention_does_not_wait_for_nobody(data_dir: Path, place: Place) -> Non
     long_ago = time.time() - 100 * DAY
     with closing(intake.ingest):
         intake.take(started(at=long_ago), closed(at=long_ago + 60))
-        without = intake.config.model_copy(update={"webhook": Webhook(), "ledger": keeping})
+        without = intake.config.model_copy(update={"webhook": WebhookSettings(), "ledger": keeping})
         intake.ingest.configure(without, catalogue.load())
         later(intake)
 

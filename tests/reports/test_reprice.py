@@ -34,7 +34,7 @@ from livekit_exporter.reports.period import Period
 from livekit_exporter.reports.question import Question
 from livekit_exporter.reports.report import Report
 from livekit_exporter.reports.reprice import Chunk, Outcome
-from livekit_exporter.sidecar.config.settings import Ledger
+from livekit_exporter.sidecar.config.settings import LedgerSettings
 from tests import records
 from tests.intake import Intake
 from tests.ledger.test_rollups import calls as any_calls
@@ -460,7 +460,7 @@ def test_export_of_a_repriced_call_is_written_again(intake: Intake) -> None:
 
 def test_ledger_on_a_server_is_repriced_alike(data_dir: Path, database_url: str) -> None:
     """The same statements, in PostgreSQL."""
-    intake = Intake(data_dir, ledger=Ledger(url=database_url))  # type: ignore[arg-type]
+    intake = Intake(data_dir, ledger=LedgerSettings(url=database_url))  # type: ignore[arg-type]
     with closing(intake.ingest):
         intake.take(*records.call())
         outcome = run(intake)

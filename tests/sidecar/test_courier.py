@@ -19,7 +19,7 @@ from livekit_exporter import contract, files
 from livekit_exporter.ledger import outbox
 from livekit_exporter.ledger.rows import DeliveryRow
 from livekit_exporter.prices import catalogue
-from livekit_exporter.sidecar.config.settings import Config, Export, Webhook
+from livekit_exporter.sidecar.config.settings import Config, ExportSettings, WebhookSettings
 from livekit_exporter.sidecar.webhook import sender as courier
 from livekit_exporter.sidecar.webhook.endpoint import configured
 from livekit_exporter.sidecar.webhook.sender import Courier
@@ -41,7 +41,7 @@ def receiver() -> Iterator[Receiver]:
 
 def config(data_dir: Path, receiver: Receiver, **settings: object) -> Config:
     """Settings that send calls there."""
-    webhook = Webhook.model_validate(
+    webhook = WebhookSettings.model_validate(
         {
             "url": receiver.url,
             "secret": SecretStr(SECRET),
@@ -450,7 +450,7 @@ async def test_names_leave_the_house_as_configured(
 ) -> None:
     """A hash is the one of the file, so both can be joined."""
     settings = config(data_dir, receiver, redaction=redaction)
-    settings = settings.model_copy(update={"export": Export(redaction="hash")})
+    settings = settings.model_copy(update={"export": ExportSettings(redaction="hash")})
     async with working(settings) as office:
         office.intake.take(PERSON, closed())
         await office.until(lambda: office.states() == {"s1": "delivered"})

@@ -21,7 +21,7 @@ from livekit_exporter.record import (
     TurnCommitted,
     to_line,
 )
-from livekit_exporter.sidecar.config.settings import Metrics
+from livekit_exporter.sidecar.config.settings import MetricsSettings
 from livekit_exporter.sidecar.lock import HeldError
 from tests.intake import Intake
 from tests.records import AT, Writer, answered, asked, call, closed, heard, started, thought
@@ -298,7 +298,7 @@ def test_a_call_whose_journal_was_taken_away_ends_as_lost(data_dir: Path, intake
 
 def test_series_that_nothing_touches_leave_page_and_ledger(data_dir: Path) -> None:
     """Their label values make room for others; the ledger keeps their sums."""
-    metrics = Metrics(idle_days=1e-9, label_values_of={"model": 4})
+    metrics = MetricsSettings(idle_days=1e-9, label_values_of={"model": 4})
     intake = Intake(data_dir, metrics)
     with closing(intake.ingest):
         intake.take(*call(), thought(model="old-1"), thought(model="old-2"))
