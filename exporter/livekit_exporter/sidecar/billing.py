@@ -15,7 +15,7 @@ from livekit_exporter.ledger.rows import (
 )
 from livekit_exporter.prices import pricing, rules
 from livekit_exporter.prices.catalogue import Catalogue
-from livekit_exporter.record import RequestTraced, UsageEstimated, UsageReported
+from livekit_exporter.record import RequestTraced, UsageEstimated, UsageReported, at_least_one
 from livekit_exporter.sidecar.labels import CallLabels
 from livekit_exporter.sidecar.transaction import CallSeries, Transaction
 
@@ -196,7 +196,7 @@ def _count_request(record: UsageReported, quote: pricing.Quote, series: CallSeri
     if quote.why == "no_usage" and requests and record.stage in _REPORTING:
         series.count(contract.REQUESTS_WITHOUT_USAGE, requests)
     # A report of a stream counts as one, though it is no request.
-    counted = max(requests, 1)
+    counted = at_least_one(requests)
     if quote.free:
         series.count(contract.FREE_REQUESTS, counted)
     if quote.status == "priced":
