@@ -129,7 +129,7 @@ class Ingest:
         try:
             files.write_instance(config.data_dir, ledger.instance)
             self._restore(ledger)
-            meter = Meter(ledger, self._catalogue, self._values, config.metrics.labels)
+            meter = Meter(ledger, self._catalogue)
             self._open = _Open(
                 ledger=ledger,
                 reader=self._reader,
@@ -268,7 +268,7 @@ class Ingest:
 
     def _count_errors(self, number: int) -> None:
         """Show failures before the ledger can keep their number."""
-        transaction = Transaction(self._registry)
+        transaction = Transaction(self._registry, self._values)
         transaction.count(contract.LEDGER_ERRORS, (), number)
         for family in (contract.CALLS_EXPORTED, contract.EXPORT_ERRORS):
             transaction.init_at_zero(family)
@@ -294,13 +294,13 @@ class Ingest:
             for_agents.share_prices(self._merged_prices, self._config.data_dir)
         opened.spend.follow(time.time())
         opened.reader.scan()
-        transaction, taken = Transaction(self._registry), 0
+        transaction, taken = Transaction(self._registry, self._values), 0
         self._note_deliveries(opened, transaction)
         for chunk in opened.reader.chunks(opened.positions):
             taken += self._take(opened, chunk, transaction)
             if taken >= BATCH_RECORDS:
                 self._commit(opened, transaction)
-                transaction, taken = Transaction(self._registry), 0
+                transaction, taken = Transaction(self._registry, self._values), 0
         self._end_orphans(opened, transaction)
         rows = transaction.rows
         if rows.positions or rows.sessions or rows.deliveries:
@@ -399,7 +399,7 @@ class Ingest:
         now = time.monotonic()
         if not (settings.enabled and opened.exports_due and now >= self._export_after):
             return
-        transaction = Transaction(self._registry)
+        transaction = Transaction(self._registry, self._values)
         try:
             written = opened.exports.write(settings)
         except OSError as error:
