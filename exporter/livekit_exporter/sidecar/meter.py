@@ -164,9 +164,8 @@ class Meter:
             transaction.count_reasons(contract.RECORDS_DROPPED, record.dropped)
             transaction.count_reasons(contract.RECORDS_REJECTED, record.rejected)
             return
-        if isinstance(record, UsageReported | TurnCommitted | MessageAdded):
-            rejected = Counter(record.rejected)
-            transaction.count_reasons(contract.SAMPLES_REJECTED, rejected)
+        if isinstance(record, UsageReported | TurnCommitted | MessageAdded) and record.rejected:
+            transaction.count_reasons(contract.SAMPLES_REJECTED, Counter(record.rejected))
         row = self._row(journal, record, transaction)
         row.last_at = max(row.last_at, record.at)
         row.trace = record.trace or row.trace

@@ -51,7 +51,8 @@ class Transaction:
 
     def call(self, row: SessionRow) -> "CallSeries":
         """Return the series of a call that are by agent only."""
-        return self.model(row, "", "", "")
+        agent = self.admit("agent", row.agent)
+        return CallSeries(self, row, "", (agent, "", "", ""), self._own(row))
 
     def model(self, row: SessionRow, stage: str, provider: str, model: str) -> "CallSeries":
         """Return the series of a model in a call, by its provider's canonical name."""
@@ -61,12 +62,7 @@ class Transaction:
             self.admit("provider", provider),
             self.admit("model", model),
         )
-        own = self._label_values.own.get(row.session)
-        if own is None:
-            known: Mapping[str, str] = json.loads(row.labels)
-            own = tuple(self.admit(name, known.get(name)) for name in self._own_names)
-            self._label_values.own[row.session] = own
-        return CallSeries(self, row, provider, labels, own)
+        return CallSeries(self, row, provider, labels, self._own(row))
 
     def admit(self, label: str, value: str | None) -> str:
         """Return a label value as it may appear; `other`, counted, when the label is full."""
@@ -122,6 +118,17 @@ class Transaction:
                 value = published.copy() if isinstance(published, Distribution) else published
             changed[labels] = value
         return value
+
+    def _own(self, row: SessionRow) -> Labels:
+        """Return the values of the operator's labels, the same for all records of a call."""
+        if not self._own_names:
+            return ()
+        own = self._label_values.own.get(row.session)
+        if own is None:
+            known: Mapping[str, str] = json.loads(row.labels)
+            own = tuple(self.admit(name, known.get(name)) for name in self._own_names)
+            self._label_values.own[row.session] = own
+        return own
 
 
 class CallSeries:
