@@ -10,7 +10,7 @@ from livekit_exporter.contract import Family
 from livekit_exporter.prices import catalogue
 from livekit_exporter.prices.catalogue import Catalogue
 from livekit_exporter.record import Record
-from livekit_exporter.sidecar.config.settings import Config, Ledger, Metrics
+from livekit_exporter.sidecar.config.settings import Config, LedgerSettings, MetricsSettings
 from livekit_exporter.sidecar.ingest import Ingest
 from livekit_exporter.sidecar.registry import Distribution, Registry, Value
 from tests.records import write_journal
@@ -46,16 +46,16 @@ class Intake:
     def __init__(
         self,
         data_dir: Path,
-        metrics: Metrics | None = None,
+        metrics: MetricsSettings | None = None,
         timezone: str = "UTC",
-        ledger: Ledger | None = None,
+        ledger: LedgerSettings | None = None,
         prices: Catalogue | None = None,
     ) -> None:
         self.config = Config(
             data_dir=data_dir,
-            metrics=metrics or Metrics(),
+            metrics=metrics or MetricsSettings(),
             timezone=timezone,
-            ledger=ledger or Ledger(),
+            ledger=ledger or LedgerSettings(),
         )
         self.registry = Registry(self.config.metrics.labels)
         self.clock = Clock()

@@ -17,7 +17,7 @@ pytest.importorskip("psycopg", reason="needs psycopg: pip install -e '.[postgres
 import psycopg
 
 from livekit_exporter.record import Record
-from livekit_exporter.sidecar.config.settings import Ledger
+from livekit_exporter.sidecar.config.settings import LedgerSettings
 from tests.conftest import Serve
 from tests.intake import Intake
 from tests.postgres import PASSWORD, Postgres
@@ -230,7 +230,7 @@ def test_sidecars_that_share_a_database_add_up_to_the_truth(
 
 def test_reports_read_the_ledger_that_the_settings_name(data_dir: Path, database_url: str) -> None:
     """Without an option that says where it is."""
-    ledger = Ledger(url=database_url)  # type: ignore[arg-type]
+    ledger = LedgerSettings(url=database_url)  # type: ignore[arg-type]
     intake = Intake(data_dir, ledger=ledger)
     with closing(intake.ingest):
         intake.take(*a_call("s1"))

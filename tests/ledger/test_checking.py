@@ -11,9 +11,8 @@ import pytest
 
 from livekit_exporter import files
 from livekit_exporter.ledger.checking import findings
-from livekit_exporter.sidecar.config.settings import Ledger
+from livekit_exporter.sidecar.config.settings import LedgerSettings
 from tests.intake import Intake
-from tests.ledger.test_versions import VERSION_1
 from tests.records import call, closed, started, thought
 
 DAY = 86400.0
@@ -48,21 +47,9 @@ def test_a_ledger_in_order_is_in_order(path: Path) -> None:
     assert list(findings(path)) == []
 
 
-def test_an_upgraded_ledger_is_in_order(tmp_path: Path) -> None:
-    """Its rollups were added up by the upgrade."""
-    from livekit_exporter.ledger import store
-
-    path = tmp_path / "ledger.db"
-    with closing(sqlite3.connect(path)) as connection:
-        connection.executescript(VERSION_1.read_text(encoding="utf-8"))
-    store.Ledger(path).close()
-
-    assert list(findings(path)) == []
-
-
 def test_a_ledger_of_which_calls_were_deleted_is_in_order(path: Path, data_dir: Path) -> None:
     """Rows of old days are fewer than the rollup says, and may be."""
-    intake = Intake(data_dir, ledger=Ledger(keep_days=50))
+    intake = Intake(data_dir, ledger=LedgerSettings(keep_days=50))
     with closing(intake.ingest):
         intake.passes()
         assert intake.figure("SELECT count(*) FROM sessions WHERE session LIKE 'old-%'") == 2

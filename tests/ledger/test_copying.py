@@ -15,8 +15,8 @@ from sqlalchemy import select
 
 from livekit_exporter import contract, files
 from livekit_exporter.ledger import copying, schema
+from livekit_exporter.ledger.backends.locate import reading
 from livekit_exporter.ledger.checking import findings
-from livekit_exporter.ledger.reading import reading
 from livekit_exporter.ledger.store import Ledger, LedgerError
 from livekit_exporter.sidecar.config import settings as config
 from livekit_exporter.sidecar.lock import Lock
@@ -85,7 +85,7 @@ def test_a_ledger_moves_to_postgresql_and_back(
 def test_a_sidecar_goes_on_where_it_moved_to(filled: Path, database_url: str) -> None:
     """Its counters continue, the open call is finished, and new rows have new ids."""
     assert program("--from", str(filled), "--to", database_url).returncode == 0
-    moved = Intake(filled, ledger=config.Ledger(url=database_url))  # type: ignore[arg-type]
+    moved = Intake(filled, ledger=config.LedgerSettings(url=database_url))  # type: ignore[arg-type]
     with closing(moved.ingest):
         moved.take(*call("s3"))
 

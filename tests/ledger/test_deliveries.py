@@ -12,13 +12,13 @@ import pytest
 from pydantic import SecretStr
 
 from livekit_exporter import contract, files
-from livekit_exporter.ledger import copying, deliveries
+from livekit_exporter.ledger import copying, outbox, write
 from livekit_exporter.ledger.checking import findings
 from livekit_exporter.ledger.rows import Batch, DeliveryRow, DeliveryState
 from livekit_exporter.ledger.store import Ledger, LedgerError
 from livekit_exporter.prices import catalogue
-from livekit_exporter.sidecar.config.settings import Ledger as Place
-from livekit_exporter.sidecar.config.settings import Webhook
+from livekit_exporter.sidecar.config.settings import LedgerSettings as Place
+from livekit_exporter.sidecar.config.settings import WebhookSettings
 from tests.intake import Intake
 from tests.receivers import SECRET
 from tests.records import AT, Writer, call, closed, heard, started
@@ -26,7 +26,7 @@ from tests.reports.test_reprice import CORRECTED, run
 from tests.sidecars import wait_until
 
 DAY = 86400.0
-WEBHOOK = Webhook(url="https://example.com/hook", secret=SecretStr(SECRET))
+WEBHOOK = WebhookSettings(url="https://example.com/hook", secret=SecretStr(SECRET))
 EVERY: Final[Sequence[DeliveryState]] = ("pending", "delivered", "dead")
 
 
@@ -38,7 +38,9 @@ def place(request: pytest.FixtureRequest) -> Place:
     return Place(url=SecretStr(request.getfixturevalue("database_url")))
 
 
-def sending(data_dir: Path, place: Place | None = None, webhook: Webhook = WEBHOOK) -> Intake:
+def sending(
+    data_dir: Path, place: Place | None = None, webhook: WebhookSettings = WEBHOOK
+) -> Intake:
     """A sidecar's loop with a webhook; nobody delivers."""
     intake = Intake(data_dir, ledger=place)
     intake.config = intake.config.model_copy(update={"webhook": webhook})
@@ -61,7 +63,7 @@ def where(intake: Intake) -> Path | str:
 
 def rows(intake: Intake) -> dict[str, DeliveryRow]:
     """Deliveries by call, whatever their state."""
-    found = deliveries.listed(where(intake), EVERY)
+    found = outbox.listed(where(intake), EVERY)
     assert len({row.session for row in found}) == len(found)
     return {row.session: row for row in found}
 
@@ -111,7 +113,7 @@ def test_a_call_of_a_killed_process_is_to_be_delivered_too(intake: Intake) -> No
 def test_without_a_webhook_nothing_is(intake: Intake) -> None:
     """And what ended then is not delivered later, when there is one."""
     intake.ingest.configure(
-        intake.config.model_copy(update={"webhook": Webhook()}), catalogue.load()
+        intake.config.model_copy(update={"webhook": WebhookSettings()}), catalogue.load()
     )
     intake.take(*call("before"))
     intake.ingest.configure(intake.config, catalogue.load())
@@ -152,7 +154,7 @@ def test_a_late_record_is_a_new_revision_of_the_same_call(intake: Intake) -> Non
     second = rows(intake)["s1"]
     assert (second.state, second.revision, second.attempts) == ("pending", 2, 0)
     assert (second.status, second.delivered_at) == (None, None)
-    assert second.next_attempt_at == second.made_at + deliveries.SETTLE_SECONDS
+    assert second.next_attempt_at == second.made_at + outbox.SETTLE_SECONDS
     assert first.id.removesuffix("_1") == second.id.removesuffix("_2")
 
 
@@ -173,7 +175,7 @@ def test_a_change_while_there_is_no_webhook_is_delivered_when_there_is(intake: I
     """Otherwise one id would stand for two states of a call."""
     intake.take(started(), heard())
     intake.ingest.configure(
-        intake.config.model_copy(update={"webhook": Webhook()}), catalogue.load()
+        intake.config.model_copy(update={"webhook": WebhookSettings()}), catalogue.load()
     )
     intake.take(closed(at=AT + 60))
 
@@ -330,7 +332,7 @@ def test_retention_does_not_wait_for_nobody(data_dir: Path, place: Place) -> Non
     long_ago = time.time() - 100 * DAY
     with closing(intake.ingest):
         intake.take(started(at=long_ago), closed(at=long_ago + 60))
-        without = intake.config.model_copy(update={"webhook": Webhook(), "ledger": keeping})
+        without = intake.config.model_copy(update={"webhook": WebhookSettings(), "ledger": keeping})
         intake.ingest.configure(without, catalogue.load())
         later(intake)
 
@@ -379,7 +381,7 @@ def test_a_retry_makes_deliveries_due_beside_a_running_sidecar(intake: Intake) -
     intake.passes()
     before = rows(intake)
 
-    assert deliveries.retry(where(intake), [before["dead"]]) == 1
+    assert outbox.retry(where(intake), [before["dead"]]) == 1
     intake.take(*call("meanwhile"))
 
     after = rows(intake)
@@ -398,14 +400,14 @@ def test_a_retry_of_a_call_that_changed_since_changes_nothing(intake: Intake) ->
     listed = rows(intake)["s1"]
     intake.take(closed(at=AT + 60))
 
-    assert deliveries.retry(where(intake), [listed]) == 0
+    assert outbox.retry(where(intake), [listed]) == 0
     assert rows(intake)["s1"].revision == 2
 
 
 def test_there_is_nothing_to_retry_in_no_ledger(data_dir: Path) -> None:
     """And none is made."""
     with pytest.raises(LedgerError, match="there is none"):
-        deliveries.listed(files.ledger(data_dir), EVERY)
+        outbox.listed(files.ledger(data_dir), EVERY)
     assert not files.ledger(data_dir).exists()
 
 
@@ -423,7 +425,7 @@ def test_a_copied_ledger_delivers_what_the_old_one_had_to(
 
     copying.copy(files.ledger(data_dir), database_url, lambda *_: None)
 
-    assert {row.session: row for row in deliveries.listed(database_url, EVERY)} == before
+    assert {row.session: row for row in outbox.listed(database_url, EVERY)} == before
     moved = sending(data_dir, Place(url=SecretStr(database_url)))
     with closing(moved.ingest):
         moved.passes()
@@ -452,7 +454,7 @@ def test_a_call_that_ends_is_to_be_delivered_or_has_not_ended(data_dir: Path, pl
         def fail(*_: object) -> None:
             raise LedgerError("the power failed")
 
-        patched.setattr(Ledger, "_add", fail)
+        patched.setattr(write, "rolled_up", fail)
         with suppress(AssertionError):
             intake.take(*call())
         assert intake.ask("SELECT * FROM sessions") == intake.ask("SELECT * FROM deliveries") == []

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from livekit_exporter import contract
 from livekit_exporter.record import Record, to_line
 from livekit_exporter.sidecar import reader
-from livekit_exporter.sidecar.config.settings import Ledger
+from livekit_exporter.sidecar.config.settings import LedgerSettings
 from livekit_exporter.sidecar.registry import Distribution
 from tests.intake import Intake
 from tests.ledger.test_rollups import calls
@@ -46,7 +46,9 @@ def state(intake: Intake) -> State:
     }
 
 
-def replayed(root: Path, records: Sequence[Record], cut: float, ledger: Ledger | None) -> None:
+def replayed(
+    root: Path, records: Sequence[Record], cut: float, ledger: LedgerSettings | None
+) -> None:
     """Take in a beginning, start again, see it again; then its end, start again, see it again."""
     data = b"".join(map(to_line, records))
     beginning = data[: int(len(data) * cut)]
@@ -104,7 +106,7 @@ def test_the_same_in_postgresql(new_database: Callable[[], str]) -> None:
         url = new_database()
         with TemporaryDirectory() as first, TemporaryDirectory() as second:
             for folder in (first, second):
-                ledger = Ledger(url=url)  # type: ignore[arg-type]
+                ledger = LedgerSettings(url=url)  # type: ignore[arg-type]
                 replayed(Path(folder), records, cut, ledger)
 
     replay()

@@ -9,12 +9,12 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from livekit_exporter import files
-from livekit_exporter.ledger.database import LedgerError
+from livekit_exporter.ledger.backends.database import LedgerError
 from livekit_exporter.ledger.queries import Span, snapshot
 from livekit_exporter.record import SessionStarted
 from livekit_exporter.reports import calls, cost, latency, usage, waste
 from livekit_exporter.reports.report import Value
-from livekit_exporter.sidecar.config.settings import Ledger
+from livekit_exporter.sidecar.config.settings import LedgerSettings
 from tests.intake import Intake
 from tests.questions import DAY, MIDNIGHT, question, reading, rows
 from tests.records import AT, call, heard
@@ -73,7 +73,7 @@ def test_both_databases_give_the_same_answers(
     """To the last line and note, in a zone that no day of the rollups fits."""
     intakes = [
         Intake(tmp_path / "embedded"),
-        Intake(tmp_path / "shared", ledger=Ledger.model_validate({"url": database_url})),
+        Intake(tmp_path / "shared", ledger=LedgerSettings.model_validate({"url": database_url})),
     ]
     asked = question(*by, since=MIDNIGHT - DAY, zone=ZoneInfo("Asia/Kathmandu"))
     answers = []

@@ -6,7 +6,7 @@ import pytest
 
 from livekit_exporter import contract
 from livekit_exporter.record import BudgetLookupFailed, BudgetReached, to_line
-from livekit_exporter.sidecar.config.settings import Metrics
+from livekit_exporter.sidecar.config.settings import MetricsSettings
 from livekit_exporter.sidecar.decode import RejectedError, decode
 from tests.intake import Intake
 from tests.records import AT, closed, started
@@ -61,7 +61,7 @@ def test_failed_lookups_are_counted(intake: Intake) -> None:
 
 def test_the_operators_labels_are_on_them(data_dir: object) -> None:
     """As on whatever is about agents."""
-    intake = Intake(data_dir, Metrics(labels=("tenant",)))  # type: ignore[arg-type]
+    intake = Intake(data_dir, MetricsSettings(labels=("tenant",)))  # type: ignore[arg-type]
     try:
         intake.take(
             replace(started(), labels={"tenant": "acme"}, budgets=("session",)), REACHED, closed()

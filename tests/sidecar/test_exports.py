@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 
 from livekit_exporter import contract, files
-from livekit_exporter.sidecar.config.settings import Config, Export
+from livekit_exporter.sidecar.config.settings import Config, ExportSettings
 from livekit_exporter.sidecar.exports import file_name
 from tests.intake import Intake
 from tests.records import (
@@ -47,7 +47,7 @@ def exported(data_dir: Path) -> dict[str, Any]:
 
 def with_settings(intake: Intake, **settings: object) -> None:
     """Change how exports are written."""
-    config = Config(data_dir=intake.config.data_dir, export=Export.model_validate(settings))
+    config = Config(data_dir=intake.config.data_dir, export=ExportSettings.model_validate(settings))
     intake.ingest.configure(config, intake.prices)
 
 

@@ -21,7 +21,7 @@ from livekit_exporter.record import (
     TurnCommitted,
     to_line,
 )
-from livekit_exporter.sidecar.config.settings import Metrics
+from livekit_exporter.sidecar.config.settings import MetricsSettings
 from livekit_exporter.sidecar.lock import HeldError
 from tests.intake import Intake
 from tests.records import AT, Writer, answered, asked, call, closed, heard, started, thought
@@ -159,7 +159,7 @@ def test_a_locked_ledger_is_said_and_nothing_is_lost_or_counted_twice(
     data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody opened it with a tool: the journals keep the records."""
-    monkeypatch.setattr("livekit_exporter.ledger.embedded._BUSY_SECONDS", 0.05)
+    monkeypatch.setattr("livekit_exporter.ledger.backends.embedded._BUSY_SECONDS", 0.05)
     intake = Intake(data_dir)
     path = files.ledger(data_dir)
     with closing(intake.ingest), Writer(data_dir) as journal:
@@ -230,7 +230,7 @@ def test_errors_of_the_ledger_survive_a_restart(
     data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A counter must not fall because the trouble is over."""
-    monkeypatch.setattr("livekit_exporter.ledger.embedded._BUSY_SECONDS", 0.05)
+    monkeypatch.setattr("livekit_exporter.ledger.backends.embedded._BUSY_SECONDS", 0.05)
     intake = Intake(data_dir)
     with closing(intake.ingest):
         intake.passes()
@@ -298,7 +298,7 @@ def test_a_call_whose_journal_was_taken_away_ends_as_lost(data_dir: Path, intake
 
 def test_series_that_nothing_touches_leave_page_and_ledger(data_dir: Path) -> None:
     """Their label values make room for others; the ledger keeps their sums."""
-    metrics = Metrics(idle_days=1e-9, label_values_of={"model": 4})
+    metrics = MetricsSettings(idle_days=1e-9, label_values_of={"model": 4})
     intake = Intake(data_dir, metrics)
     with closing(intake.ingest):
         intake.take(*call(), thought(model="old-1"), thought(model="old-2"))

@@ -27,7 +27,7 @@ from livekit_exporter.record import (
     Usage,
     UsageReported,
 )
-from livekit_exporter.sidecar.config.settings import Metrics
+from livekit_exporter.sidecar.config.settings import MetricsSettings
 from livekit_exporter.sidecar.registry import Distribution
 from tests.intake import Intake
 from tests.records import (
@@ -537,7 +537,7 @@ def test_batches_and_restarts_change_no_sum(data_dir: Path) -> None:
 
 
 @contextmanager
-def running(data_dir: Path, metrics: Metrics | None = None) -> Iterator[Intake]:
+def running(data_dir: Path, metrics: MetricsSettings | None = None) -> Iterator[Intake]:
     """An intake that is closed at the end of the block."""
     intake = Intake(data_dir, metrics)
     yield intake
@@ -573,7 +573,7 @@ def test_what_a_collector_lost_is_on_the_page(intake: Intake) -> None:
 
 def test_a_full_label_becomes_other_and_is_counted(data_dir: Path) -> None:
     """The cap is visible, and what is over it is not lost."""
-    with running(data_dir, Metrics(label_values_of={"model": 2})) as intake:
+    with running(data_dir, MetricsSettings(label_values_of={"model": 2})) as intake:
         intake.take(replace(started(), models=()), *(thought(model=f"m-{n}") for n in range(5)))
 
         models = {labels[3]: value for labels, value in intake.values(contract.REQUESTS).items()}
@@ -607,7 +607,7 @@ ANY_RECORD: st.SearchStrategy[Record] = st.one_of(
 def test_no_label_has_an_empty_value_or_more_values_than_it_may(records: Sequence[Record]) -> None:
     """Whatever the records contain; and the page can be written in both formats."""
     cap = 3
-    metrics = Metrics(label_values=cap)
+    metrics = MetricsSettings(label_values=cap)
     with TemporaryDirectory() as folder, running(Path(folder), metrics) as intake:
         intake.take(*records)
         for family in contract.FAMILIES:
@@ -642,7 +642,7 @@ OWN_WORDS = {contract.OTHER, contract.UNKNOWN, *contract.CLOSE_REASONS}.union(
 
 def test_close_reasons_of_livekit_are_never_capped(data_dir: Path) -> None:
     """They are on the page from the start, so they take no place from others, nor lose theirs."""
-    with running(data_dir, Metrics(label_values=2)) as intake:
+    with running(data_dir, MetricsSettings(label_values=2)) as intake:
         for number, reason in enumerate(contract.CLOSE_REASONS):
             session = f"s{number}"
             intake.take(
@@ -657,7 +657,7 @@ def test_close_reasons_of_livekit_are_never_capped(data_dir: Path) -> None:
 def test_gauges_by_agent_add_up_when_agents_are_capped(data_dir: Path) -> None:
     """Spend of agents beyond the cap stands under `other`: budgets are held against the sum."""
     now = time.time()
-    with running(data_dir, Metrics(label_values_of={"agent": 1})) as intake:
+    with running(data_dir, MetricsSettings(label_values_of={"agent": 1})) as intake:
         for number in range(3):
             session = f"s{number}"
             intake.take(

@@ -9,7 +9,7 @@ from livekit_exporter import contract, files
 from livekit_exporter.prices import catalogue, legs
 from livekit_exporter.record import SessionClosed
 from livekit_exporter.sidecar import prices_in_force
-from livekit_exporter.sidecar.config.settings import Config, ConfigError, Platform
+from livekit_exporter.sidecar.config.settings import Config, ConfigError, PlatformSettings
 from tests.intake import Intake
 from tests.records import AT, closed, started, thought
 
@@ -22,7 +22,7 @@ LEGS = {
 def intake_with(data_dir: Path, priced: dict[str, str]) -> Intake:
     """An intake whose configuration has these legs."""
     intake = Intake(data_dir)
-    config = Config(data_dir=data_dir, platform=Platform(legs=priced))
+    config = Config(data_dir=data_dir, platform=PlatformSettings(legs=priced))
     intake.ingest.configure(config, *prices_in_force.load(config))
     return intake
 
@@ -121,6 +121,6 @@ def test_a_leg_without_a_price_is_a_mistake(
 ) -> None:
     """It would be unpriced in every call."""
     with pytest.raises(ConfigError) as caught:
-        prices_in_force.load(Config(data_dir=data_dir, platform=Platform(legs=priced)))
+        prices_in_force.load(Config(data_dir=data_dir, platform=PlatformSettings(legs=priced)))
 
     assert message in str(caught.value)

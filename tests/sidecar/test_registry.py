@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families as prometheu
 from livekit_exporter import contract
 from livekit_exporter.contract import FAMILIES, Family, Kind
 from livekit_exporter.ledger.rows import SeriesRow
-from livekit_exporter.sidecar.config.settings import Metrics
+from livekit_exporter.sidecar.config.settings import MetricsSettings
 from livekit_exporter.sidecar.labels import LabelValues
 from livekit_exporter.sidecar.registry import Distribution, Registry, Values
 from livekit_exporter.sidecar.transaction import Transaction, exemplar
@@ -274,7 +274,7 @@ def take_tenants(intake: Intake, *tenants: str) -> None:
 
 def test_allowed_labels_are_on_every_series_about_agents(data_dir: Path) -> None:
     """And those that nobody allowed on none."""
-    intake = Intake(data_dir, Metrics(labels=("tenant",)))
+    intake = Intake(data_dir, MetricsSettings(labels=("tenant",)))
     take_tenants(intake, "acme", "bell")
     page = intake.page()
     intake.ingest.close()
@@ -291,7 +291,7 @@ def test_allowed_labels_are_on_every_series_about_agents(data_dir: Path) -> None
 
 def test_a_call_without_an_allowed_label_is_unknown(data_dir: Path) -> None:
     """An empty label equals an absent one."""
-    intake = Intake(data_dir, Metrics(labels=("tenant",)))
+    intake = Intake(data_dir, MetricsSettings(labels=("tenant",)))
     intake.take(*call())
     intake.ingest.close()
 
@@ -314,7 +314,7 @@ def test_sums_continue_whatever_labels_come_and_go(
 ) -> None:
     """Each restart projects the old series, and counts none of them twice."""
     for restarts, names in enumerate(steps, start=1):
-        intake = Intake(data_dir, Metrics(labels=names))
+        intake = Intake(data_dir, MetricsSettings(labels=names))
         take_tenants(intake, "acme", "bell", "acme")
         intake.take(*call(f"untold-{restarts}"))
         intake.ingest.close()

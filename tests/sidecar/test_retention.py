@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from livekit_exporter import contract, files
-from livekit_exporter.ledger.locate import locate
+from livekit_exporter.ledger.backends.locate import locate
 from livekit_exporter.record import Record, RequestFailed
-from livekit_exporter.sidecar.config.settings import Ledger
+from livekit_exporter.sidecar.config.settings import LedgerSettings
 from livekit_exporter.sidecar.spend import period_start
 from tests.intake import Intake
 from tests.records import LLM, Writer, answered, asked, closed, heard, started, thought
@@ -38,7 +38,7 @@ def call_at(session: str, at: float) -> Sequence[Record]:
 
 def keeping(data_dir: Path, days: float, timezone: str = "UTC") -> Intake:
     """A sidecar's loop that keeps calls for some days."""
-    return Intake(data_dir, timezone=timezone, ledger=Ledger(keep_days=days))
+    return Intake(data_dir, timezone=timezone, ledger=LedgerSettings(keep_days=days))
 
 
 def later(intake: Intake) -> None:

@@ -21,9 +21,11 @@ from sqlalchemy import (
     union_all,
 )
 
-from livekit_exporter.ledger import schema, versions
-from livekit_exporter.ledger.database import Database
-from livekit_exporter.ledger.locate import locate
+from livekit_exporter.ledger import schema
+from livekit_exporter.ledger.backends import versions
+from livekit_exporter.ledger.backends.database import Database
+from livekit_exporter.ledger.backends.locate import locate
+from livekit_exporter.ledger.expressions import COST_USD, UNPRICED_REQUESTS, same_call
 from livekit_exporter.ledger.rows import ModelKey, ModelSums, UserKey, UserSums
 
 Named: TypeAlias = Mapping[str, ColumnElement[Any]]
@@ -32,10 +34,6 @@ _TOLERANCE: Final = 1e-9
 """Relative: doubles that are added in another order differ in their last digits."""
 
 _USAGE: Final = schema.usage.c
-_UNPRICED: Final = case(
-    (_USAGE.status != "unpriced", 0), (_USAGE.requests > 0, _USAGE.requests), else_=1
-)
-_COST: Final = func.coalesce(_USAGE.cost_usd, 0.0)
 
 
 def findings(where: Path | str) -> Iterator[str]:
@@ -66,7 +64,7 @@ def _strays(connection: Connection) -> Iterator[str]:
     for table in (schema.usage, schema.turns, schema.failures, schema.deliveries):
         query = (
             select(table.c["session"], func.count())
-            .select_from(table.outerjoin(calls, _same_call(table)))
+            .select_from(table.outerjoin(calls, same_call(table)))
             .where(calls.c.session.is_(None))
             .group_by(table.c["session"])
         )
@@ -78,8 +76,8 @@ def _of_models(database: Database) -> list[Select[Any]]:
     """What every row adds to `daily`."""
     added = {name: _USAGE[name] for name in ModelSums._fields if name in _USAGE} | {
         "cancelled_requests": cast(_USAGE.cancelled, Integer),
-        "unpriced_requests": _UNPRICED,
-        "cost_usd": _COST,
+        "unpriced_requests": UNPRICED_REQUESTS,
+        "cost_usd": COST_USD,
     }
     key = _key(ModelKey._fields, schema.usage, day=database.day(_USAGE.at))
     return [_adding(schema.usage, key, ModelSums._fields, rows=added)]
@@ -94,8 +92,8 @@ def _of_users(database: Database) -> list[Select[Any]]:
         "session_seconds": case((and_(calls.c.ended.is_(True), lasted >= 0), lasted), else_=0.0),
     }
     spent = {
-        "unpriced_requests": _UNPRICED,
-        "cost_usd": _COST,
+        "unpriced_requests": UNPRICED_REQUESTS,
+        "cost_usd": COST_USD,
         "wasted_usd": _USAGE.wasted_usd,
     }
     answered = {"turns": cast(turns.c.answered, Integer)}
@@ -103,7 +101,7 @@ def _of_users(database: Database) -> list[Select[Any]]:
         _adding(source, _key(UserKey._fields, whose, day=database.day(at)), UserSums._fields, rows)
         for source, whose, at, rows in (
             (calls, calls, calls.c.started_at, call),
-            (turns.join(calls, _same_call(turns)), calls, turns.c.at, answered),
+            (turns.join(calls, same_call(turns)), calls, turns.c.at, answered),
             (schema.usage, schema.usage, _USAGE.at, spent),
         )
     ]
@@ -167,8 +165,3 @@ def _kept_from(connection: Connection) -> Mapping[str, float]:
     columns = schema.instances.c
     found = connection.execute(select(columns.instance, columns.kept_from))
     return {row.instance: row.kept_from for row in found}
-
-
-def _same_call(table: Table) -> ColumnElement[bool]:
-    calls = schema.sessions.c
-    return and_(table.c["session"] == calls.session, table.c["instance"] == calls.instance)

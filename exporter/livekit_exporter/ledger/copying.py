@@ -8,9 +8,10 @@ from typing import Final, TypeAlias
 
 from sqlalchemy import Boolean, Connection, Float, Integer, Table, Text, func, select
 
-from livekit_exporter.ledger import schema, versions
-from livekit_exporter.ledger.database import Database, LedgerError
-from livekit_exporter.ledger.locate import locate
+from livekit_exporter.ledger import schema
+from livekit_exporter.ledger.backends import versions
+from livekit_exporter.ledger.backends.database import Database, LedgerError
+from livekit_exporter.ledger.backends.locate import locate
 
 Progress: TypeAlias = Callable[[str, int, int], None]
 """Told the table, its rows that are copied, and all of its rows."""

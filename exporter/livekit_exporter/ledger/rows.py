@@ -36,7 +36,6 @@ class SessionRow:
         answered: Speech id of the last answer.
         stt_provider: Who transcribes, by the last usage; `stt_model` likewise.
         unassigned_usd: Cost without a speech id since the last answer.
-        exported_at: When its export was written; `None` while that is still to be done.
     """
 
     session: str
@@ -66,7 +65,6 @@ class SessionRow:
     cost_usd: float = 0.0
     wasted_usd: float = 0.0
     unassigned_usd: float = 0.0
-    exported_at: float | None = None
 
     @property
     def incomplete(self) -> bool:
@@ -229,6 +227,12 @@ class FailureRow:
     recoverable: bool
     error: str
 
+
+SESSION_COLUMNS: Final = tuple(each.name for each in fields(SessionRow))
+"""Columns of `sessions` that a `SessionRow` is made of."""
+
+TURN_COLUMNS: Final = tuple(each.name for each in fields(TurnRow))
+"""Columns of `turns` that a `TurnRow` is made of."""
 
 QUANTITIES: Final = tuple(each.name for each in fields(Usage))
 """Columns of `usage` that hold `record.Usage`, in its order."""

@@ -9,7 +9,7 @@ from livekit_exporter.prices.catalogue import Catalogue
 from livekit_exporter.prices.explain.listing import Wanted
 from livekit_exporter.prices.explain.unpriced import Unpriced
 from livekit_exporter.prices.pricing import Why
-from livekit_exporter.record import Model
+from livekit_exporter.record import Model, at_least_one
 
 
 class Survey(NamedTuple):
@@ -50,7 +50,7 @@ def survey(ledger: Path | str, catalogue: Catalogue, wanted: Wanted) -> Survey:
             quote = pricing.price_record(catalogue, record)
             if quote.status == "unpriced":
                 group = _group(found, model, provider, quote.why, record.at)
-                group.add(record.usage, max(record.requests, 1), record.at, record.at)
+                group.add(record.usage, at_least_one(record.requests), record.at, record.at)
             else:
                 settled += 1
     return Survey(sorted(found.values(), key=lambda group: -group.requests), settled)

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from sqlalchemy import case, func, select
+from sqlalchemy import func, select
 
 from livekit_exporter.ledger import schema
-from livekit_exporter.ledger.reading import reading
+from livekit_exporter.ledger.backends.locate import reading
+from livekit_exporter.ledger.expressions import REQUESTS
 from livekit_exporter.ledger.rows import QUANTITIES
 from livekit_exporter.record import Model, Usage, UsageReported
 
@@ -42,7 +43,7 @@ def models(where: Path | str) -> list[Seen]:
     query = (
         select(
             *named,
-            func.sum(case((rows.requests > 0, rows.requests), else_=1)),
+            func.sum(REQUESTS),
             func.min(rows.at),
             func.max(rows.at),
             *(func.sum(rows[name]) for name in QUANTITIES),

@@ -169,8 +169,6 @@ class Meter:
         row = self._row(journal, record, transaction)
         row.last_at = max(row.last_at, record.at)
         row.trace = record.trace or row.trace
-        # A record that comes after the end changes the call's export: write it again.
-        row.exported_at = None
         transaction.rows.sessions[row.session] = row
         self._read(row, record, transaction)
 

@@ -4,8 +4,9 @@ from livekit_exporter.prices import catalogue
 from livekit_exporter.prices.catalogue import Catalogue
 from livekit_exporter.prices.files import compile, overlay  # noqa: A004 - it compiles prices
 from livekit_exporter.prices.files.located import PriceFileError
-from livekit_exporter.sidecar.config.settings import Config, condition
+from livekit_exporter.sidecar.config.settings import Config
 from livekit_exporter.sidecar.config.sources import ConfigError, hint
+from livekit_exporter.sidecar.config.values import condition
 
 
 def load(config: Config) -> tuple[Catalogue, str | None]:

@@ -13,9 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self, TypeAlias
-from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo, available_timezones
+from typing import Annotated, Final, Literal, TypeAlias
+from zoneinfo import ZoneInfo
 
 from pydantic import (
     AfterValidator,
@@ -26,10 +25,9 @@ from pydantic import (
     PlainValidator,
     SecretStr,
     ValidationError,
-    ValidationInfo,
 )
 
-from livekit_exporter import contract, files
+from livekit_exporter import files
 from livekit_exporter.export.document import Redaction
 from livekit_exporter.sidecar.config.sources import (
     ConfigError,
@@ -42,209 +40,43 @@ from livekit_exporter.sidecar.config.sources import (
     hint,
     variable,
 )
+from livekit_exporter.sidecar.config.values import (
+    CONTRACT_LABELS,
+    ListenAddress,
+    absolute,
+    conditions,
+    distinct,
+    extra_label,
+    file_with_ledger_url,
+    file_with_secret,
+    ledger_url,
+    listed,
+    mapped,
+    parsed_address,
+    secret_ledger_url,
+    time_zone,
+    webhook_secret,
+    webhook_url,
+)
 from livekit_exporter.sidecar.webhook import signature
 
 __all__ = [
     "SETTINGS",
-    "Budget",
+    "BudgetSettings",
     "Config",
     "ConfigError",
-    "Export",
-    "Ledger",
+    "ExportSettings",
+    "LedgerSettings",
     "ListenAddress",
-    "Log",
-    "Metrics",
-    "Platform",
+    "LogSettings",
+    "MetricsSettings",
+    "PlatformSettings",
     "Setting",
-    "Webhook",
+    "WebhookSettings",
     "load",
     "markdown_table",
     "merge",
 ]
-
-_CONTRACT_LABELS: Final = frozenset(
-    {label for family in contract.FAMILIES for label in family.labels} | {"le", "quantile"}
-)
-_LABEL_NAME: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
-_HIGHEST_PORT: Final = 65535
-_LEDGER_SCHEMES: Final = ("postgres", "postgresql", "postgresql+psycopg")
-
-
-@dataclass(frozen=True, slots=True)
-class ListenAddress:
-    """Where the sidecar listens.
-
-    Args:
-        host: Name or IP address, an IPv6 address without its brackets.
-        port: TCP port; 0 lets the system choose a free one.
-    """
-
-    host: str
-    port: int
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Read `host:port` or `[IPv6]:port`.
-
-        Raises:
-            ValueError: The text is something else.
-        """
-        host, colon, port = text.rpartition(":")
-        if not colon:
-            raise ValueError("the port is missing, write 'host:port'")
-        if not host:
-            raise ValueError(f"the host is missing, write '0.0.0.0:{port}' for every interface")
-        if host.startswith("[") and host.endswith("]"):
-            host = host[1:-1]
-        elif ":" in host:
-            raise ValueError(f"an IPv6 address needs brackets, write '[{host}]:{port}'")
-        if not (port.isascii() and port.isdigit() and int(port) <= _HIGHEST_PORT):
-            raise ValueError(f"the port must be a number from 0 to {_HIGHEST_PORT}")
-        return cls(host, int(port))
-
-    def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
-
-
-def _listen_address(value: object) -> ListenAddress:
-    if isinstance(value, ListenAddress):
-        return value
-    if not isinstance(value, str):
-        raise ValueError("expected 'host:port'")  # noqa: TRY004 - pydantic reports ValueErrors
-    return ListenAddress.parse(value)
-
-
-def _absolute(path: Path) -> Path:
-    if "\0" in str(path):
-        raise ValueError("a path has no null characters")
-    return path.expanduser().absolute()
-
-
-def _timezone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (KeyError, OSError, ValueError) as error:
-        meant = hint(name, available_timezones())
-        raise ValueError(f"'{name}' is not an IANA time zone{meant}") from error
-    return name
-
-
-def _extra_label(name: str) -> str:
-    if not _LABEL_NAME.fullmatch(name) or name.startswith("__"):
-        raise ValueError(f"'{name}' is no label name; use letters, digits and '_', no digit first")
-    if name in _CONTRACT_LABELS:
-        raise ValueError(f"'{name}' is one of the exporter's own labels, choose another name")
-    return name
-
-
-def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
-    for position, name in enumerate(names):
-        if name in names[:position]:
-            raise ValueError(f"'{name}' is listed twice")
-    return names
-
-
-def _listed(value: object) -> object:
-    """Read `a, b` as a list: how a list looks in an environment variable."""
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    return value
-
-
-def _mapped(value: object) -> object:
-    """Read `a=1, b=2` as a mapping: how a mapping looks in an environment variable."""
-    if not isinstance(value, str):
-        return value
-    pairs = {}
-    for part in value.split(","):
-        name, equals, text = part.partition("=")
-        if not equals:
-            raise ValueError(f"'{part.strip()}' is not of the form 'name=value'")
-        pairs[name.strip()] = text.strip()
-    return pairs
-
-
-def condition(calls: str) -> dict[str, str]:
-    """Labels that a call must have, from `channel=phone agent=support`; none for `all`.
-
-    Raises:
-        ValueError: It says something else.
-    """
-    when: dict[str, str] = {}
-    for word in [] if calls.strip() == "all" else calls.split() or [calls]:
-        label, equals, value = word.partition("=")
-        if not (label and equals and value):
-            raise ValueError(f"'{word}' says no calls; write 'all' or 'label=value'")
-        when[label] = value
-    return when
-
-
-def _conditions(legs: Mapping[str, str]) -> Mapping[str, str]:
-    for calls in legs.values():
-        condition(calls)
-    return legs
-
-
-def _ledger_url(url: str) -> str:
-    try:
-        parts = urlsplit(url)
-        # Reading the port checks it; an '@' in the path is the rest of a password.
-        known = (
-            parts.scheme in _LEDGER_SCHEMES
-            and parts.port != 0
-            and len(parts.path) > 1
-            and "@" not in parts.path
-        )
-    except ValueError:
-        known = False
-    if not known:
-        # The URL itself is not repeated: there is a password in it.
-        raise ValueError(
-            "expected 'postgresql://user:password@host:5432/database'; in a password write '%40'"
-            " for '@', '%2F' for '/' and '%3A' for ':'"
-        )
-    return url
-
-
-def _secret_ledger_url(url: SecretStr) -> SecretStr:
-    return SecretStr(_ledger_url(url.get_secret_value()))
-
-
-def _webhook_url(url: str) -> str:
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as error:
-        raise ValueError("it is no URL") from error
-    if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0:
-        raise ValueError("expected 'https://host/path' or 'http://host:port/path'")
-    if "@" in parts.netloc:
-        # The URL itself is not repeated: there is a password in it.
-        raise ValueError(
-            "user and password do not belong into it; the receiver knows us by the signature"
-        )
-    if parts.fragment or any(letter.isspace() or not letter.isprintable() for letter in url):
-        raise ValueError("there are blanks or a '#' in it, which are not sent; leave them out")
-    return url
-
-
-def _secret(secret: SecretStr) -> SecretStr:
-    signature.key(secret.get_secret_value())
-    return secret
-
-
-def _file_with_secret(path: Path, info: ValidationInfo) -> Path:
-    if info.data.get("secret") is not None:
-        raise ValueError("webhook.secret is given, too; choose one")
-    return _absolute(path)
-
-
-def _file_with_ledger_url(path: Path, info: ValidationInfo) -> Path:
-    if info.data.get("url") is not None:
-        raise ValueError("ledger.url is given, too; choose one")
-    return _absolute(path)
-
 
 _Usd: TypeAlias = Annotated[Decimal, Field(gt=0, le=1_000_000_000)]
 
@@ -255,7 +87,7 @@ class _Section(BaseModel):
     )
 
 
-class Log(_Section):
+class LogSettings(_Section):
     """What the sidecar says on standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
@@ -264,28 +96,28 @@ class Log(_Section):
     """`text` for people, `json` for a log pipeline: one object per line."""
 
 
-class Prices(_Section):
+class PricesSettings(_Section):
     """What usage costs."""
 
-    file: Annotated[Path, AfterValidator(_absolute)] | None = None
+    file: Annotated[Path, AfterValidator(absolute)] | None = None
     """Prices of your own, merged over the shipped ones by `id`; `livekit-exporter prices check`
     tells its mistakes."""
 
 
-class Metrics(_Section):
+class MetricsSettings(_Section):
     """How many series there may be, and how long they stay."""
 
     labels: Annotated[
-        tuple[Annotated[str, AfterValidator(_extra_label)], ...],
-        BeforeValidator(_listed),
-        AfterValidator(_distinct),
+        tuple[Annotated[str, AfterValidator(extra_label)], ...],
+        BeforeValidator(listed),
+        AfterValidator(distinct),
     ] = ()
     """Labels given to `attach(labels=…)` that become metric labels, for example `tenant`. Each of
     its values multiplies the series of every agent metric."""
     label_values: Annotated[int, Field(ge=1)] = 200
     """Values that a label may have; further ones become `other` and are counted."""
     label_values_of: Annotated[
-        Mapping[str, Annotated[int, Field(ge=1)]], BeforeValidator(_mapped)
+        Mapping[str, Annotated[int, Field(ge=1)]], BeforeValidator(mapped)
     ] = Field(default_factory=dict)
     """The same for single labels, for example `tenant: 1000`."""
     idle_days: Annotated[float, Field(gt=0)] = 30.0
@@ -296,13 +128,13 @@ class Metrics(_Section):
         return self.label_values_of.get(label, self.label_values)
 
 
-class Ledger(_Section):
+class LedgerSettings(_Section):
     """Where the ledger is, and for how long it keeps single calls."""
 
-    url: Annotated[SecretStr, AfterValidator(_secret_ledger_url)] | None = None
+    url: Annotated[SecretStr, AfterValidator(secret_ledger_url)] | None = None
     """`postgresql://user:password@host:5432/database`, a database that several sidecars may
     share. Without it the ledger is the file `ledger.db` in the data directory."""
-    url_file: Annotated[Path, AfterValidator(_file_with_ledger_url)] | None = None
+    url_file: Annotated[Path, AfterValidator(file_with_ledger_url)] | None = None
     """A file with that URL and nothing else, in place of `ledger.url`; read when the ledger is
     opened."""
     keep_days: Annotated[float, Field(gt=0, le=36_500)] | None = None
@@ -320,7 +152,7 @@ class Ledger(_Section):
         if self.url_file is None:
             return files.ledger(data_dir)
         try:
-            return _ledger_url(self.url_file.read_text(encoding="utf-8").strip())
+            return ledger_url(self.url_file.read_text(encoding="utf-8").strip())
         except OSError as error:
             raise ConfigError(
                 f"ledger.url_file: cannot read '{self.url_file}': {error.strerror}"
@@ -331,7 +163,7 @@ class Ledger(_Section):
             raise ConfigError(f"ledger.url_file: '{self.url_file}': {error}") from error
 
 
-class Budget(_Section):
+class BudgetSettings(_Section):
     """What may be spent, in US dollars, served beside what was spent."""
 
     day_usd: _Usd | None = None
@@ -340,7 +172,7 @@ class Budget(_Section):
     """Spend allowed per month of the configured time zone."""
 
 
-class Export(_Section):
+class ExportSettings(_Section):
     """The JSON file that is written of every call when it ends."""
 
     enabled: bool = True
@@ -352,15 +184,15 @@ class Export(_Section):
     """Days that files are kept; the ledger keeps the call."""
 
 
-class Webhook(_Section):
+class WebhookSettings(_Section):
     """Where every call is sent when it ends; `docs/webhooks.md` says how."""
 
-    url: Annotated[str, AfterValidator(_webhook_url)] | None = None
+    url: Annotated[str, AfterValidator(webhook_url)] | None = None
     """`https://host/path` that takes the export of each call that ends from then on. It needs a
     secret."""
-    secret: Annotated[SecretStr, AfterValidator(_secret)] | None = None
+    secret: Annotated[SecretStr, AfterValidator(webhook_secret)] | None = None
     """What deliveries are signed with: `whsec_` and base64, or any text of 16 bytes or more."""
-    secret_file: Annotated[Path, AfterValidator(_file_with_secret)] | None = None
+    secret_file: Annotated[Path, AfterValidator(file_with_secret)] | None = None
     """A file with that secret, in place of `webhook.secret`; two lines are two secrets, each of
     which signs, while the receiver changes from one to the other. Read at start and on SIGHUP."""
     timeout_seconds: Annotated[float, Field(gt=0, le=300)] = 15.0
@@ -406,11 +238,11 @@ class Webhook(_Section):
         return keys
 
 
-class Platform(_Section):
+class PlatformSettings(_Section):
     """What calls cost by their length: hosting, transport, telephony, a fee per minute."""
 
-    legs: Annotated[Mapping[str, str], BeforeValidator(_mapped), AfterValidator(_conditions)] = (
-        Field(default_factory=dict)
+    legs: Annotated[Mapping[str, str], BeforeValidator(mapped), AfterValidator(conditions)] = Field(
+        default_factory=dict
     )
     """Ids of platform prices with the calls that they are charged for: `all`, or labels of the
     call as `channel=phone`, several with blanks between; `agent` is the agent's name. Rounded up
@@ -420,26 +252,26 @@ class Platform(_Section):
 class Config(_Section):
     """All settings of the sidecar."""
 
-    data_dir: Annotated[Path, AfterValidator(_absolute)] = Field(default_factory=files.default)
+    data_dir: Annotated[Path, AfterValidator(absolute)] = Field(default_factory=files.default)
     """Directory that agents and the sidecar share: journals, ledger, lock."""
-    listen_address: Annotated[ListenAddress, PlainValidator(_listen_address)] = ListenAddress(
+    listen_address: Annotated[ListenAddress, PlainValidator(parsed_address)] = ListenAddress(
         "127.0.0.1", 7889
     )
     """`host:port` of the HTTP server; `0.0.0.0:7889` for every interface, `[::1]:7889` for IPv6,
     port 0 for any free one."""
-    timezone: Annotated[str, AfterValidator(_timezone)] = "UTC"
+    timezone: Annotated[str, AfterValidator(time_zone)] = "UTC"
     """IANA name of the zone in which days and months of spend begin, for example
     `Europe/Berlin`."""
     poll_seconds: Annotated[float, Field(gt=0, le=60)] = 0.1
     """Pause between two looks at the journals."""
-    log: Log = Log()
-    metrics: Metrics = Metrics()
-    ledger: Ledger = Ledger()
-    prices: Prices = Prices()
-    budget: Budget = Budget()
-    platform: Platform = Platform()
-    export: Export = Export()
-    webhook: Webhook = Webhook()
+    log: LogSettings = LogSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    ledger: LedgerSettings = LedgerSettings()
+    prices: PricesSettings = PricesSettings()
+    budget: BudgetSettings = BudgetSettings()
+    platform: PlatformSettings = PlatformSettings()
+    export: ExportSettings = ExportSettings()
+    webhook: WebhookSettings = WebhookSettings()
 
     @property
     def zone(self) -> ZoneInfo:
@@ -540,7 +372,7 @@ def merge(*layers: Layer) -> Config:
 
 def _check_caps(config: Config, given: Layer) -> None:
     """Refuse a cap on a label that does not exist: it would hold nothing back."""
-    known = _CONTRACT_LABELS | set(config.metrics.labels)
+    known = CONTRACT_LABELS | set(config.metrics.labels)
     for label in config.metrics.label_values_of:
         if label not in known:
             origin = given["metrics.label_values_of"]

@@ -25,10 +25,10 @@ from sqlalchemy import (
     update,
 )
 
-from livekit_exporter.ledger import schema, versions
-from livekit_exporter.ledger.database import Upsert
-from livekit_exporter.ledger.locate import locate
-from livekit_exporter.ledger.reading import reading
+from livekit_exporter.ledger import schema
+from livekit_exporter.ledger.backends import versions
+from livekit_exporter.ledger.backends.database import Upsert
+from livekit_exporter.ledger.backends.locate import locate, reading
 from livekit_exporter.ledger.rows import Backlog, DeliveryRow, DeliveryState, Due
 
 LONGEST_PAUSE_SECONDS: Final = 3600.0

@@ -22,7 +22,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from livekit_exporter.ledger import schema
-from livekit_exporter.ledger.database import Database, LedgerError, Remedies
+from livekit_exporter.ledger.backends.database import Database, LedgerError, Remedies
 
 _ALONE: Final = 0x6C6B_6578_706F_7274
 """Number of the advisory lock of whoever makes or changes tables."""

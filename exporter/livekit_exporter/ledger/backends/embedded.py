@@ -22,7 +22,7 @@ from sqlalchemy.dialects.sqlite import Insert
 from sqlalchemy.engine import URL
 
 from livekit_exporter import files
-from livekit_exporter.ledger.database import Database, LedgerError, Remedies
+from livekit_exporter.ledger.backends.database import Database, LedgerError, Remedies
 
 _BUSY_SECONDS: Final = 5.0
 _SHRINK_PAGES: Final = 1000
