@@ -16,7 +16,6 @@ from livekit_exporter.ledger.rows import (
 from livekit_exporter.prices import pricing, rules
 from livekit_exporter.prices.catalogue import Catalogue
 from livekit_exporter.record import RequestTraced, UsageEstimated, UsageReported, at_least_one
-from livekit_exporter.sidecar.labels import CallLabels
 from livekit_exporter.sidecar.transaction import CallSeries, Transaction
 
 # Turn detection and the like are counted in requests and have no usage to report.
@@ -36,13 +35,11 @@ class Billing:
 
     Args:
         catalogue: Prices in force.
-        labels: Labels of the calls.
         stored: The ledger, to read from.
     """
 
-    def __init__(self, catalogue: Catalogue, labels: CallLabels, stored: StoredUsage) -> None:
+    def __init__(self, catalogue: Catalogue, stored: StoredUsage) -> None:
         self._catalogue = catalogue
-        self._labels = labels
         self._stored = stored
 
     def report(
@@ -50,7 +47,7 @@ class Billing:
     ) -> float:
         """Add what an event reported; return its cost, 0 without a price."""
         usage = record.usage
-        used, quote = self._priced(row, record, transaction)
+        used, quote = self._priced(row, record, series, transaction)
         row.unpriced_requests += _count_request(record, quote, series)
         if usage.total_tokens or usage.input_tokens or usage.output_tokens:
             for part, tokens in rules.token_buckets(usage).items():
@@ -70,7 +67,7 @@ class Billing:
         self, row: SessionRow, record: UsageEstimated, series: CallSeries, transaction: Transaction
     ) -> None:
         """Add an estimate, which is never added up with what was reported."""
-        used, _ = self._priced(row, record.as_reported(), transaction)
+        used, _ = self._priced(row, record.as_reported(), series, transaction)
         used.source = "estimated"
         cost = used.cost_usd or 0.0
         # Some of a reply that was cut off was heard; its message says how much.
@@ -133,7 +130,7 @@ class Billing:
         more = usd - known
         if more <= 0:
             return
-        series = self._labels.named(row, (used.stage, used.provider, used.model), transaction)
+        series = transaction.model(row, used.stage, used.provider, used.model)
         if used.source == "reported":
             series.count(contract.WASTED_COST, more, why)
             turn.wasted_usd += more
@@ -148,7 +145,7 @@ class Billing:
         rows.add_up(row, used.at, UserSums(wasted_usd=more), used.source)
 
     def _priced(
-        self, row: SessionRow, record: UsageReported, transaction: Transaction
+        self, row: SessionRow, record: UsageReported, series: CallSeries, transaction: Transaction
     ) -> tuple[UsageRow, pricing.Quote]:
         """Price a report and make its row."""
         quote = pricing.price_record(self._catalogue, record)
@@ -162,7 +159,7 @@ class Billing:
             turn=record.speech,
             persona=record.persona,
             stage=record.stage,
-            provider=self._labels.provider(record.provider, record.label),
+            provider=series.provider,
             model=record.model,
             reported_provider=record.provider,
             label=record.label,

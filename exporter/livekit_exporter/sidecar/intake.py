@@ -89,7 +89,7 @@ class JournalIntake:
         page.restore(ledger)
         self._applied = in_force()
         config = self._applied.config
-        self.meter = Meter(ledger, self._applied.catalogue, page.values, config.metrics.labels)
+        self.meter = Meter(ledger, self._applied.catalogue)
         self.spend = Spend(ledger, config.zone)
         self.last_record_at = ledger.last_record_at()
         self._positions = ledger.positions()
@@ -127,13 +127,13 @@ class JournalIntake:
         self._refresh()
         self.spend.follow(time.time())
         self._reader.scan()
-        transaction, taken = Transaction(self._registry), 0
+        transaction, taken = self._page.begin(), 0
         self._note_deliveries(transaction)
         for chunk in self._reader.chunks(self._positions):
             taken += self._take(chunk, transaction)
             if taken >= BATCH_RECORDS:
                 self._commit(transaction)
-                transaction, taken = Transaction(self._registry), 0
+                transaction, taken = self._page.begin(), 0
         self._end_orphans(transaction)
         rows = transaction.rows
         if rows.positions or rows.sessions or rows.deliveries:

@@ -44,7 +44,7 @@ class Distribution:
     Args:
         counts: Observations by bucket, not cumulated; the one without bound last.
         total: Their sum.
-        exemplars: The last one of each bucket, in memory only.
+        exemplars: The latest exemplar of each bucket, in memory only.
     """
 
     counts: list[int]
@@ -62,7 +62,7 @@ Values: TypeAlias = Mapping[Family, Mapping[Labels, Value]]
 
 @dataclass(frozen=True, slots=True)
 class Exposition:
-    """One rendering of all metrics.
+    """A rendering of all metrics.
 
     Args:
         content_type: Full value of the header, version and character set included.

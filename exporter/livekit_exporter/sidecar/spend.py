@@ -1,4 +1,4 @@
-"""Spend of the current day and month: exact, from the ledger, by agent."""
+"""Sums up the spend of the current day and month by agent, exactly, from the ledger."""
 
 from datetime import datetime, tzinfo
 from typing import Final, Protocol, TypeAlias
@@ -7,21 +7,20 @@ from livekit_exporter.record import Source
 
 PERIODS: Final = ("day", "month")
 
-
 Sums: TypeAlias = dict[tuple[str, Source], float]
-"""US dollars by agent, what was reported apart from what is estimated."""
+"""US dollars by agent and source; reported and estimated usage are never added up."""
 
 
 class SpendSource(Protocol):
-    """Where sums of earlier usage come from."""
+    """Gives the sums of earlier usage."""
 
     def spend(self, since: float) -> Sums:
-        """Cost of usage at or after a Unix time."""
+        """Return the cost of usage at or after a Unix time."""
         ...
 
 
 def period_start(period: str, now: float, zone: tzinfo) -> float:
-    """When the current day or month began in a time zone, Unix seconds."""
+    """Return when the current day or month began in a time zone, Unix seconds."""
     midnight = datetime.fromtimestamp(now, zone).replace(
         hour=0, minute=0, second=0, microsecond=0, fold=0
     )
@@ -29,7 +28,7 @@ def period_start(period: str, now: float, zone: tzinfo) -> float:
 
 
 class Spend:
-    """Sums that follow the ledger: read once a period, then added to.
+    """Keeps sums in step with the ledger: reads them once a period, then adds to them.
 
     Args:
         source: The ledger.
@@ -43,7 +42,7 @@ class Spend:
         self._sums: dict[str, Sums] = {period: {} for period in PERIODS}
 
     def follow(self, now: float) -> None:
-        """Begin a new period when its time has come, also when the clock was set back."""
+        """Begin a new period when its time has come, or when the clock was set back."""
         for period in PERIODS:
             start = period_start(period, now, self._zone)
             if self._starts.get(period) != start:
@@ -58,6 +57,6 @@ class Spend:
                 sums[agent, source] = sums.get((agent, source), 0.0) + usd
 
     def of(self, period: str, source: Source) -> dict[str, float]:
-        """Spend of the current period by agent, in US dollars."""
+        """Return the spend of the current period by agent, in US dollars."""
         sums = self._sums[period]
         return {agent: usd for (agent, known), usd in sums.items() if known == source}
