@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 
 from bench.accuracy.bills import Bill
 from bench.accuracy.call import Held
-from livekit_exporter.ledger.reading import reading
+from livekit_exporter.ledger.backends.locate import reading
 from livekit_exporter.ledger.schema import usage
 from livekit_exporter.prices import catalogue
 from livekit_exporter.prices.catalogue import Catalogue

@@ -133,6 +133,14 @@ class Usage(_Validated):
     """Open session time, for models billed by it."""
 
 
+def at_least_one(requests: int) -> int:
+    """Count the requests of a report of usage: at least one.
+
+    A report stands for no request where a stream says what it used since its last one.
+    """
+    return max(requests, 1)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionStarted(_Fact):
     """A call began.  The first record of its session."""

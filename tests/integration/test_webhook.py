@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from livekit_exporter.ledger import deliveries
+from livekit_exporter.ledger import outbox
 from livekit_exporter.ledger.rows import DeliveryRow, DeliveryState
 from tests.conftest import Serve
 from tests.receivers import SECRET, Received, Receiver, answering, settings
@@ -48,7 +48,7 @@ def configure(file: Path, ledger: Path | str, receiver: Receiver, **webhook: obj
 
 def rows(ledger: Path | str) -> list[DeliveryRow]:
     """All deliveries."""
-    return deliveries.listed(ledger, EVERY)
+    return outbox.listed(ledger, EVERY)
 
 
 def delivered(ledger: Path | str, number: int) -> bool:

@@ -13,7 +13,6 @@ from livekit_exporter import files
 from livekit_exporter.ledger.checking import findings
 from livekit_exporter.sidecar.config.settings import LedgerSettings
 from tests.intake import Intake
-from tests.ledger.test_versions import VERSION_1
 from tests.records import call, closed, started, thought
 
 DAY = 86400.0
@@ -45,18 +44,6 @@ def change(path: Path, statement: str) -> None:
 
 def test_a_ledger_in_order_is_in_order(path: Path) -> None:
     """Also while calls go on."""
-    assert list(findings(path)) == []
-
-
-def test_an_upgraded_ledger_is_in_order(tmp_path: Path) -> None:
-    """Its rollups were added up by the upgrade."""
-    from livekit_exporter.ledger import store
-
-    path = tmp_path / "ledger.db"
-    with closing(sqlite3.connect(path)) as connection:
-        connection.executescript(VERSION_1.read_text(encoding="utf-8"))
-    store.Ledger(path).close()
-
     assert list(findings(path)) == []
 
 

@@ -15,8 +15,8 @@ from sqlalchemy import select
 
 from livekit_exporter import contract, files
 from livekit_exporter.ledger import copying, schema
+from livekit_exporter.ledger.backends.locate import reading
 from livekit_exporter.ledger.checking import findings
-from livekit_exporter.ledger.reading import reading
 from livekit_exporter.ledger.store import Ledger, LedgerError
 from livekit_exporter.sidecar.config import settings as config
 from livekit_exporter.sidecar.lock import Lock

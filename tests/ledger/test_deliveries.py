@@ -12,7 +12,7 @@ import pytest
 from pydantic import SecretStr
 
 from livekit_exporter import contract, files
-from livekit_exporter.ledger import copying, deliveries
+from livekit_exporter.ledger import copying, outbox, write
 from livekit_exporter.ledger.checking import findings
 from livekit_exporter.ledger.rows import Batch, DeliveryRow, DeliveryState
 from livekit_exporter.ledger.store import Ledger, LedgerError
@@ -63,7 +63,7 @@ def where(intake: Intake) -> Path | str:
 
 def rows(intake: Intake) -> dict[str, DeliveryRow]:
     """Deliveries by call, whatever their state."""
-    found = deliveries.listed(where(intake), EVERY)
+    found = outbox.listed(where(intake), EVERY)
     assert len({row.session for row in found}) == len(found)
     return {row.session: row for row in found}
 
@@ -154,7 +154,7 @@ def test_a_late_record_is_a_new_revision_of_the_same_call(intake: Intake) -> Non
     second = rows(intake)["s1"]
     assert (second.state, second.revision, second.attempts) == ("pending", 2, 0)
     assert (second.status, second.delivered_at) == (None, None)
-    assert second.next_attempt_at == second.made_at + deliveries.SETTLE_SECONDS
+    assert second.next_attempt_at == second.made_at + outbox.SETTLE_SECONDS
     assert first.id.removesuffix("_1") == second.id.removesuffix("_2")
 
 
@@ -381,7 +381,7 @@ def test_a_retry_makes_deliveries_due_beside_a_running_sidecar(intake: Intake) -
     intake.passes()
     before = rows(intake)
 
-    assert deliveries.retry(where(intake), [before["dead"]]) == 1
+    assert outbox.retry(where(intake), [before["dead"]]) == 1
     intake.take(*call("meanwhile"))
 
     after = rows(intake)
@@ -400,14 +400,14 @@ def test_a_retry_of_a_call_that_changed_since_changes_nothing(intake: Intake) ->
     listed = rows(intake)["s1"]
     intake.take(closed(at=AT + 60))
 
-    assert deliveries.retry(where(intake), [listed]) == 0
+    assert outbox.retry(where(intake), [listed]) == 0
     assert rows(intake)["s1"].revision == 2
 
 
 def test_there_is_nothing_to_retry_in_no_ledger(data_dir: Path) -> None:
     """And none is made."""
     with pytest.raises(LedgerError, match="there is none"):
-        deliveries.listed(files.ledger(data_dir), EVERY)
+        outbox.listed(files.ledger(data_dir), EVERY)
     assert not files.ledger(data_dir).exists()
 
 
@@ -425,7 +425,7 @@ def test_a_copied_ledger_delivers_what_the_old_one_had_to(
 
     copying.copy(files.ledger(data_dir), database_url, lambda *_: None)
 
-    assert {row.session: row for row in deliveries.listed(database_url, EVERY)} == before
+    assert {row.session: row for row in outbox.listed(database_url, EVERY)} == before
     moved = sending(data_dir, Place(url=SecretStr(database_url)))
     with closing(moved.ingest):
         moved.passes()
@@ -454,7 +454,7 @@ def test_a_call_that_ends_is_to_be_delivered_or_has_not_ended(data_dir: Path, pl
         def fail(*_: object) -> None:
             raise LedgerError("the power failed")
 
-        patched.setattr(Ledger, "_add", fail)
+        patched.setattr(write, "rolled_up", fail)
         with suppress(AssertionError):
             intake.take(*call())
         assert intake.ask("SELECT * FROM sessions") == intake.ask("SELECT * FROM deliveries") == []

@@ -18,9 +18,9 @@ import psycopg
 from sqlalchemy import inspect
 
 from livekit_exporter.ledger import schema
-from livekit_exporter.ledger.locate import locate
+from livekit_exporter.ledger.backends.locate import locate
+from livekit_exporter.ledger.backends.server import Server
 from livekit_exporter.ledger.rows import Batch, Position, SeriesRow, TurnRow
-from livekit_exporter.ledger.server import Server
 from livekit_exporter.ledger.store import Ledger, LedgerError
 from tests.ledger.test_store import SESSION, batch_of, full_batch, usage
 from tests.postgres import PASSWORD, Postgres, free_port

@@ -412,7 +412,7 @@ def test_a_ledger_that_another_process_holds_is_one_clear_error(
     ledger: Ledger, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody opened it with a tool; nothing is written, and nothing is once it is free."""
-    monkeypatch.setattr("livekit_exporter.ledger.embedded._BUSY_SECONDS", 0.05)
+    monkeypatch.setattr("livekit_exporter.ledger.backends.embedded._BUSY_SECONDS", 0.05)
     impatient = Ledger(path)
     with closing(impatient), closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")

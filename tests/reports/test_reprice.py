@@ -21,10 +21,10 @@ from typer.testing import CliRunner
 
 from livekit_exporter import contract, files
 from livekit_exporter.cli.app import app
-from livekit_exporter.ledger import repricing
+from livekit_exporter.ledger.backends.locate import reading
 from livekit_exporter.ledger.checking import findings
-from livekit_exporter.ledger.reading import reading
-from livekit_exporter.ledger.repricing import Which
+from livekit_exporter.ledger.expressions import Span
+from livekit_exporter.ledger.reprice import apply
 from livekit_exporter.ledger.store import LedgerError
 from livekit_exporter.prices import catalogue
 from livekit_exporter.prices.catalogue import Catalogue
@@ -63,13 +63,13 @@ entries:
     prices: [{valid_from: 2030-01-01, per_minute: 0.1, source: x, checked: 2026-11-20}]
 """
 CORRECTED = overlaid(CORRECTION)
-ALL = Which(AT - 90 * DAY, AT + 90 * DAY)
+ALL = Span(AT - 90 * DAY, AT + 90 * DAY)
 
 Row: TypeAlias = dict[str, object]
 
 
 def run(
-    intake: Intake, prices: Catalogue = CORRECTED, which: Which = ALL, *, dry_run: bool = False
+    intake: Intake, prices: Catalogue = CORRECTED, which: Span = ALL, *, dry_run: bool = False
 ) -> Outcome:
     """Reprice what a sidecar has taken in."""
     where = intake.config.ledger.where(intake.config.data_dir)
@@ -338,7 +338,7 @@ def test_usage_outside_of_the_period_keeps_its_cost(intake: Intake) -> None:
         *(records.thought(at=AT + second, speech=f"s{second}") for second in (10, 20, 30)),
         records.closed(),
     )
-    run(intake, which=Which(AT + 20, AT + 30))
+    run(intake, which=Span(AT + 20, AT + 30))
 
     costs = [row["cost_usd"] for row in table(intake, "usage")]
     assert costs == [0.00056, pytest.approx(0.00029), 0.00056]
@@ -348,7 +348,7 @@ def test_usage_outside_of_the_period_keeps_its_cost(intake: Intake) -> None:
 def test_only_the_chosen_model_changes(intake: Intake) -> None:
     """A correction of one price need not touch the others."""
     intake.take(*records.call())
-    outcome = run(intake, which=Which(ALL.since, ALL.until, {"stage": ("tts",)}))
+    outcome = run(intake, which=Span(ALL.since, ALL.until, {"stage": ("tts",)}))
 
     assert [name.model for name in outcome.models] == [TTS.model]
     assert intake.figure("SELECT cost_usd FROM usage WHERE stage = 'llm'") == 0.00056
@@ -362,7 +362,7 @@ def test_history_keeps_what_changed(intake: Intake) -> None:
     run(intake, SHIPPED)
 
     with reading(files.ledger(intake.config.data_dir)) as connection:
-        history = repricing.history(connection)
+        history = apply.history(connection)
 
     assert [line.repricing for line in history] == [2, 2, 2, 1, 1, 1]
     first = {line.name.model: line for line in history if line.repricing == 1}
@@ -431,8 +431,8 @@ def test_killed_half_way_nothing_changed(intake: Intake, tmp_path: Path) -> None
     prices.write_text(CORRECTION)
     code = (
         "import os, signal\n"
-        "from livekit_exporter.ledger import repricing\n"
-        "repricing._note = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "from livekit_exporter.ledger.reprice import apply\n"
+        "apply._note = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
         "from livekit_exporter.cli.app import app\n"
         "app()\n"
     )

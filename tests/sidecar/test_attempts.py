@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from livekit_exporter.ledger.deliveries import LONGEST_PAUSE_SECONDS
+from livekit_exporter.ledger.outbox import LONGEST_PAUSE_SECONDS
 from livekit_exporter.ledger.rows import DeliveryRow
 from livekit_exporter.sidecar.webhook.retry import (
     REFUSALS,

@@ -16,7 +16,7 @@ import pytest
 from pydantic import SecretStr
 
 from livekit_exporter import contract, files
-from livekit_exporter.ledger import deliveries
+from livekit_exporter.ledger import outbox
 from livekit_exporter.ledger.rows import DeliveryRow
 from livekit_exporter.prices import catalogue
 from livekit_exporter.sidecar.config.settings import Config, ExportSettings, WebhookSettings
@@ -72,7 +72,7 @@ class Office:
     @property
     def rows(self) -> dict[str, DeliveryRow]:
         where = files.ledger(self.settings.data_dir)
-        found = deliveries.listed(where, ("pending", "delivered", "dead"))
+        found = outbox.listed(where, ("pending", "delivered", "dead"))
         return {row.session: row for row in found}
 
     def states(self) -> dict[str, str]:
@@ -309,7 +309,7 @@ async def test_what_fails_for_long_is_given_up_and_can_be_retried(
         receiver.behaviour = answering(200)
         where = files.ledger(data_dir)
 
-        assert deliveries.retry(where, list(office.rows.values())) == 1
+        assert outbox.retry(where, list(office.rows.values())) == 1
         await office.until(lambda: office.states() == {"s1": "delivered"})
 
         assert len(receiver.received) == tries + 1
@@ -406,7 +406,7 @@ async def test_a_call_that_changes_is_delivered_again_as_it_is_by_then(
     data_dir: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the next revision and another id; the highest one holds."""
-    monkeypatch.setattr(deliveries, "SETTLE_SECONDS", 0.2)
+    monkeypatch.setattr(outbox, "SETTLE_SECONDS", 0.2)
     async with working(config(data_dir, receiver)) as office:
         office.intake.take(started())
         await office.until(lambda: office.states() == {"s1": "delivered"})
@@ -424,7 +424,7 @@ async def test_a_call_that_changes_while_it_is_sent_is_sent_again(
     data_dir: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the receiver took was the old state, and its answer does not count for the new one."""
-    monkeypatch.setattr(deliveries, "SETTLE_SECONDS", 0.2)
+    monkeypatch.setattr(outbox, "SETTLE_SECONDS", 0.2)
     changed = threading.Event()
 
     def slow(handler: BaseHTTPRequestHandler, request: Received) -> None:

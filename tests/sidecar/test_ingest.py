@@ -159,7 +159,7 @@ def test_a_locked_ledger_is_said_and_nothing_is_lost_or_counted_twice(
     data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody opened it with a tool: the journals keep the records."""
-    monkeypatch.setattr("livekit_exporter.ledger.embedded._BUSY_SECONDS", 0.05)
+    monkeypatch.setattr("livekit_exporter.ledger.backends.embedded._BUSY_SECONDS", 0.05)
     intake = Intake(data_dir)
     path = files.ledger(data_dir)
     with closing(intake.ingest), Writer(data_dir) as journal:
@@ -230,7 +230,7 @@ def test_errors_of_the_ledger_survive_a_restart(
     data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A counter must not fall because the trouble is over."""
-    monkeypatch.setattr("livekit_exporter.ledger.embedded._BUSY_SECONDS", 0.05)
+    monkeypatch.setattr("livekit_exporter.ledger.backends.embedded._BUSY_SECONDS", 0.05)
     intake = Intake(data_dir)
     with closing(intake.ingest):
         intake.passes()

@@ -199,7 +199,7 @@ def test_series_of_declared_models_begin_at_zero(intake: Intake) -> None:
     assert reasons == set(contract.CLOSE_REASONS)
 
 
-def test_a_handoff_bears_the_models_of_the_next_agent(intake: Intake) -> None:
+def test_a_handoff_declares_the_models_of_the_next_agent(intake: Intake) -> None:
     """An agent may bring models of its own."""
     other = replace(LLM, model="gpt-4.1")
     intake.take(started(), ModelsDeclared(session="s1", at=AT, persona="sales", models=(other,)))
@@ -433,6 +433,14 @@ def test_a_call_without_a_goodbye_is_lost(intake: Intake) -> None:
     assert intake.counter(contract.SESSIONS_CLOSED, reason="lost") == 1
     assert intake.sum(contract.SESSION_SECONDS) == 30
     assert intake.ask("SELECT reason, closed_at FROM sessions") == [("lost", AT + 30)]
+
+
+def test_a_lost_call_ends_with_its_newest_record(intake: Intake) -> None:
+    """Its last line may be an older record than the line before."""
+    intake.take(started(), heard(at=AT + 30), heard(at=AT + 10))
+
+    assert intake.sum(contract.SESSION_SECONDS) == 30
+    assert intake.ask("SELECT last_at, closed_at FROM sessions") == [(AT + 30, AT + 30)]
 
 
 def test_usage_after_the_goodbye_belongs_to_the_call(intake: Intake) -> None:

@@ -15,6 +15,7 @@ from livekit_exporter import contract
 from livekit_exporter.contract import FAMILIES, Family, Kind
 from livekit_exporter.ledger.rows import SeriesRow
 from livekit_exporter.sidecar.config.settings import MetricsSettings
+from livekit_exporter.sidecar.labels import LabelValues
 from livekit_exporter.sidecar.registry import Distribution, Registry, Values
 from livekit_exporter.sidecar.transaction import Transaction, exemplar
 from tests.intake import Intake
@@ -30,9 +31,14 @@ def open_metrics(page: str) -> list[Metric]:
     return list(parser.text_string_to_metric_families(page))  # type: ignore[no-untyped-call]
 
 
+def begin(registry: Registry) -> Transaction:
+    """Begin a transaction whose labels have no cap."""
+    return Transaction(registry, LabelValues(lambda _: 1000))
+
+
 def filled(registry: Registry) -> Transaction:
     """Something of every counter and histogram."""
-    transaction = Transaction(registry)
+    transaction = begin(registry)
     for family in FAMILIES:
         labels = tuple(
             family.values[0] if family.values else f"some-{name}"
@@ -148,7 +154,7 @@ def test_exemplars_stand_in_openmetrics_only() -> None:
 def test_an_exemplar_always_fits(session: str, trace: str | None) -> None:
     """OpenMetrics allows 128 characters, and a page with more would not be written at all."""
     registry = Registry()
-    transaction = Transaction(registry)
+    transaction = begin(registry)
     transaction.observe(contract.TURN_LATENCY, ("a",), 0.5, exemplar(0.5, AT, session, trace))
     registry.publish(transaction.changed)
 
@@ -165,7 +171,7 @@ def test_an_exemplar_always_fits(session: str, trace: str | None) -> None:
 def test_hostile_label_values_are_escaped() -> None:
     """A provider may call its model anything."""
     registry = Registry()
-    transaction = Transaction(registry)
+    transaction = begin(registry)
     value = 'quote " backslash \\ newline \n } # tab \t é \u2028'
     transaction.count(contract.TURNS, (value,), 1.0)
     registry.publish(transaction.changed)
@@ -234,7 +240,7 @@ def test_dropped_series_leave_the_page() -> None:
 def test_a_number_in_a_bucket_is_at_most_its_bound() -> None:
     """The bound itself is inside; what is over all of them has a bucket of its own."""
     registry = Registry()
-    transaction = Transaction(registry)
+    transaction = begin(registry)
     for amount in (0.05, 0.0500001, 20.0, 20.1):
         transaction.observe(contract.TURN_LATENCY, ("a",), amount)
     registry.publish(transaction.changed)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from livekit_exporter import contract, files
-from livekit_exporter.ledger.locate import locate
+from livekit_exporter.ledger.backends.locate import locate
 from livekit_exporter.record import Record, RequestFailed
 from livekit_exporter.sidecar.config.settings import LedgerSettings
 from livekit_exporter.sidecar.spend import period_start

@@ -70,7 +70,7 @@ def test_spend_is_read_once_a_period_and_then_added_to() -> None:
     """The ledger is asked twice: for the day and for the month."""
     now = moment("2026-11-23T12:00")
     ledger = Sums((now - 3600, "a", 1.0), (now - 86400, "a", 2.0), (now - 40 * 86400, "a", 4.0))
-    followed = Spend(ledger, UTC)
+    followed = Spend(ledger.spend, UTC)
 
     for minute in range(10):
         followed.follow(now + minute * 60)
@@ -90,7 +90,7 @@ def test_spend_begins_anew_with_the_day() -> None:
     """Also when the clock was set back."""
     midnight = moment("2026-11-24T00:00")
     ledger = Sums((midnight - 60, "a", 1.0), (midnight, "a", 2.0))
-    followed = Spend(ledger, UTC)
+    followed = Spend(ledger.spend, UTC)
 
     seen = []
     for now in (midnight - 1, midnight, midnight - 1):
@@ -102,7 +102,7 @@ def test_spend_begins_anew_with_the_day() -> None:
 
 def test_what_is_shown_is_a_copy() -> None:
     """A page being written must not change under the writer."""
-    followed = Spend(Sums(), UTC)
+    followed = Spend(Sums().spend, UTC)
     followed.follow(moment("2026-11-23T12:00"))
     followed.of("day", "reported")["a"] = 9.0
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from livekit_exporter import files
 from livekit_exporter.cli._progress import TableBars
 from livekit_exporter.ledger import copying
-from livekit_exporter.ledger.reading import owner
+from livekit_exporter.ledger.backends.locate import owner
 from livekit_exporter.sidecar.lock import Lock
 
 

@@ -23,8 +23,8 @@ def check_ledger(
     config: Config = None,
 ) -> None:
     """Report everything that is wrong with the ledger, one line each; exit with 1 if any."""
+    from livekit_exporter.ledger.backends.database import LedgerError
     from livekit_exporter.ledger.checking import findings
-    from livekit_exporter.ledger.database import LedgerError
 
     failed = False
     where = settings.ledger(settings.load(config)) if ledger is None else settings.ledger_at(ledger)
@@ -50,7 +50,7 @@ def copy_ledger(
     No sidecar may run on either of them.
     """
     from livekit_exporter.cli._copying import copy
-    from livekit_exporter.ledger.database import LedgerError
+    from livekit_exporter.ledger.backends.database import LedgerError
     from livekit_exporter.sidecar.lock import HeldError
 
     with one_line_for(LedgerError, HeldError, OSError):

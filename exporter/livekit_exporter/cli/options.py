@@ -163,7 +163,7 @@ class LedgerOptions:
     def snapshot(self) -> Iterator["Snapshot"]:
         """Open the ledger as it is now; exit with one line when it cannot be read."""
         from livekit_exporter.cli import _progress
-        from livekit_exporter.ledger.database import LedgerError
+        from livekit_exporter.ledger.backends.database import LedgerError
         from livekit_exporter.ledger.queries import snapshot
         from livekit_exporter.reports.question import QuestionError
 

@@ -80,7 +80,7 @@ def list_prices(
 def _list_unpriced(
     data_dir: str | None, in_force: "Catalogue", wanted: "Wanted", *, as_json: bool
 ) -> None:
-    from livekit_exporter.ledger.database import LedgerError
+    from livekit_exporter.ledger.backends.database import LedgerError
     from livekit_exporter.ledger.survey import survey
     from livekit_exporter.prices.explain.stub import overlay
     from livekit_exporter.prices.files.json_schema import FILE

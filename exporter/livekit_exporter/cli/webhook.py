@@ -71,8 +71,8 @@ def retry(
     config: Config = None,
 ) -> None:
     """Send deliveries again; a running sidecar does so within seconds."""
-    from livekit_exporter.ledger import deliveries
-    from livekit_exporter.ledger.database import LedgerError
+    from livekit_exporter.ledger import outbox
+    from livekit_exporter.ledger.backends.database import LedgerError
 
     if bool(ids) == (all_dead or all_pending):
         fail("say which: ids as 'webhook list' shows them, --all-dead or --all-pending")
@@ -84,7 +84,7 @@ def retry(
         else _listed(configured, states)
     )
     with one_line_for(LedgerError):
-        number = deliveries.retry(settings.ledger(configured), chosen) if chosen else 0
+        number = outbox.retry(settings.ledger(configured), chosen) if chosen else 0
     typer.echo(f"{number} to be sent again")
     if number and configured.webhook.url is None:
         typer.echo("no webhook is configured here, so nobody may send them", err=True)
@@ -126,11 +126,11 @@ def _states(*, dead: bool, pending: bool, delivered: bool = False) -> "Sequence[
 
 
 def _listed(configured: "Settings", states: "Sequence[DeliveryState]") -> "list[DeliveryRow]":
-    from livekit_exporter.ledger import deliveries
-    from livekit_exporter.ledger.database import LedgerError
+    from livekit_exporter.ledger import outbox
+    from livekit_exporter.ledger.backends.database import LedgerError
 
     with one_line_for(LedgerError):
-        return deliveries.listed(settings.ledger(configured), states)
+        return outbox.listed(settings.ledger(configured), states)
 
 
 def _named(ids: "Sequence[str]", known: "Sequence[DeliveryRow]") -> "list[DeliveryRow]":

@@ -1,4 +1,4 @@
-"""Whether a ledger is what it should be: whole, and its sums those of its rows."""
+"""Checks a ledger: its files are whole, and its sums are those of its rows."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -21,9 +21,11 @@ from sqlalchemy import (
     union_all,
 )
 
-from livekit_exporter.ledger import schema, versions
-from livekit_exporter.ledger.database import Database
-from livekit_exporter.ledger.locate import locate
+from livekit_exporter.ledger import schema
+from livekit_exporter.ledger.backends import versions
+from livekit_exporter.ledger.backends.database import Database
+from livekit_exporter.ledger.backends.locate import locate
+from livekit_exporter.ledger.expressions import COST_USD, UNPRICED_REQUESTS, same_call
 from livekit_exporter.ledger.rows import ModelKey, ModelSums, UserKey, UserSums
 
 Named: TypeAlias = Mapping[str, ColumnElement[Any]]
@@ -32,14 +34,10 @@ _TOLERANCE: Final = 1e-9
 """Relative: doubles that are added in another order differ in their last digits."""
 
 _USAGE: Final = schema.usage.c
-_UNPRICED: Final = case(
-    (_USAGE.status != "unpriced", 0), (_USAGE.requests > 0, _USAGE.requests), else_=1
-)
-_COST: Final = func.coalesce(_USAGE.cost_usd, 0.0)
 
 
 def findings(where: Path | str) -> Iterator[str]:
-    """Everything that is wrong with a ledger, a line each.
+    """Check a ledger; yield a line for each fault.
 
     Args:
         where: The ledger's file, or the URL of a PostgreSQL database.
@@ -61,12 +59,12 @@ def findings(where: Path | str) -> Iterator[str]:
 
 
 def _strays(connection: Connection) -> Iterator[str]:
-    """Rows of calls that are not there."""
+    """Find rows of calls that do not exist."""
     calls = schema.sessions
     for table in (schema.usage, schema.turns, schema.failures, schema.deliveries):
         query = (
             select(table.c["session"], func.count())
-            .select_from(table.outerjoin(calls, _same_call(table)))
+            .select_from(table.outerjoin(calls, same_call(table)))
             .where(calls.c.session.is_(None))
             .group_by(table.c["session"])
         )
@@ -75,18 +73,18 @@ def _strays(connection: Connection) -> Iterator[str]:
 
 
 def _of_models(database: Database) -> list[Select[Any]]:
-    """What every row adds to `daily`."""
+    """Select what every row adds to `daily`."""
     added = {name: _USAGE[name] for name in ModelSums._fields if name in _USAGE} | {
         "cancelled_requests": cast(_USAGE.cancelled, Integer),
-        "unpriced_requests": _UNPRICED,
-        "cost_usd": _COST,
+        "unpriced_requests": UNPRICED_REQUESTS,
+        "cost_usd": COST_USD,
     }
     key = _key(ModelKey._fields, schema.usage, day=database.day(_USAGE.at))
     return [_adding(schema.usage, key, ModelSums._fields, rows=added)]
 
 
 def _of_users(database: Database) -> list[Select[Any]]:
-    """What every row adds to `daily_users`."""
+    """Select what every row adds to `daily_users`."""
     calls, turns = schema.sessions, schema.turns
     lasted = calls.c.closed_at - calls.c.started_at
     call = {
@@ -94,8 +92,8 @@ def _of_users(database: Database) -> list[Select[Any]]:
         "session_seconds": case((and_(calls.c.ended.is_(True), lasted >= 0), lasted), else_=0.0),
     }
     spent = {
-        "unpriced_requests": _UNPRICED,
-        "cost_usd": _COST,
+        "unpriced_requests": UNPRICED_REQUESTS,
+        "cost_usd": COST_USD,
         "wasted_usd": _USAGE.wasted_usd,
     }
     answered = {"turns": cast(turns.c.answered, Integer)}
@@ -103,14 +101,14 @@ def _of_users(database: Database) -> list[Select[Any]]:
         _adding(source, _key(UserKey._fields, whose, day=database.day(at)), UserSums._fields, rows)
         for source, whose, at, rows in (
             (calls, calls, calls.c.started_at, call),
-            (turns.join(calls, _same_call(turns)), calls, turns.c.at, answered),
+            (turns.join(calls, same_call(turns)), calls, turns.c.at, answered),
             (schema.usage, schema.usage, _USAGE.at, spent),
         )
     ]
 
 
 def _key(fields: Sequence[str], table: Table, **given: ColumnElement[Any]) -> Named:
-    """What a rollup is divided by, and whose it is; calls and turns are always reported."""
+    """Name the columns that a rollup is grouped by; calls and turns are always reported."""
     known: Named = {"source": literal("reported"), **given, **dict(table.c.items())}
     return {name: known[name] for name in ("instance", *fields)}
 
@@ -118,7 +116,7 @@ def _key(fields: Sequence[str], table: Table, **given: ColumnElement[Any]) -> Na
 def _adding(
     source: FromClause, key: Named, sums: Sequence[str], rows: Named, kept: Named | None = None
 ) -> Select[Any]:
-    """Two numbers for each sum: what rows come to, and what the rollup says."""
+    """Select two numbers for each sum: of the rows, and in the rollup."""
     nothing = literal(0.0)
     return select(
         *(column.label(name) for name, column in key.items()),
@@ -134,7 +132,7 @@ def _differences(
     sums: type[ModelSums | UserSums],
     rows: Sequence[Select[Any]],
 ) -> Iterator[str]:
-    """Where a rollup does not say what its rows add up to.
+    """Compare a rollup with the sums of its rows.
 
     Of days from which calls have been deleted, the rows that are left come to less.
     """
@@ -163,12 +161,7 @@ def _differences(
 
 
 def _kept_from(connection: Connection) -> Mapping[str, float]:
-    """Since when no row has been deleted, by instance."""
+    """Read since when no row has been deleted, by instance."""
     columns = schema.instances.c
     found = connection.execute(select(columns.instance, columns.kept_from))
     return {row.instance: row.kept_from for row in found}
-
-
-def _same_call(table: Table) -> ColumnElement[bool]:
-    calls = schema.sessions.c
-    return and_(table.c["session"] == calls.session, table.c["instance"] == calls.instance)

@@ -1,18 +1,15 @@
-"""What the ledger is asked: sums and rows of a period, all of one moment.
+"""Queries of reports: sums and rows of a period, all of one state of the ledger.
 
-Everything here only reads.  Sums are made in the database, by the columns that the
-question names; days of any time zone are put together from quarters of an hour, which
-every zone's midnight falls on.
+Nothing here writes.  The database groups and sums; reports put days of any time zone together
+from quarters of an hour, because every zone's midnight falls on one.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from sqlalchemy import (
-    Column,
     ColumnElement,
     Connection,
     Float,
@@ -27,44 +24,50 @@ from sqlalchemy import (
     func,
     literal_column,
     select,
-    true,
 )
 
 from livekit_exporter import contract
 from livekit_exporter.ledger import schema
-from livekit_exporter.ledger.reading import reading
+from livekit_exporter.ledger.backends.locate import reading
+from livekit_exporter.ledger.expressions import (
+    ANSWERED_TOKENS,
+    ASKED_TOKENS,
+    CACHED_TOKENS,
+    REQUESTS,
+    UNPRICED_REQUESTS,
+    Equal,
+    Span,
+    column,
+    equal_to,
+    same_call,
+    within,
+)
+from livekit_exporter.ledger.read import SESSION, USAGE, call_rows
 from livekit_exporter.ledger.rows import (
-    FAILURE_COLUMNS,
     QUANTITIES,
-    USAGE_COLUMNS,
     CallRows,
-    FailureRow,
     SessionRow,
-    TurnRow,
     UsageRow,
     usage_row,
     utc_day,
 )
 
+__all__ = [
+    "QUARTER_SECONDS",
+    "FirstWait",
+    "Kept",
+    "Key",
+    "ListedCall",
+    "Snapshot",
+    "Span",
+    "Sums",
+    "TurnTimes",
+    "snapshot",
+]
+
 QUARTER_SECONDS: Final = 900
 
 Key: TypeAlias = Mapping[str, str | int | None]
-Equal: TypeAlias = Mapping[str, Sequence[str]]
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """Which rows: of a time, and with given values.
-
-    Args:
-        since: First moment, Unix seconds.
-        until: First moment after it.
-        equal: Values that a column may have, by its name; any where it is not named.
-    """
-
-    since: float
-    until: float
-    equal: Equal = field(default_factory=dict)
 
 
 class Sums(NamedTuple):
@@ -79,8 +82,8 @@ class Sums(NamedTuple):
     sums: Mapping[str, float]
 
 
-class Call(NamedTuple):
-    """A call with what belongs to its turns only by way of it."""
+class ListedCall(NamedTuple):
+    """A call as lists and comparisons show it."""
 
     session: str
     agent: str
@@ -98,7 +101,7 @@ class Call(NamedTuple):
 
 
 class TurnTimes(NamedTuple):
-    """One reply: how long the caller waited for it and its parts, and what it cost.
+    """Latency of a reply, of its parts, and its cost.
 
     Args:
         answered: It answers the user, so it counts as a turn.
@@ -123,7 +126,7 @@ class FirstWait(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """How far back the ledger goes.
+    """Oldest rows and rollups of the ledger.
 
     Args:
         rows_since: Time before which rows may be gone, Unix seconds.
@@ -135,28 +138,6 @@ class Kept(NamedTuple):
 
 
 _USAGE: Final = schema.usage.c
-_ROW: Final = tuple(_USAGE[name] for name in USAGE_COLUMNS)
-
-
-def _larger(first: ColumnElement[Any], second: ColumnElement[Any]) -> ColumnElement[Any]:
-    return case((first > second, first), else_=second)
-
-
-# Tokens in kinds that exclude one another, as `prices.rules.token_buckets` takes them apart.
-_CACHED: Final = _larger(
-    _USAGE.cached_input_tokens, _USAGE.cached_audio_tokens + _USAGE.cached_image_tokens
-)
-_ASKED: Final = _larger(
-    _larger(_USAGE.input_tokens, _CACHED + _USAGE.cache_write_tokens),
-    _larger(_USAGE.input_audio_tokens, _USAGE.cached_audio_tokens)
-    + _larger(_USAGE.input_image_tokens, _USAGE.cached_image_tokens),
-)
-_ANSWERED: Final = _larger(
-    _larger(_USAGE.output_tokens, _USAGE.total_tokens - _ASKED),
-    _USAGE.output_audio_tokens + _USAGE.output_image_tokens,
-)
-# A report may stand for no request, as a stream's does; what it lacks still counts as one.
-_AT_LEAST_ONE: Final = case((_USAGE.requests > 0, _USAGE.requests), else_=1)
 
 
 def _counted(condition: ColumnElement[bool], count: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -167,7 +148,7 @@ _USAGE_SUMS: Final[Mapping[str, ColumnElement[Any]]] = {
     "reports": func.count(),
     "requests": func.sum(_USAGE.requests),
     "cancelled_requests": func.sum(cast(_USAGE.cancelled, Integer)),
-    "unpriced_requests": _counted(_USAGE.status == "unpriced", _AT_LEAST_ONE),
+    "unpriced_requests": func.sum(UNPRICED_REQUESTS),
     "without_usage_requests": _counted(
         and_(
             _USAGE.status == "nothing_to_bill",
@@ -175,29 +156,27 @@ _USAGE_SUMS: Final[Mapping[str, ColumnElement[Any]]] = {
         ),
         _USAGE.requests,
     ),
-    "free_requests": _counted(
-        and_(_USAGE.status == "priced", _USAGE.cost_usd == 0.0), _AT_LEAST_ONE
-    ),
+    "free_requests": _counted(and_(_USAGE.status == "priced", _USAGE.cost_usd == 0.0), REQUESTS),
     **{name: func.sum(_USAGE[name]) for name in QUANTITIES},
-    "tokens_input": func.sum(_ASKED - _CACHED - _USAGE.cache_write_tokens),
-    "tokens_cached_input": func.sum(_CACHED),
+    "tokens_input": func.sum(ASKED_TOKENS - CACHED_TOKENS - _USAGE.cache_write_tokens),
+    "tokens_cached_input": func.sum(CACHED_TOKENS),
     "tokens_cache_write": func.sum(_USAGE.cache_write_tokens),
-    "tokens_output": func.sum(_ANSWERED),
+    "tokens_output": func.sum(ANSWERED_TOKENS),
     "cost_usd": func.coalesce(func.sum(_USAGE.cost_usd), 0.0),
     "wasted_usd": func.sum(_USAGE.wasted_usd),
 }
-"""What usage is added up to, by name."""
+"""Sums of usage rows, by name."""
 
 
 class Snapshot:
-    """The ledger as it is at one moment, whatever is written meanwhile.
+    """One state of the ledger, whatever is written meanwhile.
 
     Args:
         connection: In a transaction that sees one state.
 
     Attributes:
-        expected: Rows that are being read one by one, `None` while none are.
-        read: How many of them have been, for whoever shows progress.
+        expected: Number of rows that `used` reads, `None` before; for a progress bar.
+        read: Number of them read so far.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -210,13 +189,12 @@ class Snapshot:
     def usage(
         self, span: Span, by: Sequence[str], names: Sequence[str] | None = None
     ) -> list[Sums]:
-        """Sums of usage rows.
+        """Sum up usage rows.
 
         Args:
-            span: Which.
-            by: Columns by which to divide; `quarter` is the time in quarters of an hour
-                since 1970.
-            names: Which sums; all when not given.
+            span: Rows to sum up.
+            by: Columns to group by; `quarter` is the time in quarters of an hour since 1970.
+            names: Names of the sums; all when not given.
         """
         chosen = {
             name: expression
@@ -225,40 +203,40 @@ class Snapshot:
         }
         query = select(
             *self._keys(schema.usage, by), *(each.label(name) for name, each in chosen.items())
-        ).where(_within(schema.usage, span))
+        ).where(within(schema.usage, span))
         return self._sums(query, by, tuple(chosen))
 
     def daily(self, days: tuple[str, str], equal: Equal, by: Sequence[str]) -> list[Sums]:
-        """Sums of the rollup by UTC day and model.
+        """Sum up the rollup by UTC day and model.
 
         Args:
-            days: First day, and the first after the last.
-            equal: As of a span.
-            by: Columns by which to divide.
+            days: First day, and end (exclusive).
+            equal: Values that a column may have.
+            by: Columns to group by.
         """
         return self._rolled_up(schema.daily, days, equal, by)
 
     def daily_users(self, days: tuple[str, str], equal: Equal, by: Sequence[str]) -> list[Sums]:
-        """Sums of the rollup by UTC day, agent, user and labels; otherwise as `daily`."""
+        """Sum up the rollup by UTC day, agent, user and labels; otherwise like `daily`."""
         return self._rolled_up(schema.daily_users, days, equal, by)
 
-    def calls(self, span: Span) -> list[Call]:
-        """Calls that began within a span, the oldest first."""
+    def calls(self, span: Span) -> list[ListedCall]:
+        """Read calls that began within a span, oldest first."""
         columns = schema.sessions.c
         query = (
-            select(*(columns[name] for name in Call._fields))
-            .where(_within(schema.sessions, span, at="started_at"))
+            select(*(columns[name] for name in ListedCall._fields))
+            .where(within(schema.sessions, span, at="started_at"))
             .order_by(columns.started_at, columns.session)
         )
-        return [Call(*row) for row in self._connection.execute(query)]
+        return [ListedCall(*row) for row in self._connection.execute(query)]
 
     def turns(
         self, span: Span, by: Sequence[str]
     ) -> Iterator[tuple[tuple[str | int | None, ...], TurnTimes]]:
-        """Replies within a span in no order, read bit by bit.
+        """Stream replies within a span, in no order.
 
         Args:
-            span: Which.
+            span: Replies to read.
             by: Columns of the reply or its call that come first, as for `usage`.
         """
         columns = schema.turns.c
@@ -267,8 +245,8 @@ class Snapshot:
                 *self._keys(schema.turns, by, schema.sessions),
                 *(columns[name] for name in TurnTimes._fields),
             )
-            .join_from(schema.turns, schema.sessions, _same_call(schema.turns))
-            .where(_within(schema.turns, span, elsewhere=schema.sessions))
+            .join_from(schema.turns, schema.sessions, same_call(schema.turns))
+            .where(within(schema.turns, span, elsewhere=schema.sessions))
         )
         for row in self._stream(query):
             yield row[: len(by)], TurnTimes._make(row[len(by) :])
@@ -276,35 +254,35 @@ class Snapshot:
     def waits(
         self, span: Span, by: Sequence[str]
     ) -> Iterator[tuple[tuple[str | int | None, ...], FirstWait]]:
-        """Measured waits for a first token or byte in no order, bit by bit; as `turns`."""
+        """Stream measured waits for a first token or byte, in no order; otherwise like `turns`."""
         query = select(*self._keys(schema.usage, by), _USAGE.stage, _USAGE.first_seconds).where(
-            _within(schema.usage, span), _USAGE.first_seconds.is_not(None)
+            within(schema.usage, span), _USAGE.first_seconds.is_not(None)
         )
         for row in self._stream(query):
             yield row[: len(by)], FirstWait._make(row[len(by) :])
 
     def used(self, span: Span) -> Iterator[UsageRow]:
-        """Usage rows in no order, bit by bit."""
-        which = _within(schema.usage, span)
+        """Stream usage rows, in no order."""
+        which = within(schema.usage, span)
         count = select(func.count()).select_from(schema.usage).where(which)
         self.expected, self.read = self._connection.execute(count).scalar() or 0, 0
-        for row in self._stream(select(*_ROW).where(which)):
+        for row in self._stream(select(*USAGE).where(which)):
             self.read += 1
             yield usage_row(row)
 
     def failures(self, span: Span, by: Sequence[str]) -> list[Sums]:
-        """Failed attempts at a provider, as `errors`."""
+        """Count failed attempts at a provider, as `errors`."""
         query = (
             select(*self._keys(schema.failures, by, schema.sessions), func.count().label("errors"))
-            .join_from(schema.failures, schema.sessions, _same_call(schema.failures))
-            .where(_within(schema.failures, span, elsewhere=schema.sessions))
+            .join_from(schema.failures, schema.sessions, same_call(schema.failures))
+            .where(within(schema.failures, span, elsewhere=schema.sessions))
         )
         return self._sums(query, by, ("errors",))
 
     def call(self, prefix: str) -> list[SessionRow]:
-        """Calls whose id begins so, up to nine; the one of exactly this id alone."""
+        """Read up to nine calls whose id has this prefix, or the one with exactly this id."""
         column = schema.sessions.c.session
-        query = select(*(each for each in schema.sessions.c if each.name != "instance"))
+        query = select(*SESSION)
         for which in (column == prefix, column.startswith(prefix, autoescape=True)):
             rows = self._connection.execute(query.where(which).order_by(column).limit(9))
             found = [SessionRow(**row) for row in rows.mappings()]
@@ -313,22 +291,11 @@ class Snapshot:
         return []
 
     def rows_of(self, session: str) -> CallRows:
-        """Everything that belongs to a call, in its order."""
-        turns, used, failed = schema.turns, schema.usage, schema.failures
-        shown = [each for each in turns.c if each.name != "instance"]
-        failures = select(*(failed.c[name] for name in FAILURE_COLUMNS))
-        replies = select(*shown).where(turns.c.session == session).order_by(turns.c.at)
-        usage = select(*_ROW).where(used.c.session == session).order_by(used.c.id)
-        failures = failures.where(failed.c.session == session).order_by(failed.c.id)
-        ask = self._connection.execute
-        return CallRows(
-            [TurnRow(**row) for row in ask(replies).mappings()],
-            list(map(usage_row, ask(usage))),
-            [FailureRow(**row) for row in ask(failures).mappings()],
-        )
+        """Read the turns, usage and failures of a call, each in their order."""
+        return call_rows(self._connection, session)
 
     def usage_of(self, session: str, by: Sequence[str]) -> list[Sums]:
-        """Sums of one call's usage rows."""
+        """Sum up the usage rows of one call."""
         query = select(
             *self._keys(schema.usage, by),
             *(each.label(name) for name, each in _USAGE_SUMS.items()),
@@ -336,14 +303,14 @@ class Snapshot:
         return self._sums(query, by, tuple(_USAGE_SUMS))
 
     def labels(self, since: float, until: float) -> list[str]:
-        """Labels of calls that did something on the UTC days of a span, as JSON, each once."""
+        """Read the distinct labels of calls on the UTC days of a span, as JSON."""
         columns = schema.daily_users.c
         query = select(columns.labels).distinct()
         within = columns.day.between(utc_day(since), utc_day(until))
         return list(self._connection.execute(query.where(within)).scalars())
 
     def kept(self) -> Kept:
-        """How far back rows and rollups go."""
+        """Read how far back rows and rollups go."""
         query = select(
             select(func.max(schema.instances.c.kept_from)).scalar_subquery(),
             select(func.min(schema.daily.c.day)).scalar_subquery(),
@@ -351,7 +318,7 @@ class Snapshot:
         return Kept(*self._connection.execute(query).one())
 
     def answers(self, span: Span, by: Sequence[str]) -> list[Sums]:
-        """Answered turns, as `turns` and of those `interrupted`."""
+        """Count answered turns as `turns`, and those talked over as `interrupted`."""
         columns = schema.turns.c
         query = (
             select(
@@ -359,37 +326,37 @@ class Snapshot:
                 func.count().label("turns"),
                 func.sum(cast(columns.interrupted, Integer)).label("interrupted"),
             )
-            .join_from(schema.turns, schema.sessions, _same_call(schema.turns))
+            .join_from(schema.turns, schema.sessions, same_call(schema.turns))
             .where(
-                _within(schema.turns, span, elsewhere=schema.sessions), columns.answered.is_(True)
+                within(schema.turns, span, elsewhere=schema.sessions), columns.answered.is_(True)
             )
         )
         return self._sums(query, by, ("turns", "interrupted"))
 
     def longest(self, span: Span) -> list[Sums]:
-        """Longest turn latency by call, of turns within a span, as `latency_seconds`."""
+        """Find the longest turn latency by call within a span, as `latency_seconds`."""
         columns = schema.turns.c
         query = (
             select(columns.session, func.max(columns.latency_seconds).label("latency_seconds"))
-            .join_from(schema.turns, schema.sessions, _same_call(schema.turns))
+            .join_from(schema.turns, schema.sessions, same_call(schema.turns))
             .where(
-                _within(schema.turns, span, elsewhere=schema.sessions),
+                within(schema.turns, span, elsewhere=schema.sessions),
                 columns.latency_seconds.is_not(None),
             )
         )
         return self._sums(query, ("session",), ("latency_seconds",))
 
     def endings(self, span: Span) -> list[Sums]:
-        """Calls that began within a span by `ended` and `reason`, as `calls`."""
+        """Count calls that began within a span by `ended` and `reason`, as `calls`."""
         columns = schema.sessions.c
         by = ("ended", "reason")
         query = select(columns.ended, columns.reason, func.count().label("calls")).where(
-            _within(schema.sessions, span, at="started_at")
+            within(schema.sessions, span, at="started_at")
         )
         return self._sums(query, by, ("calls",))
 
     def counted(self, family: str) -> float:
-        """Sum of all series of a counter, since the ledger began."""
+        """Sum up all series of a counter, since the ledger began."""
         columns = schema.series.c
         query = select(func.sum(columns.value)).where(columns.family == family)
         return self._connection.execute(query).scalar() or 0.0
@@ -397,9 +364,9 @@ class Snapshot:
     def _keys(
         self, table: Table, by: Sequence[str], elsewhere: Table | None = None
     ) -> list[Label[Any]]:
-        """Columns by name; those that the table does not have are of the joined table."""
+        """Name the columns to group by; the joined table has those that the table lacks."""
         return [
-            (self._quarter(table) if name == "quarter" else _column(table, name, elsewhere)).label(
+            (self._quarter(table) if name == "quarter" else column(table, name, elsewhere)).label(
                 name
             )
             for name in by
@@ -424,7 +391,7 @@ class Snapshot:
         query = select(
             *(columns[name].label(name) for name in by),
             *(func.sum(columns[name]).label(name) for name in names),
-        ).where(columns.day >= days[0], columns.day < days[1], _equal(table, equal))
+        ).where(columns.day >= days[0], columns.day < days[1], equal_to(table, equal))
         asked = repr((table.name, days, sorted(equal.items()), tuple(by)))
         if asked not in self._known:
             self._known[asked] = self._sums(query, by, names)
@@ -462,32 +429,7 @@ def snapshot(where: Path | str) -> Iterator[Snapshot]:
         where: The embedded ledger's file, or the URL of a PostgreSQL database.
 
     Raises:
-        LedgerError: There is none, it is of another version, or it cannot be read.
+        LedgerError: It is missing, has another version, or cannot be read.
     """
     with reading(where) as connection:
         yield Snapshot(connection)
-
-
-def _same_call(table: Table) -> ColumnElement[bool]:
-    calls = schema.sessions.c
-    return and_(table.c["session"] == calls.session, table.c["instance"] == calls.instance)
-
-
-def _within(
-    table: Table, span: Span, *, at: str = "at", elsewhere: Table | None = None
-) -> ColumnElement[bool]:
-    """Rows of a span; a column that the table does not have is one of the joined table."""
-    return and_(
-        table.c[at] >= span.since,
-        table.c[at] < span.until,
-        _equal(table, span.equal, elsewhere),
-    )
-
-
-def _equal(table: Table, equal: Equal, elsewhere: Table | None = None) -> ColumnElement[bool]:
-    named = (_column(table, name, elsewhere).in_(values) for name, values in equal.items())
-    return and_(true(), *named)
-
-
-def _column(table: Table, name: str, elsewhere: Table | None) -> Column[Any]:
-    return table.c[name] if elsewhere is None or name in table.c else elsewhere.c[name]

@@ -1,6 +1,6 @@
-"""Sums by day, which stay when the rows they are of go.  Pure.
+"""Sums by UTC day, which stay when their rows are deleted.  Pure.
 
-They are made of the very rows that a batch writes, so that they cannot say anything else.
+They are made of the very rows that a batch writes, so the two cannot disagree.
 """
 
 from collections import defaultdict
@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from typing import Final
 
+from livekit_exporter.ledger.expressions import unpriced_requests
 from livekit_exporter.ledger.rows import Batch, ModelKey, ModelSums, UserKey, UserSums, utc_day
 
 _MODEL: Final = attrgetter("agent", "stage", "provider", "model", "source")
@@ -22,15 +23,15 @@ _COUNTED: Final = attrgetter(
     "usage.audio_seconds",
     "usage.connection_seconds",
 )
-"""What stands in a row of usage as it is added up, the last of `ModelSums`."""
+"""Attributes of a usage row that are summed as they are: the last fields of `ModelSums`."""
 
 
 def rolled_up(batch: Batch) -> tuple[dict[ModelKey, ModelSums], dict[UserKey, UserSums]]:
-    """What a batch adds to the rollups by model and by user."""
+    """Sum up what a batch adds to the rollups by model and by user."""
     models: dict[Sequence[str | None], list[Sequence[float]]] = defaultdict(list)
     users: dict[Sequence[str | None], list[Sequence[float]]] = defaultdict(list)
     for row in batch.usage:
-        unpriced = max(row.requests, 1) if row.status == "unpriced" else 0
+        unpriced = unpriced_requests(row.requests, row.status)
         priced = (unpriced, row.cost_usd or 0.0, row.wasted_usd)
         day = utc_day(row.at)
         models[day, *_MODEL(row)].append((*priced, *_COUNTED(row)))

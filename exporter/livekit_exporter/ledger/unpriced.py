@@ -1,17 +1,14 @@
-"""Usage that the ledger has no price for, read beside a sidecar that goes on writing.
-
-Nothing is written, and nobody waits: a reader of SQLite's write-ahead log holds up no
-writer.
-"""
+"""Reads usage without a price, beside a sidecar that goes on writing."""
 
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from sqlalchemy import case, func, select
+from sqlalchemy import func, select
 
 from livekit_exporter.ledger import schema
-from livekit_exporter.ledger.reading import reading
+from livekit_exporter.ledger.backends.locate import reading
+from livekit_exporter.ledger.expressions import REQUESTS
 from livekit_exporter.ledger.rows import QUANTITIES
 from livekit_exporter.record import Model, Usage, UsageReported
 
@@ -32,17 +29,17 @@ class Seen(NamedTuple):
 
 
 def models(where: Path | str) -> list[Seen]:
-    """Models that were used and had no price then.
+    """Sum up usage without a price by model.
 
     Raises:
-        LedgerError: There is no ledger, or it cannot be read.
+        LedgerError: It is missing, or cannot be read.
     """
     rows = schema.usage.c
     named = (rows.stage, rows.reported_provider, rows.model, rows.label)
     query = (
         select(
             *named,
-            func.sum(case((rows.requests > 0, rows.requests), else_=1)),
+            func.sum(REQUESTS),
             func.min(rows.at),
             func.max(rows.at),
             *(func.sum(rows[name]) for name in QUANTITIES),
@@ -63,10 +60,10 @@ def models(where: Path | str) -> list[Seen]:
 
 
 def reports(where: Path | str, model: Model) -> Iterator[UsageReported]:
-    """Every report of a model's usage that has no price, as the agent wrote it.
+    """Stream reports of a model's usage without a price, as the agent wrote them.
 
     Raises:
-        LedgerError: There is no ledger, or it cannot be read.
+        LedgerError: It is missing, or cannot be read.
     """
     rows = schema.usage.c
     query = select(

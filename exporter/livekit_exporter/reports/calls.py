@@ -6,7 +6,7 @@ from datetime import datetime, tzinfo
 from math import inf
 from typing import Final, Literal, TypeAlias, get_args
 
-from livekit_exporter.ledger.queries import Call, Snapshot, Span, Sums
+from livekit_exporter.ledger.queries import ListedCall, Snapshot, Span, Sums
 from livekit_exporter.ledger.rows import CallRows, SessionRow, TurnRow
 from livekit_exporter.record import Source
 from livekit_exporter.reports import lines, reading, written
@@ -121,7 +121,7 @@ def listing(ledger: Snapshot, question: Question, order: Order) -> Report:
         sessions = {key["session"] for key, _ in used}
         calls = [call for call in calls if call.session in sessions]
     waits = {str(key["session"]): sums["latency_seconds"] for key, sums in ledger.longest(span)}
-    places: dict[Order, Callable[[Call], float]] = {
+    places: dict[Order, Callable[[ListedCall], float]] = {
         "latest": lambda call: call.started_at,
         "cost": lambda call: call.cost_usd,
         "duration": lambda call: _seconds(call) or 0.0,
@@ -281,7 +281,9 @@ def _estimated(ledger: Snapshot, since: float, sessions: Sequence[str]) -> dict[
     return found
 
 
-def _listed(call: Call, wait: float | None, estimated: float, zone: tzinfo) -> tuple[Value, ...]:
+def _listed(
+    call: ListedCall, wait: float | None, estimated: float, zone: tzinfo
+) -> tuple[Value, ...]:
     return (
         call.session,
         f"{_moment(call.started_at, zone):%m-%d %H:%M}",
@@ -365,7 +367,7 @@ def _by_model(shown: Detail, source: Source) -> dict[Group, Numbers]:
     }
 
 
-def _seconds(call: Call) -> float | None:
+def _seconds(call: ListedCall) -> float | None:
     if not call.ended or call.closed_at is None or call.closed_at < call.started_at:
         return None
     return call.closed_at - call.started_at

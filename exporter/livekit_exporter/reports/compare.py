@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Final, TypeAlias
 
-from livekit_exporter.ledger.queries import Call, Snapshot, Span
+from livekit_exporter.ledger.queries import ListedCall, Snapshot, Span
 from livekit_exporter.reports import period as periods
 from livekit_exporter.reports import reading, significance
 from livekit_exporter.reports.latency import percentiles
@@ -68,7 +68,7 @@ class Side:
         errors: Of these, failed.
     """
 
-    calls: dict[str, Call]
+    calls: dict[str, ListedCall]
     turns: dict[str, list[float]] = field(default_factory=dict)
     latencies: "array[float]" = field(default_factory=lambda: array("d"))
     derived: int = 0
@@ -83,7 +83,7 @@ class Side:
         return int(sum(count for _, count in self.turns.values()))
 
     @property
-    def lasting(self) -> list[tuple[Call, float]]:
+    def lasting(self) -> list[tuple[ListedCall, float]]:
         """Ended calls with their minutes."""
         return [
             (call, (call.closed_at - call.started_at) / 60)

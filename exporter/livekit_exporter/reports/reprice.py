@@ -7,10 +7,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from livekit_exporter.ledger import repricing
-from livekit_exporter.ledger.reading import reading
-from livekit_exporter.ledger.reprice import repriced
-from livekit_exporter.ledger.repricing import Changes, ModelChange, ModelName, Which
+from livekit_exporter.ledger.backends.locate import reading
+from livekit_exporter.ledger.expressions import Span
+from livekit_exporter.ledger.reprice import apply
+from livekit_exporter.ledger.reprice.call import repriced
+from livekit_exporter.ledger.reprice.changes import Changes, ModelChange, ModelName
 from livekit_exporter.prices.catalogue import Catalogue
 from livekit_exporter.reports.question import Question
 from livekit_exporter.reports.reading import counted
@@ -55,13 +56,13 @@ class Outcome:
 
 
 def reprice(
-    where: Path | str, which: Which, catalogue: Catalogue, followed: Followed, *, dry_run: bool
+    where: Path | str, span: Span, catalogue: Catalogue, followed: Followed, *, dry_run: bool
 ) -> Outcome:
     """Price stored usage again, and write it unless it is a dry run.
 
     Args:
         where: The ledger's file, or the URL of a PostgreSQL database.
-        which: What to price again.
+        span: What to price again.
         catalogue: Prices in force.
         followed: To go through the calls.
         dry_run: Change nothing.
@@ -71,22 +72,22 @@ def reprice(
     """
     with closing(Changes()) as changes:
         with reading(where) as connection:
-            calls = repricing.over(connection, which)
+            calls = apply.over(connection, span)
             for chunk in followed(
                 [
                     calls[begin : begin + _CALLS_AT_A_TIME]
                     for begin in range(0, len(calls), _CALLS_AT_A_TIME)
                 ]
             ):
-                for call in repricing.read(connection, chunk):
-                    change = repriced(call, which, catalogue)
+                for call in apply.read(connection, chunk):
+                    change = repriced(call, span, catalogue)
                     if change is not None:
                         changes.add(change)
-            going_on = repricing.going_on(connection, which)
-            kept_from = repricing.kept_from(connection)
+            going_on = apply.going_on(connection, span)
+            kept_from = apply.kept_from(connection)
         number = None
         if changes.models and not dry_run:
-            number = repricing.apply(where, changes, which, catalogue.version)
+            number = apply.apply(where, changes, span, catalogue.version)
         return Outcome(
             models=changes.models,
             calls=len(calls),
@@ -157,7 +158,7 @@ def history(where: Path | str) -> Report:
         LedgerError: The ledger cannot be read.
     """
     with reading(where) as connection:
-        found = repricing.history(connection)
+        found = apply.history(connection)
     return Report(
         title="Repricings",
         columns=(

@@ -1,7 +1,7 @@
-"""One journal line becomes one record, or a reason why it cannot.
+"""Decodes journal lines into records, and refuses what cannot be stored.
 
-The only place that trusts nothing: a line may come from another version, another
-language, or a disk that lost its mind.  Whatever passes here can be stored.
+No other place checks a record: a line may come from another version, from another
+language, or from a broken disk.  The ledger can store every record that passes.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -34,10 +34,10 @@ _sizes: Final = attrgetter("prompt_characters", "reply_characters")
 
 
 class RejectedError(Exception):
-    """A line that is no record.
+    """Signals a line that is no record.
 
     Args:
-        reason: One of a closed set: `not_json`, `version`, `kind`, `invalid`, `out_of_range`.
+        reason: One of `not_json`, `version`, `kind`, `invalid`, `out_of_range`.
     """
 
     def __init__(self, reason: str) -> None:
@@ -46,10 +46,10 @@ class RejectedError(Exception):
 
 
 def decode(line: bytes) -> Record:
-    """Read one line, without its newline.
+    """Decode one line, without its newline.
 
     Raises:
-        RejectedError: It is no record that this version can store.
+        RejectedError: The line is no record that this version can store.
     """
     if not line.startswith(_current):
         _check_version(line)
@@ -62,10 +62,10 @@ def decode(line: bytes) -> Record:
 
 
 def _check_version(line: bytes) -> None:
-    """The slow way, for lines that do not begin with their version.
+    """Parse a line that does not begin with its version, only to check the version.
 
     Raises:
-        RejectedError: The line is no object, or of no version or another.
+        RejectedError: The line is no JSON object, or it has another version or none.
     """
     try:
         said = from_json(line)
@@ -86,7 +86,7 @@ def _reason(error: ValidationError) -> str:
 
 
 def _check(record: Record, line: bytes) -> None:
-    """Refuse what a database cannot hold or a metric cannot mean.
+    """Refuse values that a database cannot hold or that no metric can mean.
 
     Raises:
         RejectedError: A number or a text is out of range.
@@ -96,14 +96,14 @@ def _check(record: Record, line: bytes) -> None:
     for quantity in _counted(record):
         if not 0 <= quantity <= LARGEST_QUANTITY:
             raise RejectedError("out_of_range")
-    # PostgreSQL has no NUL.  It is rare, so the line as a whole says whether a closer look
-    # is needed.
+    # PostgreSQL cannot store NUL.  It is rare, so one search in the line saves a walk
+    # through every record.
     if b"\\u0000" in line and any("\0" in text for text in _texts(record)):
         raise RejectedError("invalid")
 
 
 def _counted(record: Record) -> Iterable[float]:
-    """Every number of a record that is stored or added up without a check of its own."""
+    """Return every number of a record that is stored or added up without another check."""
     if isinstance(record, UsageReported):
         return (record.requests, *_quantities(record.usage))
     if isinstance(record, UsageEstimated):
@@ -125,7 +125,7 @@ def _counted(record: Record) -> Iterable[float]:
 
 
 def _texts(value: object) -> Iterator[str]:
-    """Every text in a record, however deep."""
+    """Yield every text in a record, at any depth."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):

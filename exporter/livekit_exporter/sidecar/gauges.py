@@ -1,4 +1,4 @@
-"""The gauges of the page, from what the sidecar knows at one moment."""
+"""Computes the gauges of the page from the state of the sidecar at one moment."""
 
 import platform
 from collections.abc import Mapping
@@ -19,21 +19,21 @@ _BUILD: Final = (__version__, platform.python_version())
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
-    """What the gauges show.
+    """State of the sidecar that the gauges show.
 
     Args:
-        agents: Every agent on the page; those without calls and spend show zero.
+        agents: Every agent on the page; one without calls and spend shows zero.
         active: Calls going on, by agent.
         spend: Spend of the current period in US dollars, by period and source, then agent.
         budgets: Spend allowed in US dollars, by period.
         models: Stage, provider and model in use.
         journal_files: Journals in the data directory.
-        lag_bytes: Bytes of them that are not in the ledger.
+        lag_bytes: Bytes in journals that are not in the ledger.
         ledger_bytes: Size of the ledger.
-        last_record_at: When the newest record was made.
-        backlog: What is to be delivered to the webhook.
-        reloaded: Whether the last attempt to load the configuration succeeded.
-        reloaded_at: When it last succeeded.
+        last_record_at: Time of the newest record, Unix seconds.
+        backlog: Calls to be delivered to the webhook.
+        reloaded: The last attempt to load the configuration succeeded.
+        reloaded_at: Time of the last one that succeeded, Unix seconds.
     """
 
     agents: frozenset[str] = frozenset()
@@ -51,7 +51,7 @@ class Moment:
 
 
 def gauges(moment: Moment, catalogue: Catalogue, now: float) -> dict[Family, dict[Labels, float]]:
-    """All gauges; prices are those in force at `now`."""
+    """Return all gauges, with the prices in force at `now`."""
     prices, oldest = _prices(moment.models, catalogue, now)
     shown: dict[Family, dict[Labels, float]] = {
         contract.ACTIVE_SESSIONS: {
@@ -86,11 +86,11 @@ def gauges(moment: Moment, catalogue: Catalogue, now: float) -> dict[Family, dic
 def _prices(
     models: frozenset[Labels], catalogue: Catalogue, now: float
 ) -> tuple[dict[Labels, float], date | None]:
-    """Prices in force of the models in use, and the oldest date on which one was checked."""
+    """Return the prices in force of the models in use, and the date of the oldest check."""
     shown: dict[Labels, float] = {}
     checked: list[date] = []
     for stage, provider, model in sorted(models):
-        # A label that nobody filled in stands for a plugin that names no model.
+        # `unknown` is the label of a plugin that names no model, and the catalogue prices that.
         entry = catalogue.find(stage, provider, model)
         prices = catalogue.prices_of(entry, now) if entry is not None else None
         if prices is None:

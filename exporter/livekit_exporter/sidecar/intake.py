@@ -89,8 +89,8 @@ class JournalIntake:
         page.restore(ledger)
         self._applied = in_force()
         config = self._applied.config
-        self.meter = Meter(ledger, self._applied.catalogue, page.values, config.metrics.labels)
-        self.spend = Spend(ledger, config.zone)
+        self.meter = Meter(ledger, self._applied.catalogue)
+        self.spend = Spend(ledger.spend, config.zone)
         self.last_record_at = ledger.last_record_at()
         self._positions = ledger.positions()
         self._missing: dict[str, float] = {}
@@ -127,13 +127,13 @@ class JournalIntake:
         self._refresh()
         self.spend.follow(time.time())
         self._reader.scan()
-        transaction, taken = Transaction(self._registry), 0
+        transaction, taken = self._page.begin(), 0
         self._note_deliveries(transaction)
         for chunk in self._reader.chunks(self._positions):
             taken += self._take(chunk, transaction)
             if taken >= BATCH_RECORDS:
                 self._commit(transaction)
-                transaction, taken = Transaction(self._registry), 0
+                transaction, taken = self._page.begin(), 0
         self._end_orphans(transaction)
         rows = transaction.rows
         if rows.positions or rows.sessions or rows.deliveries:
@@ -159,7 +159,7 @@ class JournalIntake:
             self.meter.reload()
             self._positions = self.ledger.positions()
         if self._stale or current is not self._applied:
-            self.spend = Spend(self.ledger, current.config.zone)
+            self.spend = Spend(self.ledger.spend, current.config.zone)
             self._stale = False
         if current is not self._applied:
             self.meter.use(current.catalogue)

@@ -9,18 +9,19 @@ import json
 from collections import Counter, OrderedDict
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Final, Protocol
+from functools import lru_cache
+from typing import Final, TypeAlias
 
 from livekit_exporter import contract
 from livekit_exporter.calls import waste
 from livekit_exporter.calls.sizes import Sizes
 from livekit_exporter.calls.turns import Conversation, speech_of
+from livekit_exporter.ledger.read import InstanceReader
 from livekit_exporter.ledger.rows import (
     FailureRow,
     SessionRow,
     SizesKey,
     TurnRow,
-    UsageRow,
     UserSums,
 )
 from livekit_exporter.prices import legs
@@ -31,6 +32,7 @@ from livekit_exporter.record import (
     BudgetReached,
     CollectorReport,
     MessageAdded,
+    Model,
     ModelsDeclared,
     Record,
     RequestFailed,
@@ -43,9 +45,7 @@ from livekit_exporter.record import (
     UsageReported,
 )
 from livekit_exporter.sidecar.billing import Billing
-from livekit_exporter.sidecar.labels import CallLabels, LabelValues
-from livekit_exporter.sidecar.registry import Labels
-from livekit_exporter.sidecar.transaction import Transaction
+from livekit_exporter.sidecar.transaction import CallSeries, Transaction
 
 _TURNS_IN_MEMORY: Final = 8
 """Turns of a call that are kept; older ones are read back when a record names them."""
@@ -65,45 +65,20 @@ _BUDGET_FAMILIES: Final = {
 """Requests without a price have a counter of their own."""
 
 
-class Archive(Protocol):
-    """Reads rows that are not in memory."""
-
-    def open_sessions(self) -> list[SessionRow]:
-        """Return calls that have not ended."""
-        ...
-
-    def session(self, session: str) -> SessionRow | None:
-        """Return one call."""
-        ...
-
-    def turn(self, session: str, speech: str) -> TurnRow | None:
-        """Return one reply."""
-        ...
-
-    def unfinished(self, session: str) -> list[TurnRow]:
-        """Return replies of a call that were not spoken, or were cut off and answer nobody."""
-        ...
-
-    def usage_of(self, session: str, speech: str) -> list[UsageRow]:
-        """Return the usage rows of one reply."""
-        ...
+_Named: TypeAlias = UsageReported | UsageEstimated | RequestFailed | AvailabilityChanged | Model
+"""Everything that names a provider and a model as a plugin reports them."""
 
 
 class Meter:
     """Takes records in, in the order of their journal.
 
     Args:
-        archive: The ledger, to read from.
+        ledger: Read for rows that are not in memory.
         catalogue: Prices in force.
-        values: Admits label values.
-        extra_labels: The operator's label names.
     """
 
-    def __init__(
-        self, archive: Archive, catalogue: Catalogue, values: LabelValues, extra_labels: Labels
-    ) -> None:
-        self._archive = archive
-        self._values, self._extra_labels = values, extra_labels
+    def __init__(self, ledger: InstanceReader, catalogue: Catalogue) -> None:
+        self._ledger = ledger
         self.use(catalogue)
         self._open: dict[str, SessionRow] = {}
         self._ended: OrderedDict[str, SessionRow] = OrderedDict()
@@ -116,16 +91,16 @@ class Meter:
     def use(self, catalogue: Catalogue) -> None:
         """Price from now on with this catalogue."""
         self._catalogue = catalogue
-        self._labels = CallLabels(self._values, catalogue.provider, self._extra_labels)
-        self._billing = Billing(catalogue, self._labels, self._archive)
+        self._billing = Billing(catalogue, self._ledger)
+        # Cleaning up a name costs as much as pricing a request; names are few.
+        self._provider = lru_cache(maxsize=1024)(catalogue.provider)
 
     def reload(self) -> None:
         """Read the calls that are going on from the ledger, and forget what was not committed."""
-        self._open = {row.session: row for row in self._archive.open_sessions()}
+        self._open = {row.session: row for row in self._ledger.open_sessions()}
         self._ended.clear()
         self._turns.clear()
         self._evicted.clear()
-        self._labels.forget()
 
     def active(self) -> dict[str, int]:
         """Return the number of calls going on by agent."""
@@ -143,22 +118,22 @@ class Meter:
         """Take in one record."""
         transaction.count(contract.RECORDS, (record.kind,))
         if isinstance(record, CollectorReport):
-            self._labels.count_reasons(contract.RECORDS_DROPPED, record.dropped, transaction)
-            self._labels.count_reasons(contract.RECORDS_REJECTED, record.rejected, transaction)
+            transaction.count_reasons(contract.RECORDS_DROPPED, record.dropped)
+            transaction.count_reasons(contract.RECORDS_REJECTED, record.rejected)
             return
-        if isinstance(record, UsageReported | TurnCommitted | MessageAdded):
-            rejected = Counter(record.rejected)
-            self._labels.count_reasons(contract.SAMPLES_REJECTED, rejected, transaction)
+        if isinstance(record, UsageReported | TurnCommitted | MessageAdded) and record.rejected:
+            transaction.count_reasons(contract.SAMPLES_REJECTED, Counter(record.rejected))
         row = self._row(journal, record, transaction)
         row.last_at = max(row.last_at, record.at)
         row.trace = record.trace or row.trace
-        # A record that comes after the end changes the call's export: write it again.
-        row.exported_at = None
         transaction.rows.sessions[row.session] = row
         self._read(row, record, transaction)
 
     def end(self, journal: str, transaction: Transaction) -> None:
-        """End the calls of a journal that is read to its end and has no writer."""
+        """End the calls of a journal that is read to its end and has no writer.
+
+        A call without a goodbye is lost: its end is the time of its last record.
+        """
         for row in [row for row in self._open.values() if row.journal == journal]:
             self._settle(row, transaction)
             row.ended = True
@@ -166,8 +141,8 @@ class Meter:
             self._write_off_unfinished(row, transaction)
             row.closed_at = row.closed_at or row.last_at
             self._bill_legs(row, row.closed_at, transaction)
-            series = self._labels.call(row, transaction)
-            reason = self._labels.admit("reason", row.reason, transaction)
+            series = transaction.call(row)
+            reason = transaction.admit("reason", row.reason)
             series.count(contract.SESSIONS_CLOSED, 1, reason)
             if row.seconds is None:
                 transaction.count(contract.SAMPLES_REJECTED, ("negative",))
@@ -179,7 +154,7 @@ class Meter:
             del self._open[row.session]
             self._turns.pop(row.session, None)
             self._evicted.pop(row.session, None)
-            self._labels.forget(row.session)
+            transaction.forget(row)
             self._remember(row)
 
     def _read(self, row: SessionRow, record: Record, transaction: Transaction) -> None:
@@ -207,19 +182,24 @@ class Meter:
             case RequestFailed():
                 self._failed(row, record, transaction)
             case AvailabilityChanged(available=False):
-                self._labels.model(row, record, transaction).count(contract.FALLBACKS)
+                self._model(row, record, transaction).count(contract.FALLBACKS)
             case SessionStarted() | ModelsDeclared():
                 self._declare(row, record, transaction)
             case BudgetLookupFailed():
-                self._labels.call(row, transaction).count(contract.BUDGET_LOOKUPS_FAILED)
+                transaction.call(row).count(contract.BUDGET_LOOKUPS_FAILED)
             case BudgetReached():
-                series = self._labels.call(row, transaction)
+                series = transaction.call(row)
                 family = _BUDGET_FAMILIES.get(record.threshold)
                 if family is not None:
                     series.count(family, 1, record.scope)
 
+    def _model(self, row: SessionRow, named: _Named, transaction: Transaction) -> CallSeries:
+        """Return the series of a model, from the names that a plugin reports."""
+        provider = self._provider(named.provider, named.label)
+        return transaction.model(row, named.stage, provider, named.model)
+
     def _usage(self, row: SessionRow, record: UsageReported, transaction: Transaction) -> None:
-        series = self._labels.model(row, record, transaction)
+        series = self._model(row, record, transaction)
         first, at = record.first_seconds, record.at
         if record.stage in _FIRST_FAMILIES:
             first = series.observe_latency(_FIRST_FAMILIES[record.stage], first, at)
@@ -241,7 +221,7 @@ class Meter:
         turn.use(record)
 
     def _estimated(self, row: SessionRow, record: UsageEstimated, transaction: Transaction) -> None:
-        series = self._labels.model(row, record, transaction)
+        series = self._model(row, record, transaction)
         self._billing.estimate(row, record, series, transaction)
         if record.speech is not None:
             turn = self._turn(row, record.speech, record.at, transaction)
@@ -257,10 +237,13 @@ class Meter:
             sizes[key] = sizes.get(key, Sizes()) + added
         if record.recovery_probe and record.speech is not None:
             turn = self._turn(row, record.speech, record.at, transaction)
-            self._billing.write_off_probe(row, turn, record, transaction)
+            for used in self._billing.used(turn, transaction):
+                if used.request == record.request and used.reported_provider == record.provider:
+                    wasted = (used.cost_usd or 0.0, "recovery_probe")
+                    self._billing.write_off_row(row, turn, used, wasted, transaction)
 
     def _message(self, row: SessionRow, record: MessageAdded, transaction: Transaction) -> None:
-        series = self._labels.call(row, transaction)
+        series = transaction.call(row)
         speech = speech_of(record, row.turns)
         conversation = Conversation(row.waiting, row.answered)
         answers = conversation.hear(record)
@@ -284,7 +267,7 @@ class Meter:
             series.count(contract.TURNS_INTERRUPTED)
 
     def _committed(self, row: SessionRow, record: TurnCommitted, transaction: Transaction) -> None:
-        detector = self._labels.named(row, ("", record.provider, record.model), transaction)
+        detector = transaction.model(row, "", record.provider, record.model)
         transcriber = detector.of_model(
             row.stt_provider or contract.UNKNOWN, row.stt_model or contract.UNKNOWN
         )
@@ -297,7 +280,7 @@ class Meter:
             self._turn(row, record.speech, record.at, transaction).commit(record)
 
     def _failed(self, row: SessionRow, record: RequestFailed, transaction: Transaction) -> None:
-        series = self._labels.model(row, record, transaction)
+        series = self._model(row, record, transaction)
         series.count(contract.REQUESTS)
         series.count(contract.REQUEST_ERRORS)
         transaction.rows.failures.append(
@@ -307,7 +290,7 @@ class Meter:
                 agent=row.agent,
                 persona=record.persona,
                 stage=record.stage,
-                provider=self._labels.provider(record.provider, record.label),
+                provider=series.provider,
                 model=record.model,
                 recoverable=record.recoverable,
                 error=record.error,
@@ -315,8 +298,8 @@ class Meter:
         )
 
     def _tool(self, row: SessionRow, record: ToolCalled, transaction: Transaction) -> None:
-        series = self._labels.call(row, transaction)
-        tool = self._labels.admit("tool", record.tool, transaction)
+        series = transaction.call(row)
+        tool = transaction.admit("tool", record.tool)
         series.count(contract.TOOL_CALLS, 1, tool)
         series.count(contract.TOOL_ERRORS, int(record.failed), tool)
         if record.speech is not None:
@@ -325,13 +308,13 @@ class Meter:
     def _declare(
         self, row: SessionRow, record: SessionStarted | ModelsDeclared, transaction: Transaction
     ) -> None:
-        series = self._labels.call(row, transaction)
+        series = transaction.call(row)
         if isinstance(record, SessionStarted):
             for scope in record.budgets:
                 for family in _BUDGET_FAMILIES.values():
                     series.init_at_zero(family, scope)
         for model in record.models:
-            declared = self._labels.model(row, model, transaction)
+            declared = self._model(row, model, transaction)
             declared.init_model()
             if model.stage == "stt":
                 row.stt_provider, row.stt_model = declared.model[2:]
@@ -351,13 +334,13 @@ class Meter:
             return
         turn = self._find(row.session, row.answered, transaction)
         if turn is not None:
-            series = self._labels.call(row, transaction)
+            series = transaction.call(row)
             series.observe(contract.TURN_COST, turn.cost_usd)
             self._billing.write_off(row, turn, transaction)
 
     def _write_off_unfinished(self, row: SessionRow, transaction: Transaction) -> None:
         """Write off replies that were never spoken or answered nobody: the call is over."""
-        turns = {turn.speech: turn for turn in self._archive.unfinished(row.session)}
+        turns = {turn.speech: turn for turn in self._ledger.unfinished(row.session)}
         turns |= {
             speech: turn
             for (session, speech), turn in transaction.rows.turns.items()
@@ -385,7 +368,7 @@ class Meter:
         """Return the row of a record's call, a new one for a call that nobody has heard of."""
         row = self._open.get(record.session) or self._ended.get(record.session)
         if row is None:
-            row = self._archive.session(record.session)
+            row = self._ledger.session(record.session)
             if row is not None:
                 self._remember(row)
         if row is None:
@@ -398,7 +381,7 @@ class Meter:
     def _begin(self, row: SessionRow, transaction: Transaction) -> SessionRow:
         self._open[row.session] = row
         self._evicted[row.session] = set()
-        series = self._labels.call(row, transaction)
+        series = transaction.call(row)
         series.init_call()
         series.count(contract.SESSIONS)
         transaction.rows.add_up(row, row.started_at, UserSums(sessions=1))
@@ -417,7 +400,7 @@ class Meter:
         evicted = self._evicted.get(session)
         if turn is not None or (evicted is not None and speech not in evicted):
             return turn
-        return self._archive.turn(session, speech)
+        return self._ledger.turn(session, speech)
 
     def _turn(self, row: SessionRow, speech: str, at: float, transaction: Transaction) -> TurnRow:
         """Return the row of a reply, to be written with the transaction."""

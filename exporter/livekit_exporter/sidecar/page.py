@@ -28,7 +28,7 @@ class Page:
         self._registry = registry
         self._config = config
         self._unsaved: Counter[Family] = Counter()
-        self.values = LabelValues(self._cap)
+        self._values = LabelValues(self._cap)
 
     def restore(self, ledger: Ledger) -> None:
         """Show what the ledger knows, and what was counted since and is not in it yet.
@@ -41,6 +41,10 @@ class Page:
             ledger.move_series(outdated, kept)
         self._show(self._unsaved)
         self._learn_label_values()
+
+    def begin(self) -> Transaction:
+        """Begin a transaction on the series of this page."""
+        return Transaction(self._registry, self._values)
 
     def count(self, family: Family, number: int = 1) -> None:
         """Add to a counter at once, beside any transaction; the next one takes it to the ledger."""
@@ -73,7 +77,7 @@ class Page:
         """Add up amounts by agent, under the names that agents have on the page."""
         shown: dict[str, float] = {}
         for agent, amount in amounts.items():
-            name = self.values.shown("agent", agent)
+            name = self._values.shown("agent", agent)
             shown[name] = shown.get(name, 0.0) + amount
         return shown
 
@@ -81,16 +85,16 @@ class Page:
         return self._config().metrics.cap(label)
 
     def _show(self, counted: Mapping[Family, int]) -> None:
-        transaction = Transaction(self._registry)
+        transaction = self.begin()
         for family, number in counted.items():
             transaction.count(family, (), number)
         self._registry.publish(transaction.changed)
 
     def _learn_label_values(self) -> None:
         """Admit the label values that are on the page, and no others."""
-        self.values.forget()
+        self._values.forget()
         for family in contract.FAMILIES:
             names = self._registry.label_names(family)
             for labels in self._registry.series(family):
                 for name, value in zip(names, labels, strict=True):
-                    self.values.know(name, (value,))
+                    self._values.know(name, (value,))

@@ -1,8 +1,8 @@
-"""Reads journals: whole lines only, from where the ledger left off.
+"""Reads whole lines of journals, from the position that the ledger keeps.
 
-A journal has a writer as long as somebody holds its lock.  Without one, what is
-there is all there will be: then a last line without its newline is a writer's last
-breath, counted and left, and the file may go once the rest is committed.
+A journal has a writer as long as a process holds its lock.  A journal without a writer
+does not grow any more: the reader counts a last line without its newline as torn and
+skips it, and the file may be deleted once the rest is committed.
 """
 
 import fcntl
@@ -26,13 +26,13 @@ _ABANDONED_SECONDS: Final = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Lines that follow what is committed of a journal.
+    """Lines of a journal that follow the committed ones.
 
     Args:
         journal: File name.
         lines: Whole lines without their newlines.
-        position: Where the journal stands after them.
-        rejected: Lines that were skipped, by reason.
+        position: Position in the journal after them.
+        rejected: Numbers of lines that were skipped, by reason.
     """
 
     journal: str
@@ -42,7 +42,7 @@ class Chunk:
 
     @property
     def ended(self) -> bool:
-        """Whether nothing will ever follow."""
+        """True for the last chunk of a journal without a writer."""
         return self.position.finished_at is not None
 
 
@@ -50,7 +50,7 @@ class Reader:
     """Reads all journals of a folder.
 
     Args:
-        directory: The folder; it may come later.
+        directory: The folder; it need not exist yet.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -59,10 +59,10 @@ class Reader:
         self.sizes: dict[str, int] = {}
 
     def scan(self) -> None:
-        """See which journals there are and how long they are, in `sizes`.
+        """List the journals and their lengths in `sizes`.
 
         Raises:
-            OSError: The folder is there and cannot be read.
+            OSError: The folder exists and cannot be read.
         """
         sizes: dict[str, int] = {}
         try:
@@ -77,7 +77,7 @@ class Reader:
         self._asked = {name: at for name, at in self._asked.items() if name in sizes}
 
     def chunks(self, positions: Mapping[str, Position]) -> Iterator[Chunk]:
-        """One chunk of every journal that has something new, or has come to its end."""
+        """Yield one chunk of every journal that has new lines or has come to its end."""
         for name, size in self.sizes.items():
             position = positions.get(name, Position())
             if position.finished_at is not None:
@@ -85,13 +85,13 @@ class Reader:
             try:
                 chunk = self._read(name, size, position)
             except OSError:
-                # Deleted meanwhile, or a disk error: its bytes stay in the lag.
+                # The file was deleted meanwhile, or the disk failed: its bytes stay in the lag.
                 continue
             if chunk is not None:
                 yield chunk
 
     def lag(self, positions: Mapping[str, Position]) -> int:
-        """Bytes that are not in the ledger."""
+        """Return how many bytes are not in the ledger."""
         return sum(
             max(0, size - positions.get(name, Position()).committed)
             for name, size in self.sizes.items()
@@ -103,13 +103,13 @@ class Reader:
         self.sizes.pop(name, None)
 
     def _size(self, entry: "os.DirEntry[str]") -> int | None:
-        """Bytes of a journal, `None` for anything else."""
+        """Return the bytes of a journal, `None` for any other file."""
         try:
             hidden = entry.name.startswith(".")
             if entry.name.endswith(SUFFIX) and not hidden and entry.is_file(follow_symlinks=False):
                 return entry.stat(follow_symlinks=False).st_size
             if hidden and entry.name.endswith(".tmp"):
-                # A writer died between making its file and naming it.
+                # Its writer died between creating the file and renaming it.
                 age = time.time() - entry.stat(follow_symlinks=False).st_mtime
                 if age > _ABANDONED_SECONDS:
                     Path(entry.path).unlink(missing_ok=True)
@@ -124,8 +124,8 @@ class Reader:
         if not grown and not ask:
             return None
         with (self._directory / name).open("rb", buffering=0) as file:
-            # Asked before reading: whoever has no writer now does not grow any more.
-            deserted = ask and _is_deserted(file.fileno())
+            # Ask before reading: a file without a writer does not grow after that.
+            abandoned = ask and _has_no_writer(file.fileno())
             if ask:
                 self._asked[name] = now
             file.seek(position.committed)
@@ -136,26 +136,26 @@ class Reader:
                 at_end = len(more) < MAX_LINE_BYTES - CHUNK_BYTES
                 data += more
         if size < position.committed:
-            # Nobody may shorten a journal.  What is committed stays committed.
-            skipped = Position(size, finished_at=time.time() if deserted else None)
+            # Nobody may shorten a journal.  Its committed records stay in the ledger.
+            skipped = Position(size, finished_at=time.time() if abandoned else None)
             return Chunk(name, [], skipped, Counter({"truncated_file": 1}))
-        chunk = split(name, data, position, final=deserted and at_end)
+        chunk = split(name, data, position, final=abandoned and at_end)
         if chunk.position == position:
             return None
         return chunk
 
 
 def split(name: str, data: bytes, position: Position, *, final: bool) -> Chunk:
-    """Cut what was read into lines.
+    """Split bytes into lines.
 
     Args:
         name: The journal.
         data: Bytes that follow the position.
-        position: What is committed.
-        final: Nothing follows `data`, ever.
+        position: Committed position.
+        final: The journal ends with `data`.
 
     Returns:
-        The lines.  The rest of an unfinished line waits, unless it is too long or final.
+        The lines.  An unfinished line waits for its rest, unless it is too long or final.
     """
     rejected: Counter[str] = Counter()
     whole, newline, rest = data.rpartition(b"\n")
@@ -163,7 +163,7 @@ def split(name: str, data: bytes, position: Position, *, final: bool) -> Chunk:
     used = len(whole) + len(newline)
     discarding = position.discarding
     if discarding and lines:
-        # The end of a line whose beginning was given up.
+        # The rest of a line that was too long.
         lines = lines[1:]
         discarding = False
     short = [line for line in lines if len(line) < MAX_LINE_BYTES]
@@ -185,8 +185,8 @@ def split(name: str, data: bytes, position: Position, *, final: bool) -> Chunk:
     )
 
 
-def _is_deserted(descriptor: int) -> bool:
-    """Whether nobody holds the lock of a journal."""
+def _has_no_writer(descriptor: int) -> bool:
+    """Return `True` when no process holds the lock of a journal."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -5,9 +5,10 @@ then the registry publishes its series.  A transaction that fails is dropped and
 trace in either.
 """
 
+import json
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from operator import itemgetter
 from typing import Final
@@ -18,6 +19,7 @@ from livekit_exporter import contract
 from livekit_exporter.calls.turns import LONGEST_LATENCY_SECONDS
 from livekit_exporter.contract import Family, Kind
 from livekit_exporter.ledger.rows import Batch, SessionRow
+from livekit_exporter.sidecar.labels import LabelValues
 from livekit_exporter.sidecar.registry import Distribution, Labels, Registry, Value, zero
 
 _MODEL_LABELS: Final = ("agent", "stage", "provider", "model")
@@ -33,16 +35,51 @@ _AGENT_FAMILIES: Final = tuple(
 
 
 class Transaction:
-    """One commit: rows to write and series as they are after it.
+    """Collects rows and series of one commit.
 
     Args:
         registry: The page that the series are on.
+        values: Admits label values.
     """
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, values: LabelValues) -> None:
         self.rows = Batch()
         self.changed: defaultdict[Family, dict[Labels, Value]] = defaultdict(dict)
         self._published = registry.values
+        self._own_names = registry.extra_labels
+        self._label_values = values
+
+    def call(self, row: SessionRow) -> "CallSeries":
+        """Return the series of a call that are by agent only."""
+        agent = self.admit("agent", row.agent)
+        return CallSeries(self, row, "", (agent, "", "", ""), self._own(row))
+
+    def model(self, row: SessionRow, stage: str, provider: str, model: str) -> "CallSeries":
+        """Return the series of a model in a call, by its provider's canonical name."""
+        labels = (
+            self.admit("agent", row.agent),
+            stage,
+            self.admit("provider", provider),
+            self.admit("model", model),
+        )
+        return CallSeries(self, row, provider, labels, self._own(row))
+
+    def admit(self, label: str, value: str | None) -> str:
+        """Return a label value as it may appear; `other`, counted, when the label is full."""
+        admitted = self._label_values.admit(label, value)
+        if admitted == contract.OTHER != value:
+            self.count(contract.LABEL_VALUES_CAPPED, (label,))
+        return admitted
+
+    def forget(self, row: SessionRow) -> None:
+        """Let go of the labels of a call that ended."""
+        self._label_values.own.pop(row.session, None)
+
+    def count_reasons(self, family: Family, reasons: Mapping[str, int]) -> None:
+        """Add numbers by reason to a counter of the exporter."""
+        for reason, number in reasons.items():
+            if number > 0:
+                self.count(family, (self.admit("reason", reason),), number)
 
     def count(self, family: Family, labels: Labels = (), amount: float = 1.0) -> None:
         """Add to a counter."""
@@ -82,6 +119,17 @@ class Transaction:
             changed[labels] = value
         return value
 
+    def _own(self, row: SessionRow) -> Labels:
+        """Return the values of the operator's labels, the same for all records of a call."""
+        if not self._own_names:
+            return ()
+        own = self._label_values.own.get(row.session)
+        if own is None:
+            known: Mapping[str, str] = json.loads(row.labels)
+            own = tuple(self.admit(name, known.get(name)) for name in self._own_names)
+            self._label_values.own[row.session] = own
+        return own
+
 
 class CallSeries:
     """Changes series of one call, or of one model in it, under labels that were admitted.
@@ -92,29 +140,32 @@ class CallSeries:
     Args:
         transaction: The commit.
         row: The call, for exemplars.
-        model: Agent, stage, provider and model; the last three are empty where the families
-            do not have them.
+        provider: Canonical name, which may not be admitted.
+        model: Labels agent, stage, provider and model; of the last three, those that no family of
+            the caller has are not looked at.
         own: Values of the operator's labels.
     """
 
-    __slots__ = ("_own", "_row", "_transaction", "model")
+    __slots__ = ("_own", "_row", "_transaction", "model", "provider")
 
     def __init__(
         self,
         transaction: Transaction,
         row: SessionRow,
+        provider: str,
         model: tuple[str, str, str, str],
         own: Labels,
     ) -> None:
         self._transaction = transaction
         self._row = row
         self._own = own
+        self.provider = provider
         self.model = model
 
     def of_model(self, provider: str, model: str) -> "CallSeries":
         """Return the series of another provider and model, whose names were admitted before."""
-        agent, stage, _, _ = self.model
-        return CallSeries(self._transaction, self._row, (agent, stage, provider, model), self._own)
+        labels = (*self.model[:2], provider, model)
+        return CallSeries(self._transaction, self._row, provider, labels, self._own)
 
     def count(self, family: Family, amount: float = 1.0, *more: str) -> None:
         """Add to a counter."""

@@ -1,4 +1,4 @@
-"""Steps from each version of the ledger to the next, for Alembic.
+"""Steps from each version of the ledger to the next, run by Alembic.
 
-A step says everything itself and imports nothing of ours that may change after it.
+A step spells everything out and imports nothing of ours that may change after it.
 """

@@ -1,4 +1,4 @@
-"""Run by Alembic: the steps happen in the transaction of whoever opens the ledger."""
+"""Runs the steps in the transaction of the process that opens the ledger; loaded by Alembic."""
 
 from alembic import context
 

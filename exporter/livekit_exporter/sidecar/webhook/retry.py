@@ -5,7 +5,7 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Final
 
-from livekit_exporter.ledger.deliveries import LONGEST_PAUSE_SECONDS
+from livekit_exporter.ledger.outbox import LONGEST_PAUSE_SECONDS
 from livekit_exporter.ledger.rows import DeliveryRow
 
 REFUSALS: Final = 10

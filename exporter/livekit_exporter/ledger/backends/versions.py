@@ -1,29 +1,29 @@
-"""Which version a ledger has: made when it is new, upgraded when it is old, else refused."""
+"""Creates the tables of a new ledger, upgrades an older one, and refuses any other database."""
 
 from typing import Final
 
 from sqlalchemy import Connection, insert, inspect, select
 
 from livekit_exporter.ledger import schema
-from livekit_exporter.ledger.database import Database, LedgerError
+from livekit_exporter.ledger.backends.database import Database, LedgerError
 
-_FIRST: Final = "1"
-_FIRST_TABLES: Final = frozenset(("meta", "positions", "series", "sessions", "usage"))
-"""Tables of a ledger from before it had a table for its version."""
+OLDER: Final[frozenset[str]] = frozenset()
+"""Versions that a step in `ledger/migrations` upgrades."""
+
+STEPS: Final = "livekit_exporter.ledger:migrations"
 
 
-def prepare(database: Database, instance: str) -> None:
-    """See to it that a database holds the ledger that this program knows.
+def prepare(database: Database) -> None:
+    """Create or upgrade the tables of a ledger.
 
     Two processes may do this at once: one does it, the other finds it done.
 
     Args:
-        database: Where the ledger is, or is to be.
-        instance: Whose the rows of a ledger are that did not say so.
+        database: Empty, or with a ledger in it.
 
     Raises:
-        LedgerError: It is of a version that this program does not know, another program's,
-            or cannot be used; then nothing was changed.
+        LedgerError: It has a version that this program does not know, belongs to another
+            program, or cannot be used.  Nothing was changed.
     """
     with database.transaction("open") as connection:
         if _found(database, connection) == schema.VERSION:
@@ -35,27 +35,27 @@ def prepare(database: Database, instance: str) -> None:
             schema.metadata.create_all(connection)
             connection.execute(insert(schema.version).values(version_num=schema.VERSION))
         elif found != schema.VERSION:
-            _upgrade(connection, instance)
+            _upgrade(connection)
 
 
 def make(database: Database) -> None:
-    """See to it that a database holds an empty ledger, or one that this program knows.
+    """Create the tables of an empty ledger; leave one of this version as it is.
 
     Raises:
-        LedgerError: It is of another version, another program's, or cannot be used; then
-            nothing was changed.
+        LedgerError: It has another version, belongs to another program, or cannot be used.
+            Nothing was changed.
     """
     with database.transaction("open") as connection:
         if _found(database, connection) is not None:
             require(database, connection)
-    prepare(database, "")
+    prepare(database)
 
 
 def require(database: Database, connection: Connection) -> None:
-    """Refuse to read anything but the ledger that this program knows.
+    """Refuse a database without a ledger of this version.
 
     Raises:
-        LedgerError: It is of another version, or no ledger.
+        LedgerError: It has another version, or none.
     """
     found = _found(database, connection)
     if found != schema.VERSION:
@@ -67,25 +67,23 @@ def require(database: Database, connection: Connection) -> None:
 
 
 def _found(database: Database, connection: Connection) -> str | None:
-    """Version of the ledger in a database, `None` when there is nothing in it.
+    """Read the version of the ledger; `None` for an empty database.
 
     Raises:
-        LedgerError: It is a newer one, or no ledger.
+        LedgerError: It is newer than this program, or no ledger.
     """
-    tables = set(inspect(connection).get_table_names())
+    tables = inspect(connection).get_table_names()
     if not tables:
         return None
     found = None
     if schema.version.name in tables:
         found = connection.execute(select(schema.version.c.version_num)).scalar()
-    elif tables >= _FIRST_TABLES:
-        found = _FIRST
     if found is None:
         raise LedgerError(
             f"cannot open ledger '{database.name}': it is another program's database;"
             f" {database.elsewhere}"
         )
-    if found not in (_FIRST, schema.VERSION):
+    if found != schema.VERSION and found not in OLDER:
         raise LedgerError(
             f"cannot open ledger '{database.name}': it has version {found}, this program knows"
             f" version {schema.VERSION}; use the livekit-exporter that wrote it, or newer"
@@ -93,11 +91,11 @@ def _found(database: Database, connection: Connection) -> str | None:
     return str(found)
 
 
-def _upgrade(connection: Connection, instance: str) -> None:
-    # Half a second that only the first start after an upgrade needs.
+def _upgrade(connection: Connection) -> None:
+    # Alembic takes half a second to import, which only the first start after an upgrade needs.
     from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415
 
-    config = Config(attributes={"connection": connection, "instance": instance})
-    config.set_main_option("script_location", "livekit_exporter.ledger:migrations")
+    config = Config(attributes={"connection": connection})
+    config.set_main_option("script_location", STEPS)
     command.upgrade(config, "head")

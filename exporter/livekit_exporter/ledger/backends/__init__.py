@@ -1,0 +1,1 @@
+"""Databases that can hold a ledger: a SQLite file and PostgreSQL behind one interface."""

@@ -1,0 +1,1 @@
+"""Prices calls that are over again, when somebody corrects a price."""
