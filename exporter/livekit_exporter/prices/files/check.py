@@ -21,7 +21,9 @@ from livekit_exporter.prices.compiled import (
 )
 from livekit_exporter.prices.files.blocks import (
     Block,
+    CharacterHours,
     CharacterRate,
+    TimeHours,
     TimeRate,
     TokenBlock,
     TokenCharges,
@@ -132,11 +134,13 @@ class _Check:
     defaults: list[_Default] = field(default_factory=list)
 
     def of(self, files: Sequence[PriceFile]) -> CheckedPrices:
-        roots = [
-            (file, file.root)
-            for file in files
-            if isinstance(file.root, Table) or self._no_table(file)
-        ]
+        roots: list[tuple[PriceFile, Table]] = []
+        for file in files:
+            if isinstance(file.root, Table):
+                roots.append((file, file.root))
+            else:
+                message = "a price file must be a table of keys and values"
+                self._wrong(_Place(file.name, file.root), file.root.line, message)
         for file, root in roots:
             self._head(file.name, root)
         for file, root in roots:
@@ -158,11 +162,6 @@ class _Check:
 
     def _wrong(self, place: _Place, line: int, message: str) -> None:
         self.problems.append(Problem(place.file, line, f"{place.owner}{message}"))
-
-    def _no_table(self, file: PriceFile) -> bool:
-        place = _Place(file.name, file.root)
-        self._wrong(place, file.root.line, "a price file must be a table of keys and values")
-        return False
 
     def _head(self, file: str, root: Table) -> None:
         place = _Place(file, root)
@@ -348,9 +347,10 @@ class _Check:
     def _tariff(
         self, tariff: TariffPart, price: _Credits | None, place: _Place, at: Path
     ) -> CompiledTariff:
+        parts: Sequence[Block] = tariff.prices
         blocks = [
-            self._block(block, price, place, (*at, "prices", number))
-            for number, block in enumerate(tariff.prices)
+            self._block(part, price, place, (*at, "prices", number))
+            for number, part in enumerate(parts)
         ]
         return {"basis": tariff.basis, "prices": blocks}
 
@@ -360,14 +360,15 @@ class _Check:
             block["valid_from"] = part.valid_from
         if part.confidence is not None:
             block["confidence"] = part.confidence
-        block.update(self._charges(part, price, place, at))
+        block = {**block, **self._charges(part, price, place, at)}
+        parts: Sequence[TokenHours | TimeHours | CharacterHours] = part.time_of_day
         windows: list[CompiledWindow] = [
             {
                 "from": hours.start,
                 "until": hours.until,
                 **self._charges(hours, price, place, (*at, "time_of_day", number)),
             }
-            for number, hours in enumerate(part.time_of_day)
+            for number, hours in enumerate(parts)
         ]
         if windows:
             block["time_of_day"] = windows

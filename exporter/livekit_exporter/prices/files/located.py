@@ -135,7 +135,7 @@ class _Reader:
         if isinstance(node, yaml.SequenceNode):
             return Items(tuple(self.located(item) for item in node.value), line)
         if not isinstance(node, yaml.MappingNode):
-            return Text(str(node.value), line, node.style is not None)
+            return Text(str(node.value), line, getattr(node, "style", None) is not None)
         values: dict[str, Located] = {}
         lines: dict[str, int] = {}
         for key, value in node.value:
@@ -171,13 +171,10 @@ def line_at(node: Located, path: Path) -> int:
 
 def key_line(node: Located, path: Path) -> int:
     """Line on which the key at the end of a path stands."""
-    for part in path[:-1]:
-        if (isinstance(node, Table) and isinstance(part, str)) or (
-            isinstance(node, Items) and isinstance(part, int)
-        ):
-            node = node.values[part]
-    last = path[-1]
-    return node.lines[last] if isinstance(node, Table) and isinstance(last, str) else node.line
+    above, last = _below(node, path[:-1]), path[-1]
+    if isinstance(above, Table) and isinstance(last, str):
+        return above.lines.get(last, above.line)
+    return above.line
 
 
 def _below(node: Located, path: Path) -> Located:

@@ -138,7 +138,7 @@ def _basis(node: Located, above: Path) -> Basis | None:
         tariff = node.values["fallback"]
     said = tariff.values.get("basis") if isinstance(tariff, Table) else None
     words = {basis: basis for basis in BASES}
-    return words.get(said.value.strip()) if isinstance(said, Text) else None  # type: ignore[call-overload,no-any-return]
+    return words.get(said.value.strip()) if isinstance(said, Text) else None  # type: ignore[call-overload]
 
 
 def _known(above: Path, basis: Basis | None, models: tuple[type[BaseModel], ...]) -> list[str]:

@@ -193,9 +193,9 @@ class _BilledEntry(_EntryHead, _Tariff):
 
     def tariffs(self) -> list[TariffPart]:
         """The billing basis with its prices, then the fallback's."""
-        own: list[TariffPart] = (
-            [self] if isinstance(self, TokenTariff | TimeTariff | CharacterTariff) else []
-        )  # type: ignore[list-item]
+        own: list[TariffPart] = []
+        if isinstance(self, TokenTariff | TimeTariff | CharacterTariff):
+            own.append(self)
         return own if self.fallback is None else [*own, self.fallback]
 
 

@@ -131,9 +131,8 @@ def _given(key: str, node: Located, name: str) -> Given:
     where = f"{name}:{node.line}"
     if isinstance(node, Text):
         return Given(node.value, where)
-    parts: Mapping[str | int, Located] = (
-        dict(enumerate(node.values)) if isinstance(node, Items) else dict(node.values)
-    )
+    named = node.values.items() if isinstance(node, Table) else enumerate(node.values)
+    parts: dict[str | int, Located] = dict(named)
     for part in parts.values():
         if not isinstance(part, Text):
             raise ConfigError(f"{name}:{part.line}: {key}: expected a single value")
