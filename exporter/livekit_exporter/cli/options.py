@@ -214,9 +214,9 @@ USAGE: Final = tuple(
 )
 """For usage of models, whoever used it."""
 PLACE: Final = ("timezone", "data_dir", "ledger", "config")
-"""Where the ledger is, and the time zone to show."""
+"""For one call: the place of the ledger, and the time zone of times."""
 ANSWER: Final = ("data_dir", "ledger", "config", "output_format", "as_json", "output")
-"""Where the ledger is, and how to write the answer."""
+"""For a history: the place of the ledger, and the output."""
 
 
 def takes(
