@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from livekit_exporter import files
+from livekit_exporter.ledger.backends import locate
 from livekit_exporter.ledger.backends.database import LedgerError
 from livekit_exporter.ledger.queries import Span, snapshot
 from livekit_exporter.record import SessionStarted
@@ -43,9 +44,9 @@ def test_reading_changes_nothing(intake: Intake) -> None:
 
     with (
         pytest.raises(LedgerError, match="attempt to write a readonly database"),
-        snapshot(path) as ledger,
+        locate.reading(path) as connection,
     ):
-        ledger._connection.exec_driver_sql("DELETE FROM usage")
+        connection.exec_driver_sql("DELETE FROM usage")
 
     with closing(sqlite3.connect(path)) as database:
         assert database.execute("SELECT count(*) FROM usage").fetchone() == (3,)

@@ -26,6 +26,7 @@ from livekit_exporter.record import (
     Usage,
     UsageEstimated,
     UsageReported,
+    at_least_one,
 )
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class Spent:
         usage = record.usage
         return cls(
             requests=record.requests,
-            unpriced=max(record.requests, 1) if quote.status == "unpriced" else 0,
+            unpriced=at_least_one(record.requests) if quote.status == "unpriced" else 0,
             tokens=Counter(rules.token_buckets(usage)),
             characters=usage.characters,
             audio_seconds=usage.audio_seconds,

@@ -1,7 +1,7 @@
-"""Cost that no caller heard, as far as LiveKit's events show it. Pure.
+"""Computes the cost of replies that no caller heard, as far as LiveKit's events show it.  Pure.
 
-A reply that the caller talked over was written and spoken further than it was heard.
-A reply that was made ahead of the user's turn and thrown away was heard by nobody.
+An interrupted reply was generated further than it was heard.  A reply generated speculatively,
+ahead of the user's turn, and thrown away was not heard at all.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,7 +14,7 @@ _R = TypeVar("_R", bound=Reply)
 Reason: TypeAlias = Literal["interrupted", "speculative", "recovery_probe", "failed"]
 
 _CHARACTERS_PER_SECOND: Final = 15.0
-"""Of speech whose length nobody reports, as voices speak English."""
+"""Speed of speech whose length nobody reports, as English voices speak."""
 
 
 class CostedUsage(Protocol):
@@ -47,7 +47,7 @@ class CostedUsage(Protocol):
 
 
 def reason(turn: Reply) -> Reason | None:
-    """Why a reply's cost, or part of it, was for nothing; `None` where it was not."""
+    """Return why a reply's cost, or part of it, was wasted; `None` where it was not."""
     if turn.spoken:
         return "interrupted" if turn.interrupted else None
     if turn.tool_calls:
@@ -57,12 +57,12 @@ def reason(turn: Reply) -> Reason | None:
 
 
 def unfinished(turns: Iterable[_R], *, lost: bool) -> list[_R]:
-    """Replies of a call that is over which answered nobody and were not heard to their end.
+    """List replies of a call that is over which answer nobody and were not heard to their end.
 
     Args:
         turns: All of its replies, or all that were not said or were cut off.
-        lost: Its process died, and with it perhaps a reply on its lips: the last one was
-            not thrown away.
+        lost: Its process died, perhaps in the middle of a reply: the last one was not thrown
+            away.
     """
     turns = list(turns)
     unspoken = [turn for turn in turns if not turn.spoken]

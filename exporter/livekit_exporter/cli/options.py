@@ -148,12 +148,11 @@ class LedgerOptions:
     def catalogue(self, prices: Path | None = None) -> "Catalogue":
         """Load the prices in force, or those with this file in place of the configured one."""
         from livekit_exporter.sidecar import prices_in_force
-        from livekit_exporter.sidecar.config.settings import ConfigError
+        from livekit_exporter.sidecar.config.settings import ConfigError, PricesSettings
 
         config = self._settings()
         if prices is not None:
-            named = config.prices.model_copy(update={"file": prices})
-            config = config.model_copy(update={"prices": named})
+            config = config.model_copy(update={"prices": PricesSettings(file=prices)})
         try:
             return prices_in_force.load(config)[0]
         except ConfigError as error:

@@ -1,4 +1,4 @@
-"""A call as one JSON document: what it used, what it cost, how long the caller waited.  Pure.
+"""Puts a call together as one JSON document: usage, cost and latency.  Pure.
 
 The format is published (`docs/call.schema.json`) and has a version; fields are added,
 never renamed.  There is no text of the conversation in it, only its length.
@@ -17,12 +17,12 @@ from typing import Annotated, Final, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from livekit_exporter.ledger.rows import QUANTITIES, FailureRow, SessionRow, TurnRow, UsageRow
-from livekit_exporter.record import Stage
+from livekit_exporter.record import Stage, at_least_one
 
 SCHEMA_VERSION: Final = 1
 
 Redaction: TypeAlias = Literal["none", "hash", "drop"]
-"""What becomes of the names of people and places: kept, keyed hashes, or nothing."""
+"""Treatment of the names of people and places: kept, hashed with a key, or dropped."""
 
 _HASH_CHARACTERS: Final = 32
 
@@ -106,7 +106,7 @@ class Failure(_Part):
 
 
 class StageTotal(_Part):
-    """What a stage of the call used and cost."""
+    """Usage and cost of one stage of the call."""
 
     requests: int = 0
     unpriced_requests: int = 0
@@ -118,7 +118,7 @@ class StageTotal(_Part):
 
 
 class Spread(_Part):
-    """How a latency is spread over a call, in seconds."""
+    """Distribution of a latency over a call, in seconds."""
 
     count: int
     average: float
@@ -183,7 +183,7 @@ _STAGES_OF_A_TURN: Final = ("stt", "llm", "tts", "realtime")
 
 
 def json_schema() -> dict[str, object]:
-    """JSON Schema of an export."""
+    """Build the JSON Schema of an export."""
     schema = TypeAdapter(CallExport).json_schema(mode="serialization")
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -193,7 +193,7 @@ def json_schema() -> dict[str, object]:
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """The smallest of sorted values that at least `percent` of all are not above."""
+    """Find the percentile of sorted values by nearest rank."""
     rank = -(-len(values) * percent // 100)
     return values[max(0, int(rank) - 1)]
 
@@ -201,7 +201,7 @@ def percentile(values: Sequence[float], percent: float) -> float:
 def call_export(
     session: SessionRow,
     turns: Iterable[TurnRow],
-    usage: Iterable[UsageRow],
+    usage: Sequence[UsageRow],
     failures: Iterable[FailureRow],
     *,
     redaction: Redaction = "none",
@@ -212,16 +212,14 @@ def call_export(
     Args:
         session: The call.
         turns: Its replies, in their order.
-        usage: Its rows of the table `usage`, in their order.
-        failures: Its rows of the table `failures`.
-        redaction: What becomes of user, room and job.
+        usage: Its usage rows, in their order.
+        failures: Its failed requests.
+        redaction: Treatment of user, room and job.
         key: Secret of the installation for `hash`: without it, names could be guessed.
     """
     by_turn: dict[str | None, list[Request]] = {}
-    requests = []
-    for row in usage:
-        request = _request(row)
-        requests.append(request)
+    requests = list(map(_request, usage))
+    for row, request in zip(usage, requests, strict=True):
         by_turn.setdefault(row.turn, []).append(request)
     exported = tuple(_turn(turn, by_turn.get(turn.speech, ())) for turn in turns)
     stages = _stages(requests)
@@ -327,7 +325,7 @@ def _stage_total(requests: Sequence[Request]) -> StageTotal:
     return StageTotal(
         requests=sum(request.requests for request in reported),
         unpriced_requests=sum(
-            max(request.requests, 1) for request in reported if request.cost_usd is None
+            at_least_one(request.requests) for request in reported if request.cost_usd is None
         ),
         usage=used,
         cost_usd=sum(request.cost_usd or 0.0 for request in reported),

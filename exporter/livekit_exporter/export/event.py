@@ -1,4 +1,4 @@
-"""What a webhook is sent: the envelope of Standard Webhooks, with a call's export in it.  Pure."""
+"""Builds the body of a webhook: the envelope of Standard Webhooks around a call's export.  Pure."""
 
 from datetime import UTC, datetime
 from typing import Literal
@@ -32,22 +32,22 @@ class Trial(_Event):
 
 
 def call_ended(export: CallExport, revision: int, made_at: float) -> bytes:
-    """Body of a delivery; the same bytes for the same export.
+    """Build the body of a delivery; the same bytes for the same export.
 
     Args:
         export: The call.
-        revision: Which state of it.
-        made_at: When that came to be, Unix seconds.
+        revision: Number of its state.
+        made_at: Time of that state, Unix seconds.
     """
     return _body(CallEnded(timestamp=_time(made_at), revision=revision, data=export))
 
 
 def trial(at: float, exporter: str) -> bytes:
-    """Body of a trial.
+    """Build the body of a trial.
 
     Args:
         at: Now, Unix seconds.
-        exporter: Version of who asks.
+        exporter: Version of this program.
     """
     return _body(Trial(timestamp=_time(at), data={"exporter": exporter}))
 

@@ -1,7 +1,7 @@
-"""The frame of every page for people, and how money and time are written on it.
+"""Frame of every HTML page, and the format of money and time on it.
 
-Pages are self-contained documents: the sidecar often runs where nothing else can be
-reached.  What a page fills in, it escapes.
+Pages are self-contained, because the sidecar often runs where nothing else can be reached.
+Pages escape the values that they fill in.
 """
 
 import base64
@@ -27,18 +27,18 @@ _MICRO: Final = Decimal("0.000001")
 
 
 def frame(title: str, body: str, *, refresh: bool = False) -> str:
-    """A whole document.
+    """Build a whole document.
 
     Args:
         title: Text of the window's title.
         body: HTML, escaped already.
-        refresh: Whether the browser loads it again now and then.
+        refresh: Let the browser reload it every 15 seconds.
     """
     return _FRAME.substitute(title=escape(title), body=body, refresh=_REFRESH if refresh else "")
 
 
 def duration(seconds: float) -> str:
-    """Time in the two largest units that say something, `2 d 3 h`."""
+    """Format a duration in its two largest units that are not zero, `2 d 3 h`."""
     total = int(timedelta(seconds=max(0.0, seconds)).total_seconds())
     parts = [
         (total // 86_400, "d"),
@@ -51,7 +51,7 @@ def duration(seconds: float) -> str:
 
 
 def money(usd: Decimal) -> str:
-    """Dollars with cents; small sums keep the digits that a call is made of."""
+    """Format dollars with cents, or with six digits below one dollar: calls cost that little."""
     step = _CENT if abs(usd) >= 1 or not usd else _MICRO
     try:
         rounded = usd.quantize(step, ROUND_HALF_EVEN)

@@ -1,4 +1,1 @@
-"""The room of the ledger: what was used and what it cost, row by row.
-
-Only this room knows the database.
-"""
+"""The ledger: usage and its cost, row by row.  Only this package knows the database."""

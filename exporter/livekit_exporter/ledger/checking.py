@@ -1,4 +1,4 @@
-"""Whether a ledger is what it should be: whole, and its sums those of its rows."""
+"""Checks a ledger: its files are whole, and its sums are those of its rows."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -37,7 +37,7 @@ _USAGE: Final = schema.usage.c
 
 
 def findings(where: Path | str) -> Iterator[str]:
-    """Everything that is wrong with a ledger, a line each.
+    """Check a ledger; yield a line for each fault.
 
     Args:
         where: The ledger's file, or the URL of a PostgreSQL database.
@@ -59,7 +59,7 @@ def findings(where: Path | str) -> Iterator[str]:
 
 
 def _strays(connection: Connection) -> Iterator[str]:
-    """Rows of calls that are not there."""
+    """Find rows of calls that do not exist."""
     calls = schema.sessions
     for table in (schema.usage, schema.turns, schema.failures, schema.deliveries):
         query = (
@@ -73,7 +73,7 @@ def _strays(connection: Connection) -> Iterator[str]:
 
 
 def _of_models(database: Database) -> list[Select[Any]]:
-    """What every row adds to `daily`."""
+    """Select what every row adds to `daily`."""
     added = {name: _USAGE[name] for name in ModelSums._fields if name in _USAGE} | {
         "cancelled_requests": cast(_USAGE.cancelled, Integer),
         "unpriced_requests": UNPRICED_REQUESTS,
@@ -84,7 +84,7 @@ def _of_models(database: Database) -> list[Select[Any]]:
 
 
 def _of_users(database: Database) -> list[Select[Any]]:
-    """What every row adds to `daily_users`."""
+    """Select what every row adds to `daily_users`."""
     calls, turns = schema.sessions, schema.turns
     lasted = calls.c.closed_at - calls.c.started_at
     call = {
@@ -108,7 +108,7 @@ def _of_users(database: Database) -> list[Select[Any]]:
 
 
 def _key(fields: Sequence[str], table: Table, **given: ColumnElement[Any]) -> Named:
-    """What a rollup is divided by, and whose it is; calls and turns are always reported."""
+    """Name the columns that a rollup is grouped by; calls and turns are always reported."""
     known: Named = {"source": literal("reported"), **given, **dict(table.c.items())}
     return {name: known[name] for name in ("instance", *fields)}
 
@@ -116,7 +116,7 @@ def _key(fields: Sequence[str], table: Table, **given: ColumnElement[Any]) -> Na
 def _adding(
     source: FromClause, key: Named, sums: Sequence[str], rows: Named, kept: Named | None = None
 ) -> Select[Any]:
-    """Two numbers for each sum: what rows come to, and what the rollup says."""
+    """Select two numbers for each sum: of the rows, and in the rollup."""
     nothing = literal(0.0)
     return select(
         *(column.label(name) for name, column in key.items()),
@@ -132,7 +132,7 @@ def _differences(
     sums: type[ModelSums | UserSums],
     rows: Sequence[Select[Any]],
 ) -> Iterator[str]:
-    """Where a rollup does not say what its rows add up to.
+    """Compare a rollup with the sums of its rows.
 
     Of days from which calls have been deleted, the rows that are left come to less.
     """
@@ -161,7 +161,7 @@ def _differences(
 
 
 def _kept_from(connection: Connection) -> Mapping[str, float]:
-    """Since when no row has been deleted, by instance."""
+    """Read since when no row has been deleted, by instance."""
     columns = schema.instances.c
     found = connection.execute(select(columns.instance, columns.kept_from))
     return {row.instance: row.kept_from for row in found}

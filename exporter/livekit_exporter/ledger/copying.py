@@ -1,4 +1,4 @@
-"""Every row of a ledger into another database, in one transaction."""
+"""Copies a ledger into another database, in one transaction."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -14,7 +14,7 @@ from livekit_exporter.ledger.backends.database import Database, LedgerError
 from livekit_exporter.ledger.backends.locate import locate
 
 Progress: TypeAlias = Callable[[str, int, int], None]
-"""Told the table, its rows that are copied, and all of its rows."""
+"""Called with a table, the number of its rows that are copied, and of all its rows."""
 
 _ROWS_AT_A_TIME: Final = 5000
 _TABLES: Final = tuple(
@@ -23,7 +23,7 @@ _TABLES: Final = tuple(
 
 
 def copy(source: Path | str, target: Path | str, progress: Progress) -> int:
-    """Copy a ledger that nobody writes into an empty database.
+    """Copy a ledger into an empty database, while no sidecar writes it.
 
     Args:
         source: The ledger's file, or the URL of a PostgreSQL database.
@@ -34,8 +34,8 @@ def copy(source: Path | str, target: Path | str, progress: Progress) -> int:
         Number of rows.
 
     Raises:
-        LedgerError: The target holds something, the source was written to meanwhile, or one
-            of them cannot be used; then the target is as it was.
+        LedgerError: The target is not empty, the source was written to meanwhile, or one of
+            them cannot be used.  The target is as it was.
     """
     with ExitStack() as stack:
         old = locate(source, read_only=True)
@@ -85,7 +85,7 @@ def _copy_table(
 
 
 def _compare(table: Table, name: str, reading: Connection, writing: Connection) -> None:
-    """Count rows and add up every number, here and there.
+    """Compare the number of rows and the sum of every column in both databases.
 
     Raises:
         LedgerError: They differ.

@@ -1,8 +1,8 @@
-"""The outbox: which calls are still to be delivered to the webhook, and how that went.
+"""The outbox: calls to deliver to the webhook, and the attempts so far.
 
-A call has one row, about its newest state.  The row is made in the transaction in which the
-call ends, so neither can be there without the other; and what changes a call that ended makes
-a new revision of it, to be delivered again, in the transaction of the change.
+A call has one row, about its newest state.  The transaction that ends the call creates the
+row, so neither exists without the other.  A transaction that changes a call which has ended
+makes a new revision of it, which is delivered again.
 """
 
 import time
@@ -32,10 +32,10 @@ from livekit_exporter.ledger.backends.locate import locate, reading
 from livekit_exporter.ledger.rows import Backlog, DeliveryRow, DeliveryState, Due
 
 LONGEST_PAUSE_SECONDS: Final = 3600.0
-"""Nothing waits longer for its next attempt, unless the clock was set back."""
+"""Longest wait for the next attempt, unless the clock was set back."""
 
 SETTLE_SECONDS: Final = 5.0
-"""How long a call that changes after its end has to stay as it is before that is delivered."""
+"""Time that a call which changed after its end has to stay the same before it is delivered."""
 
 _rows: Final = schema.deliveries.c
 _this: Final = and_(_rows.session == bindparam("of"), _rows.instance == bindparam("whose"))
@@ -49,11 +49,11 @@ _FRESH: Final[dict[str, object]] = {
     "error": "",
     "delivered_at": None,
 }
-"""A delivery that nobody has tried."""
+"""Columns of a delivery without attempts."""
 
 
 def add(connection: Connection, into: Upsert, ended: Sequence[tuple[str, str]]) -> None:
-    """Deliver calls that ended, by session and instance; those that did before have changed."""
+    """Queue calls that ended, by session and instance; a call that was queued before changed."""
     if not ended:
         return
     now = time.time()
@@ -67,7 +67,7 @@ def add(connection: Connection, into: Upsert, ended: Sequence[tuple[str, str]]) 
 
 
 def change(connection: Connection, changed: Sequence[tuple[str, str]]) -> None:
-    """Deliver calls again that are not any more what was delivered, or is to be."""
+    """Queue calls again whose queued or delivered state has changed."""
     if changed:
         connection.execute(
             update(schema.deliveries).where(_this).values(**_next(time.time())),
@@ -76,7 +76,7 @@ def change(connection: Connection, changed: Sequence[tuple[str, str]]) -> None:
 
 
 def note(connection: Connection, tried: Sequence[DeliveryRow]) -> None:
-    """Note how attempts went; of a call that has changed since, the attempt says nothing."""
+    """Note the outcome of attempts, except of calls that have changed since."""
     if not tried:
         return
     known = {"session", "instance", "revision", "made_at"}
@@ -98,7 +98,7 @@ def note(connection: Connection, tried: Sequence[DeliveryRow]) -> None:
 
 
 def find(connection: Connection, row: DeliveryRow) -> DeliveryRow | None:
-    """The delivery of the same call, as it is now."""
+    """Read the current delivery of the same call."""
     found = connection.execute(
         select(schema.deliveries).where(_this), {"of": row.session, "whose": row.instance}
     )
@@ -107,7 +107,7 @@ def find(connection: Connection, row: DeliveryRow) -> DeliveryRow | None:
 
 
 def is_known(connection: Connection, tried: DeliveryRow) -> bool:
-    """Whether an attempt is noted: a commit whose answer was lost may have been one."""
+    """Return `True` for an attempt that is noted: its commit may have lost only the answer."""
     held = find(connection, tried)
     return (
         held is not None
@@ -117,7 +117,7 @@ def is_known(connection: Connection, tried: DeliveryRow) -> bool:
 
 
 def due(connection: Connection, instance: str, now: float, limit: int) -> Due:
-    """Up to `limit` deliveries of an instance that are due."""
+    """Read up to `limit` deliveries of an instance that are due."""
     pending = and_(_rows.instance == instance, schema.undelivered)
     at = _rows.next_attempt_at
     # A clock that was set back must not put everything off.
@@ -131,17 +131,17 @@ def due(connection: Connection, instance: str, now: float, limit: int) -> Due:
 
 
 def backlog(connection: Connection, instance: str) -> Backlog:
-    """What an instance has to deliver, now or later."""
+    """Count the pending deliveries of an instance."""
     sums = select(func.count(), func.min(_rows.made_at))
     pending = and_(_rows.instance == instance, schema.undelivered)
     return Backlog(*connection.execute(sums.where(pending)).one())
 
 
 def awaited(silent_before: float, but: str | None) -> ColumnElement[bool]:
-    """Whether a call of `sessions` is still to be delivered, by somebody who will.
+    """Select calls of `sessions` with a pending delivery of a live instance.
 
     Args:
-        silent_before: Instances that have written nothing since, Unix seconds, are gone.
+        silent_before: Instances that have written nothing since this Unix time are gone.
         but: An instance that delivers nothing.
     """
     instances, calls = schema.instances.c, schema.sessions.c
@@ -156,14 +156,14 @@ def awaited(silent_before: float, but: str | None) -> ColumnElement[bool]:
 
 
 def listed(where: Path | str, states: Collection[DeliveryState]) -> list[DeliveryRow]:
-    """Deliveries in some states, of all instances, the oldest first.
+    """Read deliveries in some states, of all instances, oldest first.
 
     Args:
         where: The ledger's file, or the URL of a PostgreSQL database.
-        states: In which states.
+        states: To read.
 
     Raises:
-        LedgerError: There is none, it is of another version, or it cannot be read.
+        LedgerError: It is missing, has another version, or cannot be read.
     """
     query = select(schema.deliveries).where(_rows.state.in_(states))
     with reading(where) as connection:
@@ -172,7 +172,7 @@ def listed(where: Path | str, states: Collection[DeliveryState]) -> list[Deliver
 
 
 def retry(where: Path | str, chosen: Sequence[DeliveryRow]) -> int:
-    """Make deliveries due now as if they had never been tried; how many it were.
+    """Make deliveries due now, without their attempts; return their number.
 
     A sidecar that serves the ledger finds them at its next look.  Ids stay the same, so a
     receiver that has them already can tell.
@@ -201,7 +201,7 @@ def retry(where: Path | str, chosen: Sequence[DeliveryRow]) -> int:
 
 
 def _next(now: float) -> dict[str, object]:
-    """The next revision of a call."""
+    """Columns of the next revision of a call."""
     return {
         **_FRESH,
         "revision": _rows.revision + 1,

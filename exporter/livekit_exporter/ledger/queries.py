@@ -1,8 +1,7 @@
-"""What the ledger is asked: sums and rows of a period, all of one moment.
+"""Queries of reports: sums and rows of a period, all of one state of the ledger.
 
-Everything here only reads.  Sums are made in the database, by the columns that the
-question names; days of any time zone are put together from quarters of an hour, which
-every zone's midnight falls on.
+Nothing here writes.  The database groups and sums; reports put days of any time zone together
+from quarters of an hour, because every zone's midnight falls on one.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -84,7 +83,7 @@ class Sums(NamedTuple):
 
 
 class ListedCall(NamedTuple):
-    """A call with what belongs to its turns only by way of it."""
+    """A call as lists and comparisons show it."""
 
     session: str
     agent: str
@@ -102,7 +101,7 @@ class ListedCall(NamedTuple):
 
 
 class TurnTimes(NamedTuple):
-    """One reply: how long the caller waited for it and its parts, and what it cost.
+    """Latency of a reply, of its parts, and its cost.
 
     Args:
         answered: It answers the user, so it counts as a turn.
@@ -127,7 +126,7 @@ class FirstWait(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """How far back the ledger goes.
+    """Oldest rows and rollups of the ledger.
 
     Args:
         rows_since: Time before which rows may be gone, Unix seconds.
@@ -166,18 +165,18 @@ _USAGE_SUMS: Final[Mapping[str, ColumnElement[Any]]] = {
     "cost_usd": func.coalesce(func.sum(_USAGE.cost_usd), 0.0),
     "wasted_usd": func.sum(_USAGE.wasted_usd),
 }
-"""What usage is added up to, by name."""
+"""Sums of usage rows, by name."""
 
 
 class Snapshot:
-    """The ledger as it is at one moment, whatever is written meanwhile.
+    """One state of the ledger, whatever is written meanwhile.
 
     Args:
         connection: In a transaction that sees one state.
 
     Attributes:
-        expected: Rows that are being read one by one, `None` while none are.
-        read: How many of them have been, for whoever shows progress.
+        expected: Number of rows that `used` reads, `None` before; for a progress bar.
+        read: Number of them read so far.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -190,13 +189,12 @@ class Snapshot:
     def usage(
         self, span: Span, by: Sequence[str], names: Sequence[str] | None = None
     ) -> list[Sums]:
-        """Sums of usage rows.
+        """Sum up usage rows.
 
         Args:
-            span: Which.
-            by: Columns by which to divide; `quarter` is the time in quarters of an hour
-                since 1970.
-            names: Which sums; all when not given.
+            span: Rows to sum up.
+            by: Columns to group by; `quarter` is the time in quarters of an hour since 1970.
+            names: Names of the sums; all when not given.
         """
         chosen = {
             name: expression
@@ -209,21 +207,21 @@ class Snapshot:
         return self._sums(query, by, tuple(chosen))
 
     def daily(self, days: tuple[str, str], equal: Equal, by: Sequence[str]) -> list[Sums]:
-        """Sums of the rollup by UTC day and model.
+        """Sum up the rollup by UTC day and model.
 
         Args:
-            days: First day, and the first after the last.
-            equal: As of a span.
-            by: Columns by which to divide.
+            days: First day, and end (exclusive).
+            equal: Values that a column may have.
+            by: Columns to group by.
         """
         return self._rolled_up(schema.daily, days, equal, by)
 
     def daily_users(self, days: tuple[str, str], equal: Equal, by: Sequence[str]) -> list[Sums]:
-        """Sums of the rollup by UTC day, agent, user and labels; otherwise as `daily`."""
+        """Sum up the rollup by UTC day, agent, user and labels; otherwise like `daily`."""
         return self._rolled_up(schema.daily_users, days, equal, by)
 
     def calls(self, span: Span) -> list[ListedCall]:
-        """Calls that began within a span, the oldest first."""
+        """Read calls that began within a span, oldest first."""
         columns = schema.sessions.c
         query = (
             select(*(columns[name] for name in ListedCall._fields))
@@ -235,10 +233,10 @@ class Snapshot:
     def turns(
         self, span: Span, by: Sequence[str]
     ) -> Iterator[tuple[tuple[str | int | None, ...], TurnTimes]]:
-        """Replies within a span in no order, read bit by bit.
+        """Stream replies within a span, in no order.
 
         Args:
-            span: Which.
+            span: Replies to read.
             by: Columns of the reply or its call that come first, as for `usage`.
         """
         columns = schema.turns.c
@@ -256,7 +254,7 @@ class Snapshot:
     def waits(
         self, span: Span, by: Sequence[str]
     ) -> Iterator[tuple[tuple[str | int | None, ...], FirstWait]]:
-        """Measured waits for a first token or byte in no order, bit by bit; as `turns`."""
+        """Stream measured waits for a first token or byte, in no order; otherwise like `turns`."""
         query = select(*self._keys(schema.usage, by), _USAGE.stage, _USAGE.first_seconds).where(
             within(schema.usage, span), _USAGE.first_seconds.is_not(None)
         )
@@ -264,7 +262,7 @@ class Snapshot:
             yield row[: len(by)], FirstWait._make(row[len(by) :])
 
     def used(self, span: Span) -> Iterator[UsageRow]:
-        """Usage rows in no order, bit by bit."""
+        """Stream usage rows, in no order."""
         which = within(schema.usage, span)
         count = select(func.count()).select_from(schema.usage).where(which)
         self.expected, self.read = self._connection.execute(count).scalar() or 0, 0
@@ -273,7 +271,7 @@ class Snapshot:
             yield usage_row(row)
 
     def failures(self, span: Span, by: Sequence[str]) -> list[Sums]:
-        """Failed attempts at a provider, as `errors`."""
+        """Count failed attempts at a provider, as `errors`."""
         query = (
             select(*self._keys(schema.failures, by, schema.sessions), func.count().label("errors"))
             .join_from(schema.failures, schema.sessions, same_call(schema.failures))
@@ -282,7 +280,7 @@ class Snapshot:
         return self._sums(query, by, ("errors",))
 
     def call(self, prefix: str) -> list[SessionRow]:
-        """Calls whose id begins so, up to nine; the one of exactly this id alone."""
+        """Read up to nine calls whose id has this prefix, or the one with exactly this id."""
         column = schema.sessions.c.session
         query = select(*SESSION)
         for which in (column == prefix, column.startswith(prefix, autoescape=True)):
@@ -297,7 +295,7 @@ class Snapshot:
         return call_rows(self._connection, session)
 
     def usage_of(self, session: str, by: Sequence[str]) -> list[Sums]:
-        """Sums of one call's usage rows."""
+        """Sum up the usage rows of one call."""
         query = select(
             *self._keys(schema.usage, by),
             *(each.label(name) for name, each in _USAGE_SUMS.items()),
@@ -305,14 +303,14 @@ class Snapshot:
         return self._sums(query, by, tuple(_USAGE_SUMS))
 
     def labels(self, since: float, until: float) -> list[str]:
-        """Labels of calls that did something on the UTC days of a span, as JSON, each once."""
+        """Read the distinct labels of calls on the UTC days of a span, as JSON."""
         columns = schema.daily_users.c
         query = select(columns.labels).distinct()
         within = columns.day.between(utc_day(since), utc_day(until))
         return list(self._connection.execute(query.where(within)).scalars())
 
     def kept(self) -> Kept:
-        """How far back rows and rollups go."""
+        """Read how far back rows and rollups go."""
         query = select(
             select(func.max(schema.instances.c.kept_from)).scalar_subquery(),
             select(func.min(schema.daily.c.day)).scalar_subquery(),
@@ -320,7 +318,7 @@ class Snapshot:
         return Kept(*self._connection.execute(query).one())
 
     def answers(self, span: Span, by: Sequence[str]) -> list[Sums]:
-        """Answered turns, as `turns` and of those `interrupted`."""
+        """Count answered turns as `turns`, and those talked over as `interrupted`."""
         columns = schema.turns.c
         query = (
             select(
@@ -336,7 +334,7 @@ class Snapshot:
         return self._sums(query, by, ("turns", "interrupted"))
 
     def longest(self, span: Span) -> list[Sums]:
-        """Longest turn latency by call, of turns within a span, as `latency_seconds`."""
+        """Find the longest turn latency by call within a span, as `latency_seconds`."""
         columns = schema.turns.c
         query = (
             select(columns.session, func.max(columns.latency_seconds).label("latency_seconds"))
@@ -349,7 +347,7 @@ class Snapshot:
         return self._sums(query, ("session",), ("latency_seconds",))
 
     def endings(self, span: Span) -> list[Sums]:
-        """Calls that began within a span by `ended` and `reason`, as `calls`."""
+        """Count calls that began within a span by `ended` and `reason`, as `calls`."""
         columns = schema.sessions.c
         by = ("ended", "reason")
         query = select(columns.ended, columns.reason, func.count().label("calls")).where(
@@ -358,7 +356,7 @@ class Snapshot:
         return self._sums(query, by, ("calls",))
 
     def counted(self, family: str) -> float:
-        """Sum of all series of a counter, since the ledger began."""
+        """Sum up all series of a counter, since the ledger began."""
         columns = schema.series.c
         query = select(func.sum(columns.value)).where(columns.family == family)
         return self._connection.execute(query).scalar() or 0.0
@@ -366,7 +364,7 @@ class Snapshot:
     def _keys(
         self, table: Table, by: Sequence[str], elsewhere: Table | None = None
     ) -> list[Label[Any]]:
-        """Columns by name; those that the table does not have are of the joined table."""
+        """Name the columns to group by; the joined table has those that the table lacks."""
         return [
             (self._quarter(table) if name == "quarter" else column(table, name, elsewhere)).label(
                 name
@@ -431,7 +429,7 @@ def snapshot(where: Path | str) -> Iterator[Snapshot]:
         where: The embedded ledger's file, or the URL of a PostgreSQL database.
 
     Raises:
-        LedgerError: There is none, it is of another version, or it cannot be read.
+        LedgerError: It is missing, has another version, or cannot be read.
     """
     with reading(where) as connection:
         yield Snapshot(connection)

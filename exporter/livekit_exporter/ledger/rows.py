@@ -1,4 +1,4 @@
-"""Rows that the sidecar reads, changes and writes back: calls, turns, series, positions."""
+"""Rows of the ledger as typed objects, and the batch that one transaction writes."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -16,10 +16,10 @@ from livekit_exporter.record import Source, Stage, Usage
 _DAY_SECONDS: Final = 86400
 
 DUST_USD: Final = 1e-12
-"""What differences of doubles leave where nothing is, US dollars."""
+"""Largest difference of doubles that counts as zero, US dollars."""
 
 DeliveryState: TypeAlias = Literal["pending", "delivered", "dead"]
-"""Where a call is on its way to the webhook; `dead` is given up."""
+"""State of a delivery to the webhook; `dead` was given up."""
 
 Status: TypeAlias = Literal["priced", "unpriced", "nothing_to_bill"]
 """Result of pricing a report of usage."""
@@ -30,11 +30,11 @@ class SessionRow:
     """One call.
 
     Args:
-        closed_at: When the agent said goodbye; the session ends with its journal.
-        ended: Its journal is read to the end; nothing comes any more.
-        waiting: The user said something that nobody has answered yet.
+        closed_at: Time of the close event; the call itself ends with its journal.
+        ended: The journal was read to its end and has no writer.
+        waiting: The user said something that is not answered yet.
         answered: Speech id of the last answer.
-        stt_provider: Who transcribes, by the last usage; `stt_model` likewise.
+        stt_provider: Provider of the last transcription; `stt_model` likewise.
         unassigned_usd: Cost without a speech id since the last answer.
     """
 
@@ -68,12 +68,12 @@ class SessionRow:
 
     @property
     def incomplete(self) -> bool:
-        """Whether its process died without saying goodbye, so that its end may be missing."""
+        """`True` when its process died without a close event, so its end may be missing."""
         return self.reason == "lost"
 
     @property
     def seconds(self) -> float | None:
-        """Length of the call; `None` as long as it has no end, or one before its beginning."""
+        """Length of the call; `None` while it has no end, or an end before its start."""
         if self.closed_at is None or self.closed_at < self.started_at:
             return None
         return self.closed_at - self.started_at
@@ -81,7 +81,7 @@ class SessionRow:
 
 @dataclass(kw_only=True)
 class TurnRow(Reply):
-    """One reply of the agent, with what it cost."""
+    """A reply of the agent with its cost, a row of `turns`."""
 
     session: str
     cost_usd: float = 0.0
@@ -90,20 +90,20 @@ class TurnRow(Reply):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryRow:
-    """How far a call that ended is on its way to the webhook.
+    """Delivery of a call that ended to the webhook, a row of `deliveries`.
 
     Args:
-        instance: Whose call it is.
-        revision: Which state of the call: 1 when it ended, one more each time it changed.
-        made_at: When that state came to be, Unix seconds; so are all times.
-        next_attempt_at: When it is tried, of one that is pending.
-        attempts: Times that it was sent.
-        refusals: Of those, how often the receiver refused it.
-        first_attempt_at: When it was first sent, `None` before.
-        last_attempt_at: When it was last sent.
+        instance: Data directory of the call.
+        revision: State of the call: 1 when it ended, one more each time it changed.
+        made_at: Time of that state, Unix seconds like all times here.
+        next_attempt_at: Time of the next attempt while it is pending.
+        attempts: Number of times it was sent.
+        refusals: Number of attempts that the receiver refused.
+        first_attempt_at: Time of the first attempt, `None` before.
+        last_attempt_at: Time of the last attempt.
         status: HTTP status of the last answer; `None` where none came.
-        error: Why the last attempt failed.
-        delivered_at: When the receiver took it.
+        error: Reason why the last attempt failed.
+        delivered_at: Time at which the receiver accepted it.
     """
 
     session: str
@@ -122,16 +122,16 @@ class DeliveryRow:
 
     @property
     def id(self) -> str:
-        """Its idempotency key: the same each time that this state of this call is sent."""
+        """Idempotency key: the same each time that this state of this call is sent."""
         return f"call_{digest(self.instance, self.session)}_{self.revision}"
 
 
 class Due(NamedTuple):
-    """What is to be delivered now.
+    """Deliveries that are due.
 
     Args:
-        deliveries: Those whose time has come, the longest waiting first, not all of them.
-        next_at: When the next of those is due that are not yet.
+        deliveries: Up to a limit, the longest waiting first.
+        next_at: Time at which the next one is due, of those that are not.
     """
 
     deliveries: Sequence[DeliveryRow]
@@ -139,11 +139,11 @@ class Due(NamedTuple):
 
 
 class Backlog(NamedTuple):
-    """What is to be delivered, now or later.
+    """Pending deliveries, due or not.
 
     Args:
-        pending: How many calls.
-        oldest: When the oldest of them ended or changed.
+        pending: Number of calls.
+        oldest: Time at which the oldest of them ended or changed.
     """
 
     pending: int = 0
@@ -274,7 +274,7 @@ class CallRows:
 
 @dataclass(frozen=True, slots=True)
 class SeriesRow:
-    """Value of one series.
+    """Value of one series, a row of `series`.
 
     Args:
         labels: JSON object with sorted keys.
@@ -292,12 +292,12 @@ class SeriesRow:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """How far a journal is in the ledger.
+    """Progress of a journal in the ledger, a row of `positions`.
 
     Args:
-        committed: Bytes.
+        committed: Bytes that are in the ledger.
         discarding: The reader stands inside a line that is too long.
-        finished_at: When its last byte was committed; the file may be deleted.
+        finished_at: Time at which its last byte was committed; the file may be deleted.
     """
 
     committed: int = 0
@@ -306,7 +306,7 @@ class Position:
 
 
 class ModelSums(NamedTuple):
-    """What the rollup by day and model adds up: columns of `daily`."""
+    """Sums of the rollup by day and model: columns of `daily`."""
 
     unpriced_requests: int = 0
     cost_usd: float = 0.0
@@ -322,7 +322,7 @@ class ModelSums(NamedTuple):
 
 
 class UserSums(NamedTuple):
-    """What the rollup by day and user adds up: columns of `daily_users`."""
+    """Sums of the rollup by day and user: columns of `daily_users`."""
 
     unpriced_requests: int = 0
     cost_usd: float = 0.0
@@ -333,7 +333,7 @@ class UserSums(NamedTuple):
 
 
 class ModelKey(NamedTuple):
-    """What a row of `daily` is about."""
+    """Key of a row of `daily`, but for the instance."""
 
     day: str
     agent: str
@@ -344,7 +344,7 @@ class ModelKey(NamedTuple):
 
 
 class UserKey(NamedTuple):
-    """What a row of `daily_users` is about."""
+    """Key of a row of `daily_users`, but for the instance."""
 
     day: str
     agent: str
@@ -354,7 +354,7 @@ class UserKey(NamedTuple):
 
 
 class SizesKey(NamedTuple):
-    """Whose sizes a row of `sizes` holds, by the names that plugins give."""
+    """Key of a row of `sizes`, by the names that plugins report."""
 
     stage: str
     provider: str
@@ -362,24 +362,24 @@ class SizesKey(NamedTuple):
 
 
 def digest(*parts: str | None) -> str:
-    """Key of texts together, however long they are."""
+    """Hash texts to a key of fixed length."""
     return blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
 
 
 def utc_day(at: float) -> str:
-    """Day of a time in UTC, `YYYY-MM-DD`."""
+    """Format the UTC day of a Unix time, `YYYY-MM-DD`."""
     return _day(int(at // _DAY_SECONDS))
 
 
 @lru_cache(maxsize=64)
 def _day(number: int) -> str:
-    """Day of a count of days since 1970; written out once a day rather than once a record."""
+    """Format a count of days since 1970; cached, because every record asks."""
     return datetime.fromtimestamp(number * _DAY_SECONDS, UTC).strftime("%Y-%m-%d")
 
 
 @dataclass(slots=True)
 class Batch:
-    """Everything that one transaction writes.
+    """Rows that one transaction writes.
 
     Args:
         usage: New rows of usage.

@@ -1,12 +1,12 @@
-"""The ledger's tables, version 2.
+"""Tables of the ledger, version 2.
 
-Several sidecars may share one database, so every row says whose it is: `instance` is
-the data directory that it came through, and no sidecar touches another's rows.
+Several sidecars may share one database, so every row names its owner: `instance` is the id
+of the data directory that it came through, and no sidecar changes another's rows.
 
 Money is a double: costs are computed as `Decimal` and a call's sum stays exact to
 far below a millionth of a cent.  Times are Unix seconds, counts have 64 bits.
 
-A change here needs a step in `migrations/versions`; a test compares the two.
+A change here needs a new version and a step in `migrations/versions`; a test holds the tables.
 """
 
 from dataclasses import fields

@@ -13,7 +13,7 @@ from livekit_exporter.record import Model, at_least_one
 
 
 class Survey(NamedTuple):
-    """What the ledger's unpriced usage looks like under one catalogue."""
+    """Unpriced usage of the ledger under one catalogue."""
 
     unpriced: list[Unpriced]
     """The most used first."""
@@ -22,18 +22,18 @@ class Survey(NamedTuple):
 
 
 def survey(ledger: Path | str, catalogue: Catalogue, wanted: Wanted) -> Survey:
-    """Sum up what has no price.
+    """Sum up usage that has no price.
 
-    Only models that an entry prices by now are read row by row: whether it bills what
-    they report is a question to each of them.
+    Only models that have an entry by now are read row by row: the entry may bill some of
+    what they report.
 
     Args:
         ledger: The ledger's file, or the URL of a PostgreSQL database.
         catalogue: Prices in force.
-        wanted: What to look at.
+        wanted: Models to look at.
 
     Raises:
-        LedgerError: There is no ledger, or it cannot be read.
+        LedgerError: It is missing, or cannot be read.
     """
     found: dict[tuple[str, ...], Unpriced] = {}
     settled = 0
@@ -59,7 +59,7 @@ def survey(ledger: Path | str, catalogue: Catalogue, wanted: Wanted) -> Survey:
 def _group(
     found: dict[tuple[str, ...], Unpriced], model: Model, provider: str, why: Why, at: float
 ) -> Unpriced:
-    """The group of a model, made when it is the first of its kind."""
+    """Find the group of a model, or create it."""
     key = (model.stage, provider, model.model, model.label, why)
     if key not in found:
         found[key] = Unpriced(

@@ -1,8 +1,4 @@
-"""Usage that the ledger has no price for, read beside a sidecar that goes on writing.
-
-Nothing is written, and nobody waits: a reader of SQLite's write-ahead log holds up no
-writer.
-"""
+"""Reads usage without a price, beside a sidecar that goes on writing."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,10 +29,10 @@ class Seen(NamedTuple):
 
 
 def models(where: Path | str) -> list[Seen]:
-    """Models that were used and had no price then.
+    """Sum up usage without a price by model.
 
     Raises:
-        LedgerError: There is no ledger, or it cannot be read.
+        LedgerError: It is missing, or cannot be read.
     """
     rows = schema.usage.c
     named = (rows.stage, rows.reported_provider, rows.model, rows.label)
@@ -64,10 +60,10 @@ def models(where: Path | str) -> list[Seen]:
 
 
 def reports(where: Path | str, model: Model) -> Iterator[UsageReported]:
-    """Every report of a model's usage that has no price, as the agent wrote it.
+    """Stream reports of a model's usage without a price, as the agent wrote them.
 
     Raises:
-        LedgerError: There is no ledger, or it cannot be read.
+        LedgerError: It is missing, or cannot be read.
     """
     rows = schema.usage.c
     query = select(

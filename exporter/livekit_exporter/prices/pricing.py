@@ -11,7 +11,7 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 
 from livekit_exporter.prices import rules
 from livekit_exporter.prices.catalogue import Catalogue
-from livekit_exporter.prices.entries import Block, Charges, Entry, Tariff
+from livekit_exporter.prices.entries import Block, Charges, Entry
 from livekit_exporter.prices.units import BASIS_UNIT, EXACT, TOKEN_UNIT, Basis
 from livekit_exporter.record import Usage, UsageReported
 
@@ -194,32 +194,27 @@ def _billed(
     if entry.free:
         return Quote("priced", price_id=entry.id, why="free") if usage != _NO_USAGE else None
     for tariff in entry.tariffs:
-        quote = (
-            _tokens(entry, tariff, usage, at)
-            if tariff.basis == "tokens"
-            else _quantity(
-                entry,
-                tariff,
-                rules.reported(tariff.basis, usage, request_seconds),
-                at,
-                streamed=streamed,
-            )
-        )
+        block = tariff.block_at(at)
+        prices = (block, block.charges_at(at)) if block is not None else None
+        if tariff.basis == "tokens":
+            quote = _tokens(entry, prices, usage)
+        else:
+            reported = rules.reported(tariff.basis, usage, request_seconds)
+            quote = _quantity(entry, tariff.basis, prices, reported, streamed=streamed)
         if quote is not None:
             return quote
     # Models billed by the time of a session also report tokens, which cost nothing.
     return _NOTHING if entry.tariffs[0].basis == "session_time" else None
 
 
-def _tokens(entry: Entry, tariff: Tariff, usage: Usage, at: float) -> Quote | None:
-    """Cost by bucket, `None` without tokens."""
+def _tokens(entry: Entry, prices: tuple[Block, Charges] | None, usage: Usage) -> Quote | None:
+    """Price tokens by bucket; `None` without tokens."""
     buckets = rules.token_buckets(usage)
     if not buckets:
         return None
-    block = tariff.block_at(at)
-    if block is None:
+    if prices is None:
         return _unpriced("before_first_price")
-    charges = block.charges_at(at)
+    block, charges = prices
     tier = rules.context_tier(charges.tiers, rules.asked_tokens(usage))
     if tier is None:
         return _unpriced("no_rate")
@@ -238,25 +233,29 @@ def _tokens(entry: Entry, tariff: Tariff, usage: Usage, at: float) -> Quote | No
 
 
 def _quantity(
-    entry: Entry, tariff: Tariff, reported: float, at: float, *, streamed: bool
+    entry: Entry,
+    basis: Basis,
+    prices: tuple[Block, Charges] | None,
+    reported: float,
+    *,
+    streamed: bool,
 ) -> Quote | None:
-    """Cost of time or characters, `None` without any."""
+    """Price time or characters; `None` without any."""
     if reported == 0:
         return None
     if not 0 < reported < math.inf:
         return _unpriced("impossible_usage")
-    block = tariff.block_at(at)
-    if block is None:
+    if prices is None:
         return _unpriced("before_first_price")
-    charges = block.charges_at(at)
+    block, charges = prices
     rate = charges.rate
     if rate is None:
         return _unpriced("no_rate")
     quantity = rules.exact(reported)
-    if tariff.basis == "audio_time":
+    if basis == "audio_time":
         quantity = rules.at_least(quantity, entry.min_seconds, streamed=streamed)
-    elif tariff.basis == "call_time":
+    elif basis == "call_time":
         quantity = rules.rounded_up(quantity, entry.round_up_seconds)
     cost = EXACT.divide(EXACT.multiply(quantity, rate.usd), rate.per)
-    part = Part(quantity, BASIS_UNIT[tariff.basis], rate.unit_price, cost)
-    return Quote("priced", cost, entry.id, (part,), Source(tariff.basis, block, charges))
+    part = Part(quantity, BASIS_UNIT[basis], rate.unit_price, cost)
+    return Quote("priced", cost, entry.id, (part,), Source(basis, block, charges))

@@ -41,7 +41,8 @@ def report(ledger: Snapshot, question: Question) -> Report:
     calls = reading.calls(ledger, question)
     of_calls = reading.of_a_call(question).by
     whole_calls = of_calls == question.by
-    groups = {*answer.reported, *answer.estimated, *(calls if whole_calls else ())}
+    # No set: the total must add the groups up in the same order every time.
+    groups = dict.fromkeys((*answer.reported, *answer.estimated, *(calls if whole_calls else ())))
     spent = {group: answer.reported.get(group, {}).get("cost_usd", 0.0) for group in groups}
     total = sum(spent.values())
 

@@ -15,7 +15,7 @@ from livekit_exporter.prices.catalogue import Catalogue
 from livekit_exporter.prices.entries import Entry
 from livekit_exporter.prices.pricing import Part, Quote, Source
 from livekit_exporter.prices.units import EXACT
-from livekit_exporter.record import Usage
+from livekit_exporter.record import Usage, at_least_one
 
 _ZERO: Final = Decimal(0)
 
@@ -100,7 +100,7 @@ def tallied(rows: Iterable[UsageRow], catalogue: Catalogue) -> Tallies:
         tally = found.by_agent.get((model, row.agent))
         if tally is None:
             tally = found.by_agent[model, row.agent] = ModelUsage()
-        tally.requests += max(row.requests, 1)
+        tally.requests += at_least_one(row.requests)
         if row.cost_usd is not None:
             usd = rules.exact(row.cost_usd)
             found.usd += usd
@@ -134,7 +134,7 @@ def quote(entry: Entry | None, row: UsageRow) -> Quote:
 def _unpriced(tally: ModelUsage, row: UsageRow) -> None:
     usage = row.usage
     asked = rules.asked_tokens(usage)
-    tally.unpriced += max(row.requests, 1)
+    tally.unpriced += at_least_one(row.requests)
     tally.tokens += asked + rules.answered_tokens(usage, asked)
     tally.characters += usage.characters
     tally.seconds += usage.audio_seconds + usage.connection_seconds

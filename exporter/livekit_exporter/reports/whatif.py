@@ -15,7 +15,7 @@ from livekit_exporter.prices.catalogue import Catalogue
 from livekit_exporter.prices.entries import Entry
 from livekit_exporter.prices.pricing import WHY, Quote, Why
 from livekit_exporter.prices.rules import exact
-from livekit_exporter.record import Stage
+from livekit_exporter.record import Stage, at_least_one
 from livekit_exporter.reports import lines, reading, tallies, written
 from livekit_exporter.reports.period import suggestion
 from livekit_exporter.reports.question import Question, QuestionError
@@ -242,17 +242,17 @@ def _compare(into: CostPair, told: _Facts, row: UsageRow, quote: Quote | None, n
         # As the ledger would keep it, so that equal costs are equal.
         new = exact(float(quote.cost))
     if known is None and new is None:
-        into.unpriced += max(row.requests, 1)
+        into.unpriced += at_least_one(row.requests)
     elif known is None and new is not None:
         into.newly_priced += new
         held = told.anew.setdefault(f"{row.provider}/{row.model}", _LeftOut())
-        held.requests += max(row.requests, 1)
+        held.requests += at_least_one(row.requests)
         held.usd += new
     elif known is not None and new is None and quote is not None:
         into.not_comparable += known
         key = (f"{row.provider}/{row.model}", name, quote.why)
         held = told.left_out.setdefault(key, _LeftOut())
-        held.requests += max(row.requests, 1)
+        held.requests += at_least_one(row.requests)
         held.usd += known
     elif known is not None and new is not None:
         into.compared += 1

@@ -1,9 +1,10 @@
 """Prices reports of usage, counts them, and writes off what no caller heard."""
 
-from typing import Final, Protocol
+from typing import Final
 
 from livekit_exporter import contract
 from livekit_exporter.calls import waste
+from livekit_exporter.ledger.read import InstanceReader
 from livekit_exporter.ledger.rows import (
     ModelKey,
     ModelSums,
@@ -15,19 +16,11 @@ from livekit_exporter.ledger.rows import (
 )
 from livekit_exporter.prices import pricing, rules
 from livekit_exporter.prices.catalogue import Catalogue
-from livekit_exporter.record import RequestTraced, UsageEstimated, UsageReported
+from livekit_exporter.record import UsageEstimated, UsageReported, at_least_one
 from livekit_exporter.sidecar.transaction import CallSeries, Transaction
 
 # Turn detection and the like are counted in requests and have no usage to report.
 _REPORTING: Final = contract.REQUESTS_WITHOUT_USAGE.init_at_zero
-
-
-class StoredUsage(Protocol):
-    """Reads usage rows that are not in the transaction."""
-
-    def usage_of(self, session: str, speech: str) -> list[UsageRow]:
-        """Return the usage rows of one reply."""
-        ...
 
 
 class Billing:
@@ -35,12 +28,12 @@ class Billing:
 
     Args:
         catalogue: Prices in force.
-        stored: The ledger, to read from.
+        ledger: Read for usage rows of earlier transactions.
     """
 
-    def __init__(self, catalogue: Catalogue, stored: StoredUsage) -> None:
+    def __init__(self, catalogue: Catalogue, ledger: InstanceReader) -> None:
         self._catalogue = catalogue
-        self._stored = stored
+        self._ledger = ledger
 
     def report(
         self, row: SessionRow, record: UsageReported, series: CallSeries, transaction: Transaction
@@ -80,23 +73,14 @@ class Billing:
         """Note which part of a reply's cost no caller heard."""
         why = waste.reason(turn)
         if why is not None:
-            used = self._used(turn, transaction)
+            used = self.used(turn, transaction)
             for each, usd in zip(used, waste.unheard(turn, used), strict=True):
-                self._waste(row, turn, each, (usd, why), transaction)
+                self.write_off_row(row, turn, each, (usd, why), transaction)
 
-    def write_off_probe(
-        self, row: SessionRow, turn: TurnRow, record: RequestTraced, transaction: Transaction
-    ) -> None:
-        """Note that no caller heard a request that only probed a provider."""
-        for used in self._used(turn, transaction):
-            if used.request == record.request and used.reported_provider == record.provider:
-                wasted = (used.cost_usd or 0.0, "recovery_probe")
-                self._waste(row, turn, used, wasted, transaction)
-
-    def _used(self, turn: TurnRow, transaction: Transaction) -> list[UsageRow]:
+    def used(self, turn: TurnRow, transaction: Transaction) -> list[UsageRow]:
         """Return the usage rows of a reply, those of the ledger first."""
         return [
-            *self._stored.usage_of(turn.session, turn.speech),
+            *self._ledger.usage_of(turn.session, turn.speech),
             *(
                 used
                 for used in transaction.rows.usage
@@ -104,7 +88,7 @@ class Billing:
             ),
         ]
 
-    def _waste(
+    def write_off_row(
         self,
         row: SessionRow,
         turn: TurnRow,
@@ -112,7 +96,7 @@ class Billing:
         wasted: tuple[float, str],
         transaction: Transaction,
     ) -> None:
-        """Raise the wasted part of a usage row, and add the difference where it is summed up.
+        """Raise the wasted part of a usage row, and of all sums that it is in.
 
         Args:
             row: The call.
@@ -193,7 +177,7 @@ def _count_request(record: UsageReported, quote: pricing.Quote, series: CallSeri
     if quote.why == "no_usage" and requests and record.stage in _REPORTING:
         series.count(contract.REQUESTS_WITHOUT_USAGE, requests)
     # A report of a stream counts as one, though it is no request.
-    counted = max(requests, 1)
+    counted = at_least_one(requests)
     if quote.free:
         series.count(contract.FREE_REQUESTS, counted)
     if quote.status == "priced":

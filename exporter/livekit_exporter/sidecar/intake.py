@@ -20,9 +20,9 @@ from livekit_exporter.sidecar.decode import RejectedError, decode
 from livekit_exporter.sidecar.loop import Clock
 from livekit_exporter.sidecar.meter import Meter
 from livekit_exporter.sidecar.page import Page
+from livekit_exporter.sidecar.periods import Spend
 from livekit_exporter.sidecar.reader import Chunk, Reader
 from livekit_exporter.sidecar.registry import Registry
-from livekit_exporter.sidecar.spend import Spend
 from livekit_exporter.sidecar.transaction import Transaction
 from livekit_exporter.sidecar.webhook.handover import Handover
 
@@ -90,7 +90,7 @@ class JournalIntake:
         self._applied = in_force()
         config = self._applied.config
         self.meter = Meter(ledger, self._applied.catalogue)
-        self.spend = Spend(ledger, config.zone)
+        self.spend = Spend(ledger.spend, config.zone)
         self.last_record_at = ledger.last_record_at()
         self._positions = ledger.positions()
         self._missing: dict[str, float] = {}
@@ -159,7 +159,7 @@ class JournalIntake:
             self.meter.reload()
             self._positions = self.ledger.positions()
         if self._stale or current is not self._applied:
-            self.spend = Spend(self.ledger, current.config.zone)
+            self.spend = Spend(self.ledger.spend, current.config.zone)
             self._stale = False
         if current is not self._applied:
             self.meter.use(current.catalogue)

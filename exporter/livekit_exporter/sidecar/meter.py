@@ -10,18 +10,18 @@ from collections import Counter, OrderedDict
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import lru_cache
-from typing import Final, Protocol
+from typing import Final, TypeAlias
 
 from livekit_exporter import contract
 from livekit_exporter.calls import waste
 from livekit_exporter.calls.sizes import Sizes
 from livekit_exporter.calls.turns import Conversation, speech_of
+from livekit_exporter.ledger.read import InstanceReader
 from livekit_exporter.ledger.rows import (
     FailureRow,
     SessionRow,
     SizesKey,
     TurnRow,
-    UsageRow,
     UserSums,
 )
 from livekit_exporter.prices import legs
@@ -32,6 +32,7 @@ from livekit_exporter.record import (
     BudgetReached,
     CollectorReport,
     MessageAdded,
+    Model,
     ModelsDeclared,
     Record,
     RequestFailed,
@@ -64,64 +65,20 @@ _BUDGET_FAMILIES: Final = {
 """Requests without a price have a counter of their own."""
 
 
-class ModelNames(Protocol):
-    """Anything that names a provider and a model as a plugin reports them."""
-
-    @property
-    def stage(self) -> str:
-        """Stage of the pipeline."""
-        ...
-
-    @property
-    def provider(self) -> str:
-        """Host or display name."""
-        ...
-
-    @property
-    def model(self) -> str:
-        """Model name."""
-        ...
-
-    @property
-    def label(self) -> str:
-        """Class path of the plugin."""
-        ...
-
-
-class Archive(Protocol):
-    """Reads rows that are not in memory."""
-
-    def open_sessions(self) -> list[SessionRow]:
-        """Return calls that have not ended."""
-        ...
-
-    def session(self, session: str) -> SessionRow | None:
-        """Return one call."""
-        ...
-
-    def turn(self, session: str, speech: str) -> TurnRow | None:
-        """Return one reply."""
-        ...
-
-    def unfinished(self, session: str) -> list[TurnRow]:
-        """Return replies of a call that were not spoken, or were cut off and answer nobody."""
-        ...
-
-    def usage_of(self, session: str, speech: str) -> list[UsageRow]:
-        """Return the usage rows of one reply."""
-        ...
+_Named: TypeAlias = UsageReported | UsageEstimated | RequestFailed | AvailabilityChanged | Model
+"""Everything that names a provider and a model as a plugin reports them."""
 
 
 class Meter:
     """Takes records in, in the order of their journal.
 
     Args:
-        archive: The ledger, to read from.
+        ledger: Read for rows that are not in memory.
         catalogue: Prices in force.
     """
 
-    def __init__(self, archive: Archive, catalogue: Catalogue) -> None:
-        self._archive = archive
+    def __init__(self, ledger: InstanceReader, catalogue: Catalogue) -> None:
+        self._ledger = ledger
         self.use(catalogue)
         self._open: dict[str, SessionRow] = {}
         self._ended: OrderedDict[str, SessionRow] = OrderedDict()
@@ -134,13 +91,13 @@ class Meter:
     def use(self, catalogue: Catalogue) -> None:
         """Price from now on with this catalogue."""
         self._catalogue = catalogue
-        self._billing = Billing(catalogue, self._archive)
+        self._billing = Billing(catalogue, self._ledger)
         # Cleaning up a name costs as much as pricing a request; names are few.
         self._provider = lru_cache(maxsize=1024)(catalogue.provider)
 
     def reload(self) -> None:
         """Read the calls that are going on from the ledger, and forget what was not committed."""
-        self._open = {row.session: row for row in self._archive.open_sessions()}
+        self._open = {row.session: row for row in self._ledger.open_sessions()}
         self._ended.clear()
         self._turns.clear()
         self._evicted.clear()
@@ -236,7 +193,7 @@ class Meter:
                 if family is not None:
                     series.count(family, 1, record.scope)
 
-    def _model(self, row: SessionRow, named: ModelNames, transaction: Transaction) -> CallSeries:
+    def _model(self, row: SessionRow, named: _Named, transaction: Transaction) -> CallSeries:
         """Return the series of a model, from the names that a plugin reports."""
         provider = self._provider(named.provider, named.label)
         return transaction.model(row, named.stage, provider, named.model)
@@ -280,7 +237,10 @@ class Meter:
             sizes[key] = sizes.get(key, Sizes()) + added
         if record.recovery_probe and record.speech is not None:
             turn = self._turn(row, record.speech, record.at, transaction)
-            self._billing.write_off_probe(row, turn, record, transaction)
+            for used in self._billing.used(turn, transaction):
+                if used.request == record.request and used.reported_provider == record.provider:
+                    wasted = (used.cost_usd or 0.0, "recovery_probe")
+                    self._billing.write_off_row(row, turn, used, wasted, transaction)
 
     def _message(self, row: SessionRow, record: MessageAdded, transaction: Transaction) -> None:
         series = transaction.call(row)
@@ -380,7 +340,7 @@ class Meter:
 
     def _write_off_unfinished(self, row: SessionRow, transaction: Transaction) -> None:
         """Write off replies that were never spoken or answered nobody: the call is over."""
-        turns = {turn.speech: turn for turn in self._archive.unfinished(row.session)}
+        turns = {turn.speech: turn for turn in self._ledger.unfinished(row.session)}
         turns |= {
             speech: turn
             for (session, speech), turn in transaction.rows.turns.items()
@@ -408,7 +368,7 @@ class Meter:
         """Return the row of a record's call, a new one for a call that nobody has heard of."""
         row = self._open.get(record.session) or self._ended.get(record.session)
         if row is None:
-            row = self._archive.session(record.session)
+            row = self._ledger.session(record.session)
             if row is not None:
                 self._remember(row)
         if row is None:
@@ -440,7 +400,7 @@ class Meter:
         evicted = self._evicted.get(session)
         if turn is not None or (evicted is not None and speech not in evicted):
             return turn
-        return self._archive.turn(session, speech)
+        return self._ledger.turn(session, speech)
 
     def _turn(self, row: SessionRow, speech: str, at: float, transaction: Transaction) -> TurnRow:
         """Return the row of a reply, to be written with the transaction."""

@@ -8,7 +8,7 @@ or a histogram.  The library writes them out.
 import gzip
 import json
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Final, TypeAlias
@@ -75,7 +75,7 @@ class Exposition:
     gzipped: bytes
 
 
-class Registry:
+class Registry(Collector):
     """All series of the page.
 
     Args:
@@ -90,7 +90,7 @@ class Registry:
         self._lock = threading.Lock()
         self._pages: dict[str, Exposition] = {}
         self._collectors = CollectorRegistry(auto_describe=False)
-        self._collectors.register(_Families(self._collect))
+        self._collectors.register(self)
         self.restore(())
 
     @property
@@ -198,7 +198,8 @@ class Registry:
             return SeriesRow(family.name, named, value.total, tuple(value.counts), at)
         return SeriesRow(family.name, named, value, None, at)
 
-    def _collect(self) -> Iterator[Metric]:
+    def collect(self) -> Iterator[Metric]:
+        """Yield all families, for the client library's writers."""
         for family in FAMILIES:
             names = self.label_names(family)
             if family.kind is Kind.COUNTER:
@@ -218,16 +219,6 @@ class Registry:
                     if isinstance(value, Distribution):
                         histogram.add_metric(labels, _buckets(family, value), value.total)
                 yield histogram
-
-
-class _Families(Collector):
-    """Hands the registry's numbers to the client library's writers."""
-
-    def __init__(self, collect: Callable[[], Iterator[Metric]]) -> None:
-        self._collect = collect
-
-    def collect(self) -> Iterator[Metric]:
-        return self._collect()
 
 
 def zero(family: Family) -> Value:

@@ -1,4 +1,4 @@
-"""What a database has to do for a ledger, whichever it is."""
+"""Interface between the ledger and its database, and the error that both raise."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,30 +10,30 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 Upsert: TypeAlias = postgresql.Insert | sqlite.Insert
-"""An insert that knows what to do where the row exists."""
+"""An insert that can update a row which exists."""
 
 Remedies: TypeAlias = Mapping[str, str]
-"""What helps, by the driver's own code of an error."""
+"""Advice for the user, by the driver's code of an error."""
 
 
 class LedgerError(Exception):
-    """The ledger cannot be opened, read or written; the message says which and what to do."""
+    """The ledger cannot be opened, read or written; the message says why and what to do."""
 
 
 class RepricedError(LedgerError):
-    """Nothing was written: calls have other costs than those that were read; read them again."""
+    """Nothing was written, because calls were repriced since they were read: read them again."""
 
 
 class Database(ABC):
     """The database of a ledger.
 
     Args:
-        name: What messages call it; no password.
-        engine: How it is reached.
+        name: Its name in messages, without a password.
+        engine: SQLAlchemy's connections to it.
     """
 
     elsewhere: str
-    """What to do where it turns out to be another program's."""
+    """Advice where the database belongs to another program."""
 
     def __init__(self, name: str, engine: Engine) -> None:
         self.name = name
@@ -41,11 +41,11 @@ class Database(ABC):
 
     @contextmanager
     def transaction(self, doing: str, *, alone: bool = False) -> Iterator[Connection]:
-        """A transaction that is committed at the end of the block, or undone.
+        """Open a transaction: committed at the end of the block, rolled back on an error.
 
         Args:
-            doing: What is being done to the ledger, for the message: `open`, `read`, `write`.
-            alone: Whoever else begins such a transaction waits for the end of this one.
+            doing: Verb for the error message: `open`, `read` or `write`.
+            alone: Exclude all other transactions of this kind until it ends.
 
         Raises:
             LedgerError: The database refused something.
@@ -55,7 +55,7 @@ class Database(ABC):
 
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
-        """One state of the ledger for the whole block, whatever is written meanwhile.
+        """Open a read-only transaction that sees one state of the ledger.
 
         Raises:
             LedgerError: The database refused something.
@@ -64,7 +64,7 @@ class Database(ABC):
             yield connection
 
     def error(self, doing: str, error: Exception) -> LedgerError:
-        """What to say of an error: what could not be done, why, and what helps."""
+        """Turn an error of the driver into a message: what failed, why, and what to do."""
         cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
         said = " ".join(self._redacted(str(cause)).split())
         remedy = self._remedy(cause)
@@ -73,11 +73,11 @@ class Database(ABC):
         )
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close all connections."""
         self.engine.dispose()
 
     def prepare(self) -> None:
-        """Do what has to be done before the first table is made.
+        """Prepare the database before its first table is created.
 
         Raises:
             LedgerError: It cannot be done.
@@ -85,11 +85,11 @@ class Database(ABC):
         return
 
     def measure(self, connection: Connection) -> None:
-        """Take the size while connected, where that cannot be had at any time."""
+        """Measure the size over this connection, for databases that need one."""
         del connection
 
     def shrink(self) -> bool:
-        """Give some of the space of deleted rows back; whether there is more.
+        """Return some space of deleted rows to the system; `True` when there is more.
 
         Raises:
             LedgerError: It cannot be done.
@@ -97,17 +97,17 @@ class Database(ABC):
         return False
 
     def damage(self, connection: Connection) -> list[str]:
-        """What the database itself finds wrong with its files."""
+        """Run the database's own check of its files; return its findings."""
         del connection
         return []
 
     def renumber(self, connection: Connection) -> None:
-        """Count on behind the rows that came with their ids."""
+        """Set id sequences behind the rows that were copied with their ids."""
         del connection
 
     @abstractmethod
     def size_bytes(self) -> int:
-        """Size on disk."""
+        """Return the size on disk."""
 
     @abstractmethod
     def insert(
@@ -133,11 +133,11 @@ class Database(ABC):
 
     @abstractmethod
     def upsert(self, table: Table) -> Upsert:
-        """An insert into a table, in this database's own words."""
+        """Begin an insert in this database's dialect."""
 
     @abstractmethod
     def day(self, at: Column[float]) -> ColumnElement[str]:
-        """UTC day of a time, as `rows.utc_day` has it."""
+        """Format the UTC day of a time like `rows.utc_day`."""
 
     @abstractmethod
     def _begin(self, *, alone: bool) -> AbstractContextManager[Connection]: ...

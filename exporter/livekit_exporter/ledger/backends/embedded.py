@@ -1,4 +1,4 @@
-"""The ledger in a file of its own: SQLite."""
+"""SQLite: the ledger in a file of the data directory."""
 
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -26,10 +26,10 @@ from livekit_exporter.ledger.backends.database import Database, LedgerError, Rem
 
 _BUSY_SECONDS: Final = 5.0
 _SHRINK_PAGES: Final = 1000
-"""Pages given back at a time, 4 MB: some ten milliseconds."""
+"""Pages cut off at a time: 4 MB, some ten milliseconds."""
 
 _BEGIN: Final = "ledger_begin"
-"""Option of a connection: how it begins a transaction, `None` for not at all."""
+"""Option of a connection: its statement to begin a transaction, `None` for autocommit."""
 
 _REMEDIES: Final[Remedies] = {
     "SQLITE_BUSY": "end the program that holds it, or wait for it",
@@ -43,14 +43,14 @@ _REMEDIES: Final[Remedies] = {
 
 
 class Embedded(Database):
-    """The file of one data directory.
+    """A SQLite file.
 
     Args:
         path: The file.
-        read_only: Only look at it.
+        read_only: Never write, and do not create the file.
 
     Raises:
-        LedgerError: It cannot be made, or is only to be looked at and not there.
+        LedgerError: It cannot be created, or `read_only` and it does not exist.
     """
 
     elsewhere = "move it away or choose another data directory"
@@ -67,13 +67,13 @@ class Embedded(Database):
         self._path = path
 
     def prepare(self) -> None:
-        """Settle how the file is written: both for good, the first only while it is empty."""
+        """Set the modes that the file keeps; `auto_vacuum` takes effect only while it is empty."""
         with self._said("open"), self._connect(None) as connection:
             connection.exec_driver_sql("PRAGMA auto_vacuum=INCREMENTAL")
             connection.exec_driver_sql("PRAGMA journal_mode=WAL")
 
     def shrink(self) -> bool:
-        """Cut some free pages off the file; whether there are more."""
+        """Cut some free pages off the file; `True` when there are more."""
         with self._said("write"), self._connect(None) as connection:
             driver = connection.connection.driver_connection
             assert isinstance(driver, sqlite3.Connection)  # noqa: S101 - for the type
@@ -88,12 +88,12 @@ class Embedded(Database):
         return bool(mode and left)
 
     def damage(self, connection: Connection) -> list[str]:
-        """What SQLite finds wrong with the file."""
+        """Run SQLite's integrity check; return its findings."""
         found = connection.exec_driver_sql("PRAGMA integrity_check").scalars()
         return [str(said) for said in found if said != "ok"]
 
     def size_bytes(self) -> int:
-        """Size on disk, write-ahead log included."""
+        """Return the size on disk, write-ahead log included."""
         total = 0
         for suffix in ("", "-wal", "-shm"):
             try:
@@ -116,11 +116,11 @@ class Embedded(Database):
         connection.exec_driver_sql(statement, [tuple(row) for row in rows])
 
     def upsert(self, table: Table) -> Insert:
-        """SQLite's insert."""
+        """Begin an insert of SQLite."""
         return Insert(table)
 
     def day(self, at: Column[float]) -> ColumnElement[str]:
-        """UTC day; of whole seconds, for SQLite takes the end of a day for the next one."""
+        """Format the UTC day of whole seconds: SQLite rounds the end of a day to the next one."""
         return func.strftime("%Y-%m-%d", cast(at, Integer), "unixepoch")
 
     @contextmanager

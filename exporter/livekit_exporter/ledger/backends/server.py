@@ -1,4 +1,4 @@
-"""The ledger in a database that several sidecars share: PostgreSQL."""
+"""PostgreSQL: the ledger in a database that several sidecars may share."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -25,7 +25,7 @@ from livekit_exporter.ledger import schema
 from livekit_exporter.ledger.backends.database import Database, LedgerError, Remedies
 
 _ALONE: Final = 0x6C6B_6578_706F_7274
-"""Number of the advisory lock of whoever makes or changes tables."""
+"""Key of the advisory lock for transactions that create or change tables."""
 
 _MEASURE_EVERY_SECONDS: Final = 60.0
 
@@ -64,11 +64,11 @@ class Server(Database):
     """A PostgreSQL database.
 
     Args:
-        url: As libpq has it: `postgresql://user:password@host:5432/database`.
-        read_only: Only look at it.
+        url: In the form of libpq: `postgresql://user:password@host:5432/database`.
+        read_only: Never write.
 
     Raises:
-        LedgerError: The URL is none, or the driver is missing.
+        LedgerError: The URL is invalid, or the driver is missing.
     """
 
     elsewhere = "choose an empty one, or a schema of its own with '?options=-csearch_path%3Dname'"
@@ -91,7 +91,7 @@ class Server(Database):
         self._measured_at = float("-inf")
 
     def measure(self, connection: Connection) -> None:
-        """Ask for the size, once a minute."""
+        """Query the size, at most once a minute."""
         now = time.monotonic()
         if now - self._measured_at >= _MEASURE_EVERY_SECONDS:
             tables = {"tables": list(schema.metadata.tables)}
@@ -99,7 +99,7 @@ class Server(Database):
             self._measured_at = now
 
     def renumber(self, connection: Connection) -> None:
-        """Set the sequences of ids."""
+        """Set the id sequences behind the highest ids."""
         for table in (schema.usage, schema.failures):
             sequence = func.pg_get_serial_sequence(table.name, table.c.id.name)
             highest = select(func.max(table.c.id)).scalar_subquery()
@@ -108,7 +108,7 @@ class Server(Database):
             )
 
     def size_bytes(self) -> int:
-        """Size of the tables, with the rows of all sidecars, a minute ago at most."""
+        """Return the size of the tables, of all sidecars, at most a minute old."""
         return self._size
 
     def insert(
@@ -131,11 +131,11 @@ class Server(Database):
             raise self.error("write", error) from error
 
     def upsert(self, table: Table) -> Insert:
-        """PostgreSQL's insert."""
+        """Begin an insert of PostgreSQL."""
         return Insert(table)
 
     def day(self, at: Column[float]) -> ColumnElement[str]:
-        """UTC day; of whole seconds, for PostgreSQL rounds to microseconds."""
+        """Format the UTC day of whole seconds: PostgreSQL rounds to microseconds."""
         moment = func.timezone("UTC", func.to_timestamp(func.floor(at)))
         return func.to_char(moment, "YYYY-MM-DD")
 

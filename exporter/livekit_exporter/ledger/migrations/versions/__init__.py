@@ -1,1 +1,1 @@
-"""One module per version."""
+"""Steps, a module per version."""

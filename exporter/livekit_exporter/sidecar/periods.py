@@ -1,7 +1,8 @@
 """Sums up the spend of the current day and month by agent, exactly, from the ledger."""
 
+from collections.abc import Callable
 from datetime import datetime, tzinfo
-from typing import Final, Protocol, TypeAlias
+from typing import Final, TypeAlias
 
 from livekit_exporter.record import Source
 
@@ -9,14 +10,6 @@ PERIODS: Final = ("day", "month")
 
 Sums: TypeAlias = dict[tuple[str, Source], float]
 """US dollars by agent and source; reported and estimated usage are never added up."""
-
-
-class SpendSource(Protocol):
-    """Gives the sums of earlier usage."""
-
-    def spend(self, since: float) -> Sums:
-        """Return the cost of usage at or after a Unix time."""
-        ...
 
 
 def period_start(period: str, now: float, zone: tzinfo) -> float:
@@ -31,12 +24,12 @@ class Spend:
     """Keeps sums in step with the ledger: reads them once a period, then adds to them.
 
     Args:
-        source: The ledger.
+        spent_since: Reads the cost of usage at or after a Unix time from the ledger.
         zone: Time zone in which days and months begin.
     """
 
-    def __init__(self, source: SpendSource, zone: tzinfo) -> None:
-        self._source = source
+    def __init__(self, spent_since: Callable[[float], Sums], zone: tzinfo) -> None:
+        self._spent_since = spent_since
         self._zone = zone
         self._starts: dict[str, float] = {}
         self._sums: dict[str, Sums] = {period: {} for period in PERIODS}
@@ -46,7 +39,7 @@ class Spend:
         for period in PERIODS:
             start = period_start(period, now, self._zone)
             if self._starts.get(period) != start:
-                self._sums[period] = self._source.spend(start)
+                self._sums[period] = self._spent_since(start)
                 self._starts[period] = start
 
     def add(self, at: float, agent: str, source: Source, usd: float) -> None:
