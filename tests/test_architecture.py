@@ -44,8 +44,8 @@ THIRD_PARTY = {
 # The rooms, from the ground up. A room imports rooms of lower floors and nothing else of ours,
 # so there is no cycle and nothing imports upwards. docs/architecture.md draws the same plan.
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("record", "contract", "files"),
-    ("prices",),
+    ("record", "files"),
+    ("prices", "contract"),
     ("calls",),
     ("agent", "ledger"),
     ("export",),

@@ -1,8 +1,8 @@
-"""The metric contract: every metric family that this exporter exposes.
+"""Defines every metric family that this exporter exposes: the metric contract.
 
-Nothing else in the repository spells a family name, a label set or a bucket list
-of its own.  The registry is built from `FAMILIES`, the table in the README is
-rendered from it, and tests hold rules and dashboards against it.
+No other module spells a family name, a label set or a bucket list.  The registry is built
+from `FAMILIES`, the table in the README is rendered from it, and tests check rules and
+dashboards against it.  Closed sets of label values are those of the journal's records.
 
 Adding a metric is one `Family` here, one observation in `sidecar/meter.py`, and
 `make generate`.
@@ -11,16 +11,18 @@ Adding a metric is one `Family` here, one observation in `sidecar/meter.py`, and
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, get_args
+
+from livekit_exporter.record import KINDS, Gap, Stage
 
 AGENT_PREFIX: Final = "livekit_agent"
 EXPORTER_PREFIX: Final = "livekit_exporter"
 
 UNKNOWN: Final = "unknown"
-"""Value of a label that nobody filled in: an empty label equals an absent one in PromQL."""
+"""Value of a label without one, because an empty label equals an absent one in PromQL."""
 
 OTHER: Final = "other"
-"""Value that takes the place of label values beyond the cap."""
+"""Value that replaces label values beyond the cap."""
 
 
 class Kind(StrEnum):
@@ -59,7 +61,7 @@ HIGHEST_TOKEN_RATE: Final = 1e6
 # Compared by identity: families are keys wherever numbers are kept.
 @dataclass(frozen=True, slots=True, eq=False)
 class Family:
-    """One metric family, as an operator sees it.
+    """A metric family, as an operator sees it.
 
     Args:
         name: Full name, `_total` left out for counters.
@@ -110,7 +112,7 @@ class Family:
 
     @property
     def about_agents(self) -> bool:
-        """Whether the family carries the operator's extra labels."""
+        """True for a family that carries the operator's extra labels."""
         return "agent" in self.labels and self.kind is not Kind.GAUGE
 
     def series(self) -> Iterator[str]:
@@ -125,17 +127,7 @@ _A: Final = ("agent",)
 _SPM: Final = ("agent", "stage", "provider", "model")
 _PM: Final = ("agent", "provider", "model")
 
-STAGES: Final = (
-    "stt",
-    "llm",
-    "tts",
-    "realtime",
-    "turn_detection",
-    "interruption",
-    "avatar",
-    "platform",
-    "custom",
-)
+STAGES: Final[tuple[str, ...]] = get_args(Stage)
 _EVERY: Final = frozenset(STAGES)
 _SPEAKING: Final = frozenset({"llm", "tts", "realtime", "stt"})
 
@@ -157,12 +149,10 @@ WASTE_REASONS: Final = {
     "tts": ("interrupted", "speculative", "recovery_probe"),
     "realtime": ("interrupted", "speculative"),
 }
-"""Why cost of a stage was for nothing."""
+"""Reasons, by stage, for which a cost was wasted."""
 
-GAP_REASONS: Final = dict.fromkeys(
-    ("llm", "tts"), ("interrupted", "speculative", "failed", "recovery_probe")
-)
-"""Why vendors bill for a stage what no event reports."""
+GAP_REASONS: Final[dict[str, tuple[str, ...]]] = dict.fromkeys(("llm", "tts"), get_args(Gap))
+"""Reasons, by stage, for which vendors bill usage that no event reports."""
 
 CLOSE_REASONS: Final = (
     "user_initiated",
@@ -172,7 +162,7 @@ CLOSE_REASONS: Final = (
     "error",
     "lost",
 )
-"""LiveKit's close reasons, and `lost` for a process that died without one."""
+"""LiveKit's close reasons, and `lost` for a call whose process died before it closed."""
 
 # Money and usage.
 COST: Final = Family(
@@ -494,22 +484,7 @@ RECORDS: Final = Family(
     Kind.COUNTER,
     "Journal records taken into the ledger.",
     ("kind",),
-    values=(
-        "session_started",
-        "models_declared",
-        "usage",
-        "usage_estimated",
-        "request_traced",
-        "turn_committed",
-        "message",
-        "request_failed",
-        "tool_call",
-        "availability",
-        "session_closed",
-        "budget_reached",
-        "budget_lookup_failed",
-        "collector",
-    ),
+    values=KINDS,
 )
 RECORDS_REJECTED: Final = Family(
     "livekit_exporter_records_rejected",

@@ -448,6 +448,11 @@ Record: TypeAlias = (
     | CollectorReport
 )
 
+KINDS: Final[tuple[str, ...]] = tuple(
+    str(spec.default) for cls in get_args(Record) for spec in fields(cls) if spec.name == "kind"
+)
+"""Values of `kind`, in the order of `Record`."""
+
 
 def _omissible(cls: type) -> tuple[tuple[str, object], ...]:
     """List the fields of a class, each with the value that a line need not carry."""

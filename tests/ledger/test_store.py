@@ -26,7 +26,7 @@ from livekit_exporter.ledger.rows import (
 )
 from livekit_exporter.ledger.store import Ledger, LedgerError
 from livekit_exporter.record import Usage
-from livekit_exporter.sidecar.spend import period_start
+from livekit_exporter.sidecar.periods import period_start
 from tests.records import AT
 
 SESSION = SessionRow(

@@ -16,15 +16,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from livekit_exporter import files
-from livekit_exporter.ledger import unpriced
+from livekit_exporter.ledger.queries import Span, snapshot
+from livekit_exporter.ledger.survey import survey
 from livekit_exporter.prices.catalogue import Catalogue, from_compiled, load
+from livekit_exporter.prices.explain.listing import Wanted
 from livekit_exporter.prices.explain.stub import BLANK, quoted
 from livekit_exporter.prices.explain.stub import overlay as stub
 from livekit_exporter.prices.explain.unpriced import Unpriced
 from livekit_exporter.prices.files.check import PriceFile
 from livekit_exporter.prices.files.compile import compiled, parse, rendered, shipped
 from livekit_exporter.prices.files.overlay import merged
-from livekit_exporter.record import Model, Stage, Usage, UsageReported
+from livekit_exporter.record import Stage, Usage, UsageReported
 from tests.intake import Intake
 from tests.prices.test_json_schema import faults
 from tests.prices.test_overlay import program
@@ -277,22 +279,21 @@ def test_a_running_sidecar_is_not_disturbed(intake: Intake, data_dir: Path) -> N
     with closing(sqlite3.connect(path, isolation_level=None)) as writer:
         writer.execute("BEGIN IMMEDIATE")
         writer.execute("DELETE FROM usage")
-        assert [seen.model.model for seen in unpriced.models(path)] == ["llama-4"]
-        reading = unpriced.reports(path, Model(stage="llm", provider=LLAMA.provider,
-                                               model="llama-4", label=LLAMA.label))  # fmt: skip
-        assert next(reading).usage == LLAMA.usage
+        (seen,) = survey(path, load(), Wanted()).unpriced
+        assert (seen.model, seen.usage["output_token"]) == ("llama-4", 90)
         writer.execute("COMMIT")
-        assert list(reading) == []
-    assert unpriced.models(path) == []
+    assert survey(path, load(), Wanted()).unpriced == []
     assert path.read_bytes()[:16] == before[:16]
 
 
 def test_reports_come_back_as_the_agent_wrote_them(ledger: Path) -> None:
     """All that the pricing asks for is in the ledger."""
-    path = files.ledger(ledger)
-    model = Model(stage="stt", provider="unknown", model="unknown", label=EAR.label)
+    with snapshot(files.ledger(ledger)) as found:
+        (row,) = found.used(Span(AT, AT + DAY, {"label": (EAR.label,)}))
 
-    assert list(unpriced.reports(path, model)) == [replace(EAR, session="s1")]
+    assert row.reported_provider == EAR.provider
+    for name in ("stage", "model", "at", "usage", "streamed", "connection", "request_seconds"):
+        assert getattr(row, name) == getattr(EAR, name), name
 
 
 def test_paths_with_odd_names_can_be_read(tmp_path: Path) -> None:
@@ -302,7 +303,7 @@ def test_paths_with_odd_names_can_be_read(tmp_path: Path) -> None:
     made.take(started(), LLAMA)
     made.ingest.close()
 
-    assert len(unpriced.models(files.ledger(odd))) == 1
+    assert len(survey(files.ledger(odd), load(), Wanted()).unpriced) == 1
 
 
 Report: TypeAlias = tuple[Stage, str, str, str, Usage]

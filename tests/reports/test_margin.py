@@ -15,7 +15,7 @@ from livekit_exporter.cli.app import app
 from livekit_exporter.record import SessionStarted
 from livekit_exporter.reports import margin, revenue
 from livekit_exporter.reports.csv_table import CsvError, parse
-from livekit_exporter.reports.margin import Spent
+from livekit_exporter.reports.margin import CallsCost
 from livekit_exporter.reports.question import Question, QuestionError
 from livekit_exporter.reports.report import Report
 from livekit_exporter.reports.revenue import Revenue
@@ -108,7 +108,7 @@ def test_period_is_a_month() -> None:
     ]
 
 
-def ask(found: Revenue, spent: dict[margin.Place, Spent]) -> Report:
+def ask(found: Revenue, spent: dict[margin.Place, CallsCost]) -> Report:
     """The answer by user."""
     return margin.compared(question("user"), found, spent)
 
@@ -117,7 +117,7 @@ def test_margin_is_revenue_without_cost() -> None:
     """Ten dollars of revenue, four of cost."""
     found = read("user,revenue_usd\nu-1,10\n")
 
-    [line] = lines(ask(found, {("", "u-1"): Spent(3, Decimal(4))}))
+    [line] = lines(ask(found, {("", "u-1"): CallsCost(3, Decimal(4))}))
 
     assert line == {
         "user": "u-1",
@@ -133,7 +133,9 @@ def test_margin_is_revenue_without_cost() -> None:
 def test_user_without_revenue_is_shown_and_in_the_total() -> None:
     """Revenue that nobody stated is not known; what was spent was spent."""
     found = read("user,revenue_usd\nu-1,10\n")
-    report = ask(found, {("", "u-1"): Spent(1, Decimal(4)), ("", "u-2"): Spent(1, Decimal(9))})
+    report = ask(
+        found, {("", "u-1"): CallsCost(1, Decimal(4)), ("", "u-2"): CallsCost(1, Decimal(9))}
+    )
 
     unpaid = next(line for line in lines(report) if line["user"] == "u-2")
     assert (unpaid["revenue_usd"], unpaid["margin_usd"]) == (None, None)
@@ -152,7 +154,7 @@ def test_revenue_without_calls_is_shown() -> None:
 
 def test_calls_of_nobody_are_one_line() -> None:
     """An agent need not say who calls."""
-    report = ask(Revenue(by_month=False), {("", None): Spent(1, Decimal(1))})
+    report = ask(Revenue(by_month=False), {("", None): CallsCost(1, Decimal(1))})
 
     assert lines(report)[0]["user"] is None
     assert "calls that name no user are the line '-'" in report.notes
@@ -160,7 +162,7 @@ def test_calls_of_nobody_are_one_line() -> None:
 
 def test_cost_that_nobody_knows_gives_no_margin() -> None:
     """All of it is unpriced."""
-    report = ask(read("user,revenue_usd\nu-1,10\n"), {("", "u-1"): Spent(1, Decimal(0), 5)})
+    report = ask(read("user,revenue_usd\nu-1,10\n"), {("", "u-1"): CallsCost(1, Decimal(0), 5)})
 
     [line] = lines(report)
     assert (line["cost_usd"], line["margin_usd"], line["unpriced_requests"]) == (None, None, 5)
@@ -169,11 +171,11 @@ def test_cost_that_nobody_knows_gives_no_margin() -> None:
 def test_worst_comes_first() -> None:
     """Who loses money is what one looks for, then who cost much and may have paid nothing."""
     found = read("user,revenue_usd\nrich,10\npoor,1\n")
-    spent: dict[margin.Place, Spent] = {
-        ("", "rich"): Spent(1, Decimal(1)),
-        ("", "poor"): Spent(1, Decimal(5)),
-        ("", "free"): Spent(1, Decimal(2)),
-        ("", "dear"): Spent(1, Decimal(3)),
+    spent: dict[margin.Place, CallsCost] = {
+        ("", "rich"): CallsCost(1, Decimal(1)),
+        ("", "poor"): CallsCost(1, Decimal(5)),
+        ("", "free"): CallsCost(1, Decimal(2)),
+        ("", "dear"): CallsCost(1, Decimal(3)),
     }
 
     assert [line["user"] for line in lines(ask(found, spent))] == ["poor", "rich", "dear", "free"]
@@ -193,11 +195,11 @@ def test_bad_lines_are_notes() -> None:
 def test_total_is_the_sum_of_all_lines(users: dict[str, tuple[int, int]]) -> None:
     """Nothing is lost between the file, the ledger and the total."""
     found = Revenue(by_month=False)
-    spent: dict[margin.Place, Spent] = {}
+    spent: dict[margin.Place, CallsCost] = {}
     for user, (earned, cost) in users.items():
         if earned % 2:
             found.usd["", user] = Decimal(earned)
-        spent["", user] = Spent(1, Decimal(cost))
+        spent["", user] = CallsCost(1, Decimal(cost))
     report = ask(found, spent)
 
     if users:

@@ -17,7 +17,7 @@ from livekit_exporter.reports import csv_table, exports, reconcile
 from livekit_exporter.reports.csv_table import CsvError, parse
 from livekit_exporter.reports.exports import UNITS, Columns, Export
 from livekit_exporter.reports.question import QuestionError
-from livekit_exporter.reports.reconcile import ModelNames, Pair
+from livekit_exporter.reports.reconcile import ModelAliases, Pair
 from livekit_exporter.reports.report import Report
 from tests import records
 from tests.intake import Intake
@@ -290,14 +290,14 @@ def test_total_is_the_sum_of_all_lines(amounts: dict[str, tuple[int | None, int 
 
 def test_names_of_one_price_are_one_model() -> None:
     """A dated snapshot, a voice, and what a person says."""
-    openai = ModelNames(catalogue.load(), "openai", {"My deployment": "gpt-4.1"})
+    openai = ModelAliases(catalogue.load(), "openai", {"My deployment": "gpt-4.1"})
 
     assert openai.of("gpt-4.1-mini-2025-04-14") == openai.of("gpt-4.1-mini") == "gpt-4.1-mini"
     assert openai.of("gpt-4o-2024-08-06") == "gpt-4o"
     assert openai.of("My deployment") == "gpt-4.1"
     assert openai.of("web search tool calls") == "web search tool calls"
     assert openai.of(None) is None
-    assert ModelNames(catalogue.load(), "deepgram").of("aura-2-andromeda-en") == "aura-2"
+    assert ModelAliases(catalogue.load(), "deepgram").of("aura-2-andromeda-en") == "aura-2"
 
 
 def test_period_is_the_file_and_may_be_part_of_it() -> None:

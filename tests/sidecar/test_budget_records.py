@@ -1,4 +1,4 @@
-"""What the page says of the budgets that calls had."""
+"""The page counts budgets of calls that were reached or could not be looked up."""
 
 from dataclasses import replace
 

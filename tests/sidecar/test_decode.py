@@ -87,7 +87,7 @@ def test_what_is_no_json_is_refused(data: bytes) -> None:
 
 @pytest.mark.parametrize("version", [0, 2, -1, 10**30])
 def test_another_version_is_refused(version: int) -> None:
-    """What it means is not known, although it may look alike."""
+    """Its meaning is unknown, even where it looks like a known one."""
     assert reason(line(v=version)) == "version"
 
 
@@ -281,7 +281,7 @@ SECONDS = st.floats(0, 1e9)
     first=st.none() | SECONDS,
 )
 def test_a_record_survives_the_journal(usage: Usage, name: str, first: float | None) -> None:
-    """What was counted is what is read, to the last digit."""
+    """A quantity comes back as it was written, to the last digit."""
     record = replace(
         heard(), usage=usage, model=name, request=name, persona=name, first_seconds=first
     )

@@ -1,4 +1,4 @@
-"""What no event reports is kept beside what is reported, everywhere."""
+"""Estimated usage is kept apart from reported usage everywhere."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def voice(speech: str = "speech-1", *, characters: int = 400) -> UsageEstimated:
 
 
 def cut_off(characters: int = 100, speech: str = "speech-1") -> MessageAdded:
-    """What the caller heard of a reply before talking over it."""
+    """The part of a reply that the caller heard before talking over it."""
     return replace(answered(interrupted=True, speech=speech), characters=characters)
 
 

@@ -15,7 +15,7 @@ def transaction(values: LabelValues) -> Transaction:
 
 
 def capped(changes: Transaction, label: str) -> object:
-    """How often a label was full in a transaction."""
+    """Number of times that a label was full in a transaction."""
     return changes.changed[LABEL_VALUES_CAPPED].get((label,), 0.0)
 
 

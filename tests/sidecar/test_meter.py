@@ -1,4 +1,4 @@
-"""What records mean in numbers: counters, histograms, turns, calls."""
+"""Records become counters, histograms, turns and calls."""
 
 import random
 import time
@@ -506,7 +506,7 @@ def test_every_answered_turn_has_its_cost_observed(intake: Intake) -> None:
 
 
 def test_batches_and_restarts_change_no_sum(data_dir: Path) -> None:
-    """Where a batch ends is an accident of timing."""
+    """Timing alone decides at which record a transaction ends."""
     records = [
         started(),
         *(
@@ -637,7 +637,7 @@ OWN_WORDS = {contract.OTHER, contract.UNKNOWN, *contract.CLOSE_REASONS}.union(
     *contract.WASTE_REASONS.values(),
     *contract.GAP_REASONS.values(),
 )
-"""What the sidecar itself says takes nobody's place, whoever says it, too."""
+"""Values of the contract do not count against a cap, even when an agent sends them."""
 
 
 def test_close_reasons_of_livekit_are_never_capped(data_dir: Path) -> None:

@@ -72,7 +72,7 @@ def test_a_torn_last_line_waits_and_then_completes(data_dir: Path) -> None:
 
 
 def test_a_torn_line_of_a_dead_writer_is_counted_once(data_dir: Path) -> None:
-    """Its last breath is skipped, and the journal is at its end."""
+    """The reader skips its torn last line, and the journal is at its end."""
     with Writer(data_dir) as journal:
         journal.write(b"one\ntw")
     follower = Follower(data_dir)
@@ -209,7 +209,7 @@ def test_a_journal_whose_length_is_a_whole_chunk_ends(data_dir: Path) -> None:
 
 
 def test_a_shortened_journal_is_counted_once_and_read_on(data_dir: Path) -> None:
-    """What is committed stays committed; what is appended later is taken."""
+    """Committed lines stay committed; the reader takes lines that are appended later."""
     follower = Follower(data_dir)
     with Writer(data_dir) as journal:
         journal.write(b"one\ntwo\n")
@@ -352,7 +352,7 @@ PIECES = st.lists(
 def test_any_split_of_a_stream_gives_the_same_lines_and_counts(
     pieces: list[bytes], seed: int
 ) -> None:
-    """How the bytes fall into polls, and how often the sidecar restarts, changes nothing."""
+    """The sizes of polls and the number of restarts change nothing."""
     stream = b"".join(pieces)
     whole, _, rest = stream.rpartition(b"\n")
     expected = [line for line in whole.split(b"\n") if line and len(line) < MAX_LINE_BYTES]

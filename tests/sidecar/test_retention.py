@@ -11,7 +11,7 @@ from livekit_exporter import contract, files
 from livekit_exporter.ledger.backends.locate import locate
 from livekit_exporter.record import Record, RequestFailed
 from livekit_exporter.sidecar.config.settings import LedgerSettings
-from livekit_exporter.sidecar.spend import period_start
+from livekit_exporter.sidecar.periods import period_start
 from tests.intake import Intake
 from tests.records import LLM, Writer, answered, asked, closed, heard, started, thought
 

@@ -17,7 +17,7 @@ Format: TypeAlias = Literal["table", "csv", "json", "parquet"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
-    """Where and how to write a report.
+    """The file and the format of a report.
 
     Args:
         form: Format.

@@ -1,4 +1,4 @@
-"""What the `prices` commands print: tables for people, a line per entry in a pipe."""
+"""The output of the `prices` commands: tables in a terminal, a line per entry in a pipe."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
@@ -24,7 +24,7 @@ _STYLE: Final[dict[Confidence, str]] = {"high": "", "medium": "yellow", "low": "
 
 
 def print_entries(entries: Sequence[Entry], at: float, console: Console) -> None:
-    """Every entry with what it charges at a Unix time."""
+    """Print every entry with its prices at a Unix time."""
     if not console.is_terminal:
         for entry in entries:
             _line(console, _fields(entry, at))
@@ -63,7 +63,7 @@ def _stacked(entry: Entry, at: float) -> Text:
 
 
 def _charged(entry: Entry, at: float) -> Iterator[tuple[str, str, Block | None]]:
-    """Price, unit and block, line by line."""
+    """Return price, unit and block, line by line."""
     if entry.free:
         yield f"free: {entry.free}", "", None
     for tariff in entry.tariffs:
@@ -100,7 +100,7 @@ def _fields(entry: Entry, at: float) -> Sequence[str]:
 
 
 def print_explained(entry: Entry, catalogue: Catalogue, at: float, console: Console) -> None:
-    """One entry as a person reads it."""
+    """Print one entry in words."""
     page = Table.grid(padding=(0, 2, 0, 0))
     page.add_column(overflow="fold", style="bold")
     page.add_column(overflow="fold")
@@ -115,7 +115,7 @@ def print_explained(entry: Entry, catalogue: Catalogue, at: float, console: Cons
 
 
 def _page(entry: Entry, catalogue: Catalogue, at: float) -> Iterator[tuple[str, list[str]]]:
-    """Heads and lines, from the name to the example."""
+    """Return heads and lines, from the name to the example."""
     provider = catalogue.providers[entry.provider]
     yield "entry", [entry.id]
     yield "stage", [entry.stage]
@@ -150,7 +150,7 @@ def _lines(charges: Charges, basis: Basis) -> Iterator[str]:
 
 
 def print_unpriced(survey: Survey, stub: str, console: Console) -> None:
-    """What has no price; in a pipe the price file alone, which says it in comments."""
+    """Print usage without a price; in a pipe only the price file, whose comments list it."""
     notes = console if console.is_terminal else Console(stderr=True, highlight=False)
     if not survey.unpriced:
         notes.print(Text("no usage without a price"))
@@ -189,5 +189,5 @@ def _table(*heads: str) -> Table:
 
 
 def _line(console: Console, fields: Iterable[str]) -> None:
-    """A line for other programs: as long as it is, fields apart by tabs."""
+    """Write a line for other programs, fields separated by tabs."""
     console.file.write("\t".join(map(printable, fields)) + "\n")

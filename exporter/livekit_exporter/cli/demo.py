@@ -1,5 +1,7 @@
 """The command that runs simulated calls."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Annotated, Final
 
@@ -9,6 +11,17 @@ from livekit_exporter.cli.errors import fail
 from livekit_exporter.cli.parameters import ListenAddress
 
 _CALLS: Final = 20
+
+_WorkerMetrics = Annotated[
+    str | None,
+    typer.Option(help="Serve LiveKit's own worker metrics on this host:port.", show_default=False),
+]
+_DemoDir = Annotated[
+    str | None,
+    typer.Option(
+        help="Data directory.", show_default="a temporary one; with --no-sidecar that of the agents"
+    ),
+]
 
 
 def demo(  # noqa: PLR0913, PLR0917 - options, given by name
@@ -36,20 +49,9 @@ def demo(  # noqa: PLR0913, PLR0917 - options, given by name
         typer.Option(help="Run a sidecar too, or only the calls, for a sidecar that runs already."),
     ] = True,
     listen_address: ListenAddress = None,
-    worker_metrics_address: Annotated[
-        str | None,
-        typer.Option(
-            help="Serve LiveKit's own worker metrics on this host:port.", show_default=False
-        ),
-    ] = None,
+    worker_metrics_address: _WorkerMetrics = None,
     log: Annotated[bool, typer.Option("--log", help="Show the turn logs of the calls.")] = False,
-    data_dir: Annotated[
-        str | None,
-        typer.Option(
-            help="Data directory.",
-            show_default="a temporary one; with --no-sidecar that of the agents",
-        ),
-    ] = None,
+    data_dir: _DemoDir = None,
 ) -> None:
     """Run simulated calls with real AgentSessions and serve their metrics."""
     if not sidecar and listen_address is not None:
@@ -57,16 +59,8 @@ def demo(  # noqa: PLR0913, PLR0917 - options, given by name
     worker_metrics = None
     if worker_metrics_address:
         worker_metrics = _host_and_port("--worker-metrics-address", worker_metrics_address)
-    if not _has_livekit():
-        fail(
-            "the demo needs LiveKit's agents; install them with:"
-            " pip install 'livekit-exporter[agent]'"
-        )
-
-    try:
+    with _livekit():
         from livekit_exporter.demo.run import Options, run
-    except ImportError as error:
-        fail(f"the demo needs a newer livekit-agents than the one installed: {error}")
 
     options = Options(
         calls=_CALLS if calls is None and duration is None else calls,
@@ -95,6 +89,20 @@ def _host_and_port(option: str, text: str) -> tuple[str, int]:
     if not address.port:
         fail(f"{option}: '{text}': port 0 is any port, state one")
     return address.host, address.port
+
+
+@contextmanager
+def _livekit() -> Iterator[None]:
+    """Exit with one line where LiveKit's agents are missing or too old for an import."""
+    if not _has_livekit():
+        fail(
+            "the demo needs LiveKit's agents; install them with:"
+            " pip install 'livekit-exporter[agent]'"
+        )
+    try:
+        yield
+    except ImportError as error:
+        fail(f"the demo needs a newer livekit-agents than the one installed: {error}")
 
 
 def _has_livekit() -> bool:

@@ -148,12 +148,11 @@ class LedgerOptions:
     def catalogue(self, prices: Path | None = None) -> "Catalogue":
         """Load the prices in force, or those with this file in place of the configured one."""
         from livekit_exporter.sidecar import prices_in_force
-        from livekit_exporter.sidecar.config.settings import ConfigError
+        from livekit_exporter.sidecar.config.settings import ConfigError, PricesSettings
 
         config = self._settings()
         if prices is not None:
-            named = config.prices.model_copy(update={"file": prices})
-            config = config.model_copy(update={"prices": named})
+            config = config.model_copy(update={"prices": PricesSettings(file=prices)})
         try:
             return prices_in_force.load(config)[0]
         except ConfigError as error:
@@ -214,9 +213,9 @@ USAGE: Final = tuple(
 )
 """For usage of models, whoever used it."""
 PLACE: Final = ("timezone", "data_dir", "ledger", "config")
-"""Where the ledger is, and the time zone to show."""
+"""For one call: the place of the ledger, and the time zone of times."""
 ANSWER: Final = ("data_dir", "ledger", "config", "output_format", "as_json", "output")
-"""Where the ledger is, and how to write the answer."""
+"""For a history: the place of the ledger, and the output."""
 
 
 def takes(

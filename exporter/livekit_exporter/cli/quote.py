@@ -1,4 +1,4 @@
-"""Prices single metrics objects, as LiveKit dumps them, with the code that prices calls."""
+"""Quotes for single metrics objects, as LiveKit dumps them, by the code that prices calls."""
 
 import json
 import time
@@ -52,7 +52,7 @@ def quote(line: str, catalogue: Catalogue) -> dict[str, object]:
 def _answer(quoted: Quote) -> dict[str, object]:
     return {
         "status": quoted.status,
-        # What is not known is not zero.
+        # An unknown cost is null, not zero.
         "cost_usd": None if quoted.status == "unpriced" else f"{quoted.cost:f}",
         "price_id": quoted.price_id,
         "block": None if quoted.source is None else _block(quoted.source),
@@ -70,7 +70,7 @@ def _answer(quoted: Quote) -> dict[str, object]:
 
 
 def _block(source: Source) -> dict[str, object]:
-    """Which prices of the entry were used, and where they are from."""
+    """Describe the prices of the entry that were used, with their source."""
     block = source.block
     return {
         "basis": source.basis,
@@ -84,7 +84,7 @@ def _block(source: Source) -> dict[str, object]:
 
 
 def _at(metrics: SimpleNamespace) -> float:
-    """When it happened, Unix seconds."""
+    """Return the time of the event, Unix seconds."""
     said = getattr(metrics, "at", None)
     at: object = getattr(metrics, "timestamp", None)
     if said is not None:

@@ -54,7 +54,7 @@ def reconcile(  # noqa: PLR0913, PLR0917 - options, given by name
         question = asked.question(question, export, bounded=bounded)
         provider = asked.provider(question, export.provider)
         given = {name: values[-1] for name, values in pairs(model_name or ()).items()}
-    names = asked.ModelNames(options.catalogue(), provider, given)
+    names = asked.ModelAliases(options.catalogue(), provider, given)
     with options.snapshot() as ledger:
         report, agree = asked.report(ledger, question, export, names, Decimal(str(tolerance)))
     options.show(report)

@@ -10,7 +10,8 @@ from typing import Any, Final, TypeAlias
 from sqlalchemy import Column, ColumnElement, Table, and_, case, func, true
 
 from livekit_exporter.ledger import schema
-from livekit_exporter.ledger.rows import Status, UsageRow
+from livekit_exporter.ledger.rows import UsageRow
+from livekit_exporter.prices.pricing import Status
 from livekit_exporter.record import at_least_one
 
 Sql: TypeAlias = ColumnElement[Any]

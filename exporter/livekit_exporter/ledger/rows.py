@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from livekit_exporter.calls.sizes import Sizes
 from livekit_exporter.calls.turns import Reply
+from livekit_exporter.prices.pricing import Status
 from livekit_exporter.record import Source, Stage, Usage
 
 _DAY_SECONDS: Final = 86400
@@ -21,13 +22,10 @@ DUST_USD: Final = 1e-12
 DeliveryState: TypeAlias = Literal["pending", "delivered", "dead"]
 """State of a delivery to the webhook; `dead` was given up."""
 
-Status: TypeAlias = Literal["priced", "unpriced", "nothing_to_bill"]
-"""Result of pricing a report of usage."""
-
 
 @dataclass(kw_only=True)
 class SessionRow:
-    """One call.
+    """A call, a row of `sessions`.
 
     Args:
         closed_at: Time of the close event; the call itself ends with its journal.
@@ -41,8 +39,6 @@ class SessionRow:
     session: str
     journal: str
     agent: str
-    started_at: float
-    last_at: float
     user: str | None = None
     labels: str = "{}"
     room: str | None = None
@@ -51,6 +47,8 @@ class SessionRow:
     host: str = ""
     sdk: str = ""
     exporter: str = ""
+    started_at: float
+    last_at: float
     closed_at: float | None = None
     reason: str | None = None
     error: str = ""

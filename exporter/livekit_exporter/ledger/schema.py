@@ -3,6 +3,7 @@
 Several sidecars may share one database, so every row names its owner: `instance` is the id
 of the data directory that it came through, and no sidecar changes another's rows.
 
+The rows of `rows` say what a column holds: their fields, in their order, are the columns.
 Money is a double: costs are computed as `Decimal` and a call's sum stays exact to
 far below a millionth of a cent.  Times are Unix seconds, counts have 64 bits.
 
@@ -10,7 +11,8 @@ A change here needs a new version and a step in `migrations/versions`; a test ho
 """
 
 from dataclasses import fields
-from typing import Final
+from types import NoneType
+from typing import Any, Final, Literal, get_args, get_origin
 
 from sqlalchemy import (
     BigInteger,
@@ -27,7 +29,17 @@ from sqlalchemy import (
     and_,
     literal_column,
 )
+from sqlalchemy.types import TypeEngine
 
+from livekit_exporter.calls.sizes import Sizes
+from livekit_exporter.ledger.rows import (
+    DeliveryRow,
+    FailureRow,
+    SessionRow,
+    SizesKey,
+    TurnRow,
+    UsageRow,
+)
 from livekit_exporter.record import Usage
 
 VERSION: Final = "2"
@@ -42,6 +54,45 @@ version: Final = Table(
     PrimaryKeyConstraint("version_num", name="ledger_version_pkc"),  # as Alembic makes it
 )
 
+_TYPES: Final[dict[object, type[TypeEngine[Any]]]] = {
+    str: Text,
+    float: Float,
+    int: BigInteger,
+    bool: Boolean,
+}
+
+
+def _plain(row: type) -> list[Column[Any]]:
+    """Make a column per field; `X | None` may be NULL, a `Literal` is text, `Usage` its fields."""
+    made: list[Column[Any]] = []
+    for each in fields(row):
+        if each.type is Usage:
+            made += _plain(Usage)
+            continue
+        kinds = [kind for kind in get_args(each.type) if kind is not NoneType]
+        nullable = NoneType in get_args(each.type)
+        literal = get_origin(each.type) is Literal
+        kind = str if literal else kinds[0] if nullable else each.type
+        made.append(Column(each.name, _TYPES[kind], nullable=nullable))
+    return made
+
+
+def _keyed(row: type, *key: str) -> list[Column[Any]]:
+    """Make the columns of a row: its key, the instance that owns it, and the rest."""
+    first = [Column(name, Text, primary_key=True) for name in (*key, "instance")]
+    return first + [column for column in _plain(row) if column.name not in (*key, "instance")]
+
+
+def _numbered(row: type) -> list[Column[Any]]:
+    """Make the columns of a row whose key is a number."""
+    number = BigInteger().with_variant(Integer, "sqlite")
+    first: list[Column[Any]] = [
+        Column("id", number, primary_key=True),
+        Column("instance", Text, nullable=False),
+    ]
+    return first + [column for column in _plain(row) if column.name != "id"]
+
+
 instances: Final = Table(
     "instances",
     metadata,
@@ -55,35 +106,8 @@ instances: Final = Table(
 sessions: Final = Table(
     "sessions",
     metadata,
-    Column("session", Text, primary_key=True),
-    Column("instance", Text, primary_key=True),
-    Column("journal", Text, nullable=False),
-    Column("agent", Text, nullable=False),
-    Column("user", Text),
-    Column("labels", Text, nullable=False),  # JSON object, keys sorted
-    Column("room", Text),
-    Column("job", Text),
-    Column("trace", Text),
-    Column("host", Text, nullable=False),
-    Column("sdk", Text, nullable=False),
-    Column("exporter", Text, nullable=False),
-    Column("started_at", Float, nullable=False),
-    Column("last_at", Float, nullable=False),
-    Column("closed_at", Float),
-    Column("reason", Text),  # LiveKit's; 'lost' when the process died without a goodbye
-    Column("error", Text, nullable=False),
-    Column("ended", Boolean, nullable=False),
-    Column("waiting", Boolean, nullable=False),
-    Column("answered", Text),
-    Column("stt_provider", Text),
-    Column("stt_model", Text),
-    Column("turns", BigInteger, nullable=False),
-    Column("interrupted", BigInteger, nullable=False),
-    Column("unpriced_requests", BigInteger, nullable=False),
-    Column("cost_usd", Float, nullable=False),
-    Column("wasted_usd", Float, nullable=False),
-    Column("unassigned_usd", Float, nullable=False),
-    Column("exported_at", Float),  # NULL while its export is still to be written
+    *_keyed(SessionRow, "session"),
+    Column("exported_at", Float),  # NULL while the export of its newest state is to be written
 )
 _going_on: Final = sessions.c.ended.is_(False)
 Index("sessions_open", sessions.c.instance, sqlite_where=_going_on, postgresql_where=_going_on)
@@ -94,111 +118,20 @@ Index(
 )
 Index("sessions_user", sessions.c.user, sessions.c.started_at)
 
-turns: Final = Table(
-    "turns",
-    metadata,
-    Column("session", Text, primary_key=True),
-    Column("speech", Text, primary_key=True),
-    Column("instance", Text, primary_key=True),
-    Column("at", Float, nullable=False),
-    Column("persona", Text),
-    Column("eou_delay_seconds", Float),
-    Column("transcription_delay_seconds", Float),
-    Column("callback_seconds", Float),
-    Column("first_token_seconds", Float),
-    Column("first_byte_seconds", Float),
-    Column("latency_seconds", Float),
-    Column("derived", Boolean, nullable=False),  # latency added up, not measured
-    Column("committed", Boolean, nullable=False),
-    Column("spoken", Boolean, nullable=False),
-    Column("answered", Boolean, nullable=False),
-    Column("interrupted", Boolean, nullable=False),
-    Column("tool_calls", BigInteger, nullable=False),
-    Column("characters", BigInteger, nullable=False),
-    Column("spoken_seconds", Float),
-    Column("cost_usd", Float, nullable=False),
-    Column("wasted_usd", Float, nullable=False),
-)
+turns: Final = Table("turns", metadata, *_keyed(TurnRow, "session", "speech"))
 Index("turns_at", turns.c.at)
 
 
-usage: Final = Table(
-    "usage",
-    metadata,
-    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
-    Column("instance", Text, nullable=False),
-    Column("session", Text, nullable=False),
-    Column("at", Float, nullable=False),
-    Column("agent", Text, nullable=False),
-    Column("user", Text),
-    Column("labels", Text, nullable=False),  # JSON object, keys sorted
-    Column("speech", Text),
-    Column("turn", Text),  # speech id of the turn whose cost it is part of, once one is known
-    Column("persona", Text),
-    Column("stage", Text, nullable=False),
-    Column("provider", Text, nullable=False),  # as the catalogue names it
-    Column("model", Text, nullable=False),
-    Column("reported_provider", Text, nullable=False),  # as the plugin names it
-    Column("label", Text, nullable=False),
-    Column("request", Text, nullable=False),
-    Column("requests", BigInteger, nullable=False),
-    Column("cancelled", Boolean, nullable=False),
-    Column("streamed", Boolean, nullable=False),
-    Column("connection", Boolean, nullable=False),
-    *(
-        Column(each.name, BigInteger if each.type is int else Float, nullable=False)
-        for each in fields(Usage)
-    ),
-    Column("first_seconds", Float),
-    Column("request_seconds", Float),
-    Column("source", Text, nullable=False),  # reported, estimated: never added to one another
-    Column("status", Text, nullable=False),  # priced, unpriced, nothing_to_bill
-    Column("cost_usd", Float),  # NULL while there is no price
-    Column("output_usd", Float, nullable=False),  # the part for what the model said
-    Column("price", Text),  # catalogue entry that gave the cost
-    Column("prices_version", Text, nullable=False),
-    Column("waste_reason", Text),  # NULL as long as nothing of it is known to be wasted
-    Column("wasted_usd", Float, nullable=False),
-)
+usage: Final = Table("usage", metadata, *_numbered(UsageRow))
 Index("usage_at", usage.c.at)
 Index("usage_session", usage.c.session)
 
-failures: Final = Table(
-    "failures",
-    metadata,
-    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
-    Column("instance", Text, nullable=False),
-    Column("session", Text, nullable=False),
-    Column("at", Float, nullable=False),
-    Column("agent", Text, nullable=False),
-    Column("persona", Text),
-    Column("stage", Text, nullable=False),
-    Column("provider", Text, nullable=False),
-    Column("model", Text, nullable=False),
-    Column("recoverable", Boolean, nullable=False),
-    Column("error", Text, nullable=False),
-)
+failures: Final = Table("failures", metadata, *_numbered(FailureRow))
 Index("failures_session", failures.c.session)
 
 # The outbox: one row per call, about its newest state.  The sidecar makes and changes it; who
 # reprices, or retries on the command line, only ever makes a row pending.
-deliveries: Final = Table(
-    "deliveries",
-    metadata,
-    Column("session", Text, primary_key=True),
-    Column("instance", Text, primary_key=True),
-    Column("revision", BigInteger, nullable=False),  # 1 when the call ended, then 2, and so on
-    Column("state", Text, nullable=False),  # pending, delivered, dead
-    Column("made_at", Float, nullable=False),  # this revision
-    Column("next_attempt_at", Float, nullable=False),
-    Column("attempts", BigInteger, nullable=False),
-    Column("refusals", BigInteger, nullable=False),
-    Column("first_attempt_at", Float),
-    Column("last_attempt_at", Float),
-    Column("status", BigInteger),  # HTTP status of the last answer
-    Column("error", Text, nullable=False),
-    Column("delivered_at", Float),
-)
+deliveries: Final = Table("deliveries", metadata, *_keyed(DeliveryRow, "session"))
 # Written out, so that a database knows that the index serves a query before it knows values.
 undelivered: Final = deliveries.c.state == literal_column("'pending'")
 Index(
@@ -280,20 +213,8 @@ sizes: Final = Table(
     "sizes",
     metadata,
     Column("instance", Text, primary_key=True),
-    Column("stage", Text, primary_key=True),
-    Column("provider", Text, primary_key=True),  # as the plugin names it
-    Column("model", Text, primary_key=True),
-    Column("prompt_characters", BigInteger, nullable=False),
-    Column("prompt_tokens", BigInteger, nullable=False),
-    Column("cached_tokens", BigInteger, nullable=False),
-    Column("answering_seconds", Float, nullable=False),
-    Column("answered_tokens", BigInteger, nullable=False),
-    Column("written_characters", BigInteger, nullable=False),
-    Column("written_tokens", BigInteger, nullable=False),
-    Column("begun", BigInteger, nullable=False),
-    Column("first_seconds", Float, nullable=False),
-    Column("text_characters", BigInteger, nullable=False),
-    Column("spoken_characters", BigInteger, nullable=False),
+    *(Column(name, Text, primary_key=True) for name in SizesKey._fields),
+    *_plain(Sizes),
 )
 
 series: Final = Table(

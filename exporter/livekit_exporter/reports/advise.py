@@ -1,7 +1,7 @@
-"""What the ledger's figures suggest, each with the money that it is worth.
+"""Advice that saves money, drawn from the ledger's figures.
 
-Every piece of advice rests on this period's usage; what it supposes stands in it.  The
-thresholds below keep chance and small change out.
+Each piece of advice rests on the usage of the period and states its assumptions.  The
+thresholds below keep out chance and small change.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -12,40 +12,39 @@ from typing import Final, TypeAlias
 
 from livekit_exporter.ledger.queries import Snapshot
 from livekit_exporter.ledger.rows import UsageRow
-from livekit_exporter.prices import pricing
 from livekit_exporter.prices.catalogue import Catalogue
 from livekit_exporter.prices.rules import exact
 from livekit_exporter.reports import alternatives, lines, reading, tallies, written
 from livekit_exporter.reports.alternatives import Alternative
 from livekit_exporter.reports.question import Question
-from livekit_exporter.reports.reading import counted
 from livekit_exporter.reports.report import Column, Report
-from livekit_exporter.reports.tallies import Model, Tallies, Tally
+from livekit_exporter.reports.tallies import ModelUsage, Tallies, UsedModel
+from livekit_exporter.reports.written import counted
 
 Rows: TypeAlias = Callable[[], Iterable[UsageRow]]
 """The same rows each time."""
 
 LEAST_SHARE: Final = Decimal("0.01")
-"""Of the period's cost: nobody changes an agent for less."""
+"""Share of the period's cost below which advice is left out: nobody changes an agent for less."""
 
 LEAST_REQUESTS: Final = 100
-"""A mean of fewer requests says little of an agent."""
+"""Requests of an agent below which its means say little."""
 
 LONG_PROMPT_FACTOR: Final = 2
-"""Agents differ in what they have to know; one that asks for twice as much stands out."""
+"""Mean prompt against that of other agents from which it is long; some difference is normal."""
 
 CACHED_GAP: Final = Decimal("0.1")
-"""Smaller differences in the cached share come and go with traffic."""
+"""Difference of cached shares to report; smaller ones come and go with traffic."""
 
 ASSUMED_CACHED_SHARE: Final = Decimal("0.5")
-"""Where there is nobody to compare with.  A voice agent's prompt begins with the same
+"""Assumed where no other agent can be compared with.  A voice agent's prompt begins with the same
 instructions every turn, and half is what agents with long instructions easily reach."""
 
 LEAST_CACHED_PROMPT: Final = 4096
 """Tokens from which every vendor caches: OpenAI documents 1,024 and Google up to 4,096."""
 
 LEAST_DAYS: Final = 1.0
-"""A month cannot be told from hours."""
+"""Days of data below which nothing is said of a month."""
 
 _MONTH_DAYS: Final = 30
 _DAY_SECONDS: Final = 86400.0
@@ -89,10 +88,10 @@ class Advice:
 
 
 def report(ledger: Snapshot, question: Question, catalogue: Catalogue, now: float) -> Report:
-    """Ask what the data of a period suggests.
+    """Report advice for a period.
 
     Args:
-        ledger: To read from.
+        ledger: Snapshot to read.
         question: Period and filters.
         catalogue: Prices in force.
         now: Unix seconds.
@@ -109,7 +108,7 @@ def report(ledger: Snapshot, question: Question, catalogue: Catalogue, now: floa
 
 
 def advised(rows: Rows, question: Question, catalogue: Catalogue, now: float) -> Report:
-    """The answer, from rows of the ledger."""
+    """Make the report from usage rows."""
     found = tallies.tallied(rows(), catalogue)
     swaps = _alternatives(found, catalogue, min(now, question.period.until))
     given = [
@@ -150,7 +149,7 @@ def advised(rows: Rows, question: Question, catalogue: Catalogue, now: float) ->
 
 
 def _days(found: Tallies, question: Question, now: float) -> float:
-    """Length of the period as far as it has data and is over."""
+    """Return the length in days of the part of the period that has data and is over."""
     begin = max(question.period.since, found.first or question.period.since)
     return (min(question.period.until, now) - begin) / _DAY_SECONDS
 
@@ -170,7 +169,7 @@ def _notes(found: Tallies, kept: list[Advice], days: float) -> list[str]:
 
 
 def unpriced(found: Tallies) -> Iterator[Advice]:
-    """Usage whose cost is not known; nobody can say what it would save to know it."""
+    """Advise to add prices for usage that has none; the saving is not known."""
     for model, agents in _by_model(found).items():
         requests = sum(tally.unpriced for tally in agents.values())
         if not requests:
@@ -194,9 +193,9 @@ def unpriced(found: Tallies) -> Iterator[Advice]:
 
 
 def cheaper(
-    found: Tallies, swaps: Mapping[Model, Alternative], savings: Mapping[Model, Decimal]
+    found: Tallies, swaps: Mapping[UsedModel, Alternative], savings: Mapping[UsedModel, Decimal]
 ) -> Iterator[Advice]:
-    """A cheaper model of the same provider, priced event by event."""
+    """Advise a cheaper model of the same provider, priced event by event."""
     for model, usd in savings.items():
         spent = sum(tally.usd for tally in _by_model(found)[model].values())
         if usd < spent * alternatives.CHEAPER_SHARE:
@@ -218,7 +217,7 @@ def cheaper(
         )
 
 
-def _alternatives(found: Tallies, catalogue: Catalogue, at: float) -> dict[Model, Alternative]:
+def _alternatives(found: Tallies, catalogue: Catalogue, at: float) -> dict[UsedModel, Alternative]:
     swaps = {}
     for model, agents in _by_model(found).items():
         entry = found.entries.get(model)
@@ -232,21 +231,14 @@ def _alternatives(found: Tallies, catalogue: Catalogue, at: float) -> dict[Model
     return swaps
 
 
-def _savings(rows: Rows, swaps: Mapping[Model, Alternative]) -> dict[Model, Decimal]:
-    """What each alternative would have saved, of those that can price every event."""
+def _savings(rows: Rows, swaps: Mapping[UsedModel, Alternative]) -> dict[UsedModel, Decimal]:
+    """Compute the saving of each alternative; drop those that cannot price every event."""
     saved = dict.fromkeys(swaps, _ZERO)
     for row in rows():
-        model = Model(row.stage, row.provider, row.model)
+        model = UsedModel(row.stage, row.provider, row.model)
         if model not in saved or row.source != "reported" or row.cost_usd is None:
             continue
-        quote = pricing.price_by(
-            swaps[model].entry,
-            usage=row.usage,
-            at=row.at,
-            streamed=row.streamed,
-            connection=row.connection,
-            request_seconds=row.request_seconds,
-        )
+        quote = tallies.quote(swaps[model].entry, row)
         if quote.status == "unpriced":
             del saved[model]
         else:
@@ -255,7 +247,7 @@ def _savings(rows: Rows, swaps: Mapping[Model, Alternative]) -> dict[Model, Deci
 
 
 def caching(found: Tallies) -> Iterator[Advice]:
-    """Input that others get from the cache, or that could come from there."""
+    """Advise more caching of input where other agents have it, or long prompts allow it."""
     for model, agents in _by_model(found).items():
         enough = {
             agent: tally
@@ -291,12 +283,12 @@ def caching(found: Tallies) -> Iterator[Advice]:
             )
 
 
-def _cached_share(tally: Tally) -> Decimal:
+def _cached_share(tally: ModelUsage) -> Decimal:
     return Decimal(tally.cached) / tally.asked if tally.asked else _ZERO
 
 
 def waste(found: Tallies) -> Iterator[Advice]:
-    """Replies that nobody heard."""
+    """Report the cost of replies that no caller heard, by reason."""
     by_reason: dict[str, dict[str, Decimal]] = {}
     for (_, agent), tally in found.by_agent.items():
         for reason, usd in tally.wasted.items():
@@ -316,7 +308,7 @@ def waste(found: Tallies) -> Iterator[Advice]:
 
 
 def long_prompts(found: Tallies) -> Iterator[Advice]:
-    """One agent that asks with far more input than others ask the same model."""
+    """Advise shorter prompts to an agent with far more input per request than others."""
     for model, agents in _by_model(found).items():
         means = {
             agent: tally.asked / tally.prompts
@@ -340,7 +332,7 @@ def long_prompts(found: Tallies) -> Iterator[Advice]:
 
 
 def minimums(found: Tallies) -> Iterator[Advice]:
-    """Seconds that are billed and not used, because requests or calls are rounded up."""
+    """Report seconds that are billed but not used, because requests or calls are rounded up."""
     for model, agents in _by_model(found).items():
         usd = sum((tally.minimum_usd for tally in agents.values()), _ZERO)
         if not usd:
@@ -366,8 +358,8 @@ def _hours(seconds: Decimal) -> str:
     return f"{seconds / 3600:,.1f} h"
 
 
-def _by_model(found: Tallies) -> dict[Model, dict[str, Tally]]:
-    models: dict[Model, dict[str, Tally]] = {}
+def _by_model(found: Tallies) -> dict[UsedModel, dict[str, ModelUsage]]:
+    models: dict[UsedModel, dict[str, ModelUsage]] = {}
     for (model, agent), tally in found.by_agent.items():
         models.setdefault(model, {})[agent] = tally
     return models

@@ -15,10 +15,10 @@ from livekit_exporter.prices.entries import Entry
 from livekit_exporter.prices.units import EXACT
 
 Quantities: TypeAlias = Mapping[str, Decimal]
-"""What was billed, by unit, as `units` calls them."""
+"""Billed quantities by unit, as `units` names them."""
 
 STAGES: Final = ("stt", "llm", "tts", "realtime")
-"""Where one model can stand in for another; which leg a call comes in by is no choice."""
+"""Stages in which one model can replace another; the telephony leg of a call cannot be chosen."""
 
 CHEAPER_SHARE: Final = Decimal("0.1")
 """Least saving that is worth the trial: list prices of two sources differ by less."""
@@ -43,7 +43,7 @@ class Alternative(NamedTuple):
 
 
 def line(entry: Entry) -> tuple[str, ...]:
-    """Words of a model's name without its versions; sizes, such as `70b`, are words."""
+    """Split a model's name into words without versions; sizes, such as `70b`, are words."""
     name = entry.id.rpartition("/")[2].lower()
     name = _PUBLISHER.sub("", name, count=1) if _PUBLISHER.match(name) else name
     words = _WORD.findall(name)
@@ -53,13 +53,13 @@ def line(entry: Entry) -> tuple[str, ...]:
 def cheaper(
     catalogue: Catalogue, entry: Entry, billed: Quantities, at: float
 ) -> Alternative | None:
-    """The smallest step to a cheaper model, a newer or older one of the same line first.
+    """Find the nearest cheaper model, first among versions of the same line.
 
     Args:
-        catalogue: Where alternatives are looked for.
+        catalogue: Prices to search.
         entry: The model in use.
-        billed: What was billed of it, to see what is cheaper for this use.
-        at: Whose prices hold, Unix seconds.
+        billed: Its billed quantities, which decide what is cheaper for this use.
+        at: Time of the prices, Unix seconds.
     """
     if entry.stage not in STAGES or entry.free:
         return None
@@ -79,13 +79,13 @@ def cheaper(
     found = same or [(cost, other) for cost, other in costs if line(other)[0] == words[0]]
     if not found:
         return None
-    # Whatever a price says of quality, the nearest one says the least.
+    # A model at nearly the same price is the least likely to be worse.
     _, nearest = max(found, key=lambda each: (each[0], each[1].id))
     return Alternative(nearest, kind, len(found) - 1)
 
 
 def _alike(entry: Entry, other: Entry) -> bool:
-    """Whether both are billed by the same, in the same stage, and the price can be believed."""
+    """True if both are of one stage and billing unit, and the other's price is reliable."""
     return (
         other.id != entry.id
         and other.stage == entry.stage
@@ -96,7 +96,7 @@ def _alike(entry: Entry, other: Entry) -> bool:
 
 
 def _cost(catalogue: Catalogue, entry: Entry, billed: Quantities, at: float) -> Decimal | None:
-    """What it comes to at base prices, `None` where one of them is not known."""
+    """Compute the cost at base prices; `None` where one of them is not known."""
     prices = catalogue.prices_of(entry, at)
     if prices is None:
         return None

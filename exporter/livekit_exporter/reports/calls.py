@@ -1,10 +1,10 @@
-"""Single calls: which there were, and everything that one of them did."""
+"""The list of calls, and the details of one call."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 from math import inf
-from typing import Final, Literal, TypeAlias, get_args
+from typing import Final, Literal, TypeAlias
 
 from livekit_exporter.ledger.queries import ListedCall, Snapshot, Span, Sums
 from livekit_exporter.ledger.rows import CallRows, SessionRow, TurnRow
@@ -15,7 +15,6 @@ from livekit_exporter.reports.reading import Group, Numbers
 from livekit_exporter.reports.report import Column, Report, Value
 
 Order: TypeAlias = Literal["latest", "cost", "duration", "latency", "turns"]
-ORDERS: Final[tuple[Order, ...]] = get_args(Order)
 
 _OF_A_REQUEST: Final = ("stage", "provider", "model")
 _SHOWN: Final = 20
@@ -86,7 +85,7 @@ _ESTIMATES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Detail:
-    """All that the ledger has of one call.
+    """The ledger's data of one call.
 
     Args:
         call: The call itself.
@@ -102,7 +101,7 @@ class Detail:
 
 
 def listing(ledger: Snapshot, question: Question, order: Order) -> Report:
-    """Ask the ledger which calls there were.
+    """List the calls of a period.
 
     Raises:
         QuestionError: A label is asked for that no call has.
@@ -176,7 +175,7 @@ def detail(ledger: Snapshot, prefix: str) -> Detail:
 
 
 def facts(shown: Detail, zone: tzinfo) -> list[tuple[str, str]]:
-    """What there is to say about a call as a whole, as names and values."""
+    """Return the facts about a call as a whole, as names and values."""
     call, labels, beside = shown.call, reading.labels(shown.call.labels), _beside(shown)
     said: list[tuple[str, str | None]] = [
         ("agent", call.agent),
@@ -201,7 +200,7 @@ def facts(shown: Detail, zone: tzinfo) -> list[tuple[str, str]]:
 
 
 def turns(shown: Detail) -> Report:
-    """Every reply: when, how long the caller waited, and what it cost by stage."""
+    """Report every reply with its time, the caller's wait and its cost by stage."""
     spent: dict[tuple[object, object], float] = {
         (key["turn"], key["stage"]): sums["cost_usd"]
         for key, sums in shown.parts
@@ -221,7 +220,7 @@ def turns(shown: Detail) -> Report:
 
 
 def models(shown: Detail) -> Report:
-    """What each stage's models did, and what they cost."""
+    """Report requests and cost of each model of a call."""
     reported, estimated = _by_model(shown, "reported"), _by_model(shown, "estimated")
     total = reading.total(reported)
     rows = tuple(
@@ -245,7 +244,7 @@ def models(shown: Detail) -> Report:
 
 
 def estimates(shown: Detail) -> Report:
-    """What vendors bill for the call and no event reports, request by request, and why."""
+    """Report requests that vendors bill but LiveKit does not report, with the reason of each."""
     rows = tuple(
         (
             None if row.speech is None else row.speech.removeprefix("speech_"),
@@ -253,7 +252,7 @@ def estimates(shown: Detail) -> Report:
             row.stage,
             row.provider,
             row.model,
-            # Of a reply that was cut off the ledger says so only where some was not heard.
+            # The ledger keeps the reason only where part of the reply was not heard.
             row.waste_reason or "interrupted",
             row.requests,
             row.cost_usd,
@@ -272,7 +271,7 @@ def estimates(shown: Detail) -> Report:
 
 
 def _estimated(ledger: Snapshot, since: float, sessions: Sequence[str]) -> dict[str, float]:
-    """Estimated cost by call, in US dollars, of calls that began since."""
+    """Sum the estimated cost of each call, US dollars; `since` is before they all began."""
     found: dict[str, float] = {}
     for start in range(0, len(sessions), _AT_A_TIME):
         some = {"session": sessions[start : start + _AT_A_TIME], "source": ("estimated",)}
@@ -322,14 +321,14 @@ def _turn(
         turn.persona,
         turn.tool_calls,
         *parts,
-        # What is left of a sum of doubles is no cost.
+        # A rest this small comes from adding doubles, not from a cost.
         other if other > turn.cost_usd * _NOTHING else 0.0,
         turn.wasted_usd,
     )
 
 
 def _happened(turn: TurnRow) -> str | None:
-    """What is special about a reply."""
+    """Describe what is special about a reply; `None` for an ordinary one."""
     said = []
     if not turn.spoken:
         said.append("used a tool" if turn.tool_calls else "never said")
@@ -343,7 +342,7 @@ def _happened(turn: TurnRow) -> str | None:
 
 
 def _beside(shown: Detail) -> float:
-    """What vendors bill for a call and no event reports, in US dollars."""
+    """Sum the estimated cost of a call, US dollars."""
     return reading.total(_by_model(shown, "estimated")).get("cost_usd", 0.0)
 
 
@@ -388,7 +387,7 @@ def _cost(call: SessionRow) -> str:
     if call.wasted_usd:
         parts.append(f"{written.money(call.wasted_usd)} of it wasted")
     if call.unpriced_requests:
-        parts.append(f"{reading.counted(call.unpriced_requests, 'request')} without a price")
+        parts.append(f"{written.counted(call.unpriced_requests, 'request')} without a price")
     return ", ".join(parts)
 
 

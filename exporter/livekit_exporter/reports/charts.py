@@ -26,7 +26,7 @@ def write(charts: Iterable[Chart], console: Console) -> None:
     """
     for chart in charts:
         console.print()
-        console.print(Text(written.printable(_title(chart)), style="bold"))
+        console.print(Text(written.printable(written.head(chart)), style="bold"))
         width = min(console.width, _WIDEST)
         drawn = (
             Text.from_ansi(_line(chart, width, colourless=not console.color_system))
@@ -34,11 +34,6 @@ def write(charts: Iterable[Chart], console: Console) -> None:
             else _bars(chart)
         )
         console.print(drawn, width=width, no_wrap=True)
-
-
-def _title(chart: Chart) -> str:
-    unit = written.UNITS.get(chart.kind)
-    return f"{chart.title} ({unit})" if unit else chart.title
 
 
 def _bars(chart: Chart) -> RenderableType:

@@ -1,4 +1,4 @@
-"""Two models, agents, personas, customers or periods side by side."""
+"""The comparison of two models, agents, personas, customers or periods."""
 
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,7 +8,7 @@ from typing import Final, TypeAlias
 
 from livekit_exporter.ledger.queries import ListedCall, Snapshot, Span
 from livekit_exporter.reports import period as periods
-from livekit_exporter.reports import reading, significance
+from livekit_exporter.reports import reading, significance, written
 from livekit_exporter.reports.latency import percentiles
 from livekit_exporter.reports.question import FILTERS, Question, QuestionError, closest, pairs
 from livekit_exporter.reports.report import Column, Kind, Quantity, Report, Value
@@ -35,7 +35,7 @@ _COLUMNS: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """One side, as a person names it.
+    """The selection of one side.
 
     Args:
         text: The selector.
@@ -49,13 +49,13 @@ class Selection:
 
     @property
     def of_requests(self) -> bool:
-        """Whether it selects by something that a call has several of."""
+        """True if it selects requests within calls: by stage, provider or model."""
         return any(name in self.question.only for name in _OF_A_REQUEST)
 
 
 @dataclass(slots=True)
 class Side:
-    """What the ledger has of one side.
+    """The ledger's data of one side.
 
     Args:
         calls: Calls by their id.
@@ -171,10 +171,10 @@ def _read(ledger: Snapshot, chosen: Selection) -> Side:
         if reading.group(of_calls, {"labels": call.labels}) is not None
     }
     persona = {"persona": chosen.personas} if chosen.personas else {}
-    # What a call of the period does after its end still belongs to it.
+    # A call belongs to the period that it began in, also with what it does after the end.
     span = Span(period.since, inf, {**question.only, **persona})
     side = Side(calls)
-    # Speech recognition belongs to no reply: then every turn of its calls is meant.
+    # Usage of speech recognition names no reply, so no speech is found and every turn counts.
     by = ("session", "speech") if chosen.of_requests else ("session",)
     speeches: set[tuple[object, object]] = set()
     for key, sums in ledger.usage(span, by, ("requests", "cost_usd")):
@@ -298,7 +298,7 @@ def _line(
     measure: tuple[str, Kind],
     values: tuple[float | None, float | None],
     counts: tuple[int, int],
-    tested: significance.Difference | None,
+    tested: significance.TestedDifference | None,
 ) -> tuple[Value, ...]:
     name, kind = measure
     a, b = values
@@ -317,7 +317,7 @@ def _line(
 
 
 def _verdict(
-    tested: significance.Difference | None, a: float | None, b: float | None
+    tested: significance.TestedDifference | None, a: float | None, b: float | None
 ) -> str | None:
     if tested is None or a is None or b is None:
         return _TOO_LITTLE
@@ -333,21 +333,21 @@ def _notes(
         minutes = sum(length for _, length in side.lasting)
         yield (
             f"{letter} is {chosen.text}, {chosen.question.period}:"
-            f" {reading.counted(len(side.calls), 'call')}, {minutes:,.1f} minutes,"
-            f" {reading.counted(side.answered, 'turn')},"
-            f" {reading.counted(side.requests, 'request')}"
+            f" {written.counted(len(side.calls), 'call')}, {minutes:,.1f} minutes,"
+            f" {written.counted(side.answered, 'turn')},"
+            f" {written.counted(side.requests, 'request')}"
         )
     both = len(sides[0].calls.keys() & sides[1].calls.keys())
     if both:
-        yield f"{reading.counted(both, 'call')} on both sides"
+        yield f"{written.counted(both, 'call')} on both sides"
     if turnwise:
         yield "cost per turn is that of the turns themselves, without what was thrown away"
     unpriced = sum(call.unpriced_requests for side in sides for call in side.calls.values())
     if unpriced:
-        yield f"{reading.counted(unpriced, 'request')} without a price, so some cost is too low"
+        yield f"{written.counted(unpriced, 'request')} without a price, so some cost is too low"
     derived = sum(side.derived for side in sides)
     if derived:
-        yield f"{reading.counted(derived, 'latency value')} derived, where LiveKit measured none"
+        yield f"{written.counted(derived, 'latency value')} derived, where LiveKit measured none"
     yield (
         "verdicts hold with 95 % confidence, each by itself: cost by Welch's t-test over calls,"
         " latency by the bootstrap over turns, rates by the two-proportion z-test, few by Fisher's"

@@ -1,4 +1,4 @@
-"""What was spent, and what it comes to per minute and per turn."""
+"""The cost report: US dollars, also per minute and per turn."""
 
 from typing import Final
 
@@ -28,7 +28,7 @@ _RATES: Final = (
 
 
 def report(ledger: Snapshot, question: Question) -> Report:
-    """Ask the ledger what was spent.
+    """Report the cost of a period.
 
     Where the answer is divided by something that a call has several of, such as models,
     the rates are that part's share of a minute or turn of all calls, so that they add up.
@@ -41,12 +41,12 @@ def report(ledger: Snapshot, question: Question) -> Report:
     calls = reading.calls(ledger, question)
     of_calls = reading.of_a_call(question).by
     whole_calls = of_calls == question.by
-    groups = {*answer.reported, *answer.estimated, *(calls if whole_calls else ())}
+    # No set: the total must add the groups up in the same order every time.
+    groups = dict.fromkeys((*answer.reported, *answer.estimated, *(calls if whole_calls else ())))
     spent = {group: answer.reported.get(group, {}).get("cost_usd", 0.0) for group in groups}
-    ordered, left_out = lines.shown(question, lines.arranged(question, spent))
     total = sum(spent.values())
 
-    def line(usage: Numbers, estimated: Numbers, held: Numbers) -> tuple[Value, ...]:
+    def measures(usage: Numbers, estimated: Numbers, held: Numbers) -> tuple[Value, ...]:
         return (
             *_money(usage, estimated, total),
             *(_calls(held) if whole_calls else ()),
@@ -54,38 +54,33 @@ def report(ledger: Snapshot, question: Question) -> Report:
         )
 
     positions = [question.by.index(name) for name in of_calls]
-    rows = tuple(
-        (
-            *group,
-            *line(
-                answer.reported.get(group, {}),
-                answer.estimated.get(group, {}),
-                calls.get(tuple(group[position] for position in positions), {}),
-            ),
+
+    def line(group: reading.Group) -> tuple[Value, ...]:
+        return measures(
+            answer.reported.get(group, {}),
+            answer.estimated.get(group, {}),
+            calls.get(tuple(group[position] for position in positions), {}),
         )
-        for group in ordered
-    )
-    measures = (*_MONEY, *(_CALLS if whole_calls else ()), *_RATES)
+
     all_used = reading.total(answer.reported)
-    totals = line(all_used, reading.total(answer.estimated), reading.total(calls))
-    return Report(
-        title=question.title("Cost"),
-        columns=(*lines.columns(question, [each.name for each in measures]), *measures),
-        rows=rows,
-        totals=(*(None for _ in question.by), *totals) if question.by and rows else None,
-        notes=(
-            *_notes(answer, whole_calls=whole_calls),
-            *left_out,
-            *reading.notes(ledger, question, all_used.get("unpriced_requests", 0)),
-        ),
-        charts=(lines.chart(question, "Cost", "usd", spent),) if rows else (),
-        empty=f"nothing was used and no call began: {question.period}",
+    totals = measures(all_used, reading.total(answer.estimated), reading.total(calls))
+    return lines.report(
+        question,
+        "Cost",
+        (*_MONEY, *(_CALLS if whole_calls else ()), *_RATES),
+        spent,
+        line,
+        totals=totals if question.by else None,
+        notes=reading.notes(ledger, question, all_used.get("unpriced_requests", 0)),
+        charts=(lines.chart(question, "Cost", "usd", spent),),
+        empty="nothing was used and no call began",
+        before=_notes(answer, whole_calls=whole_calls),
     )
 
 
 def _money(usage: Numbers, estimated: Numbers, total: float) -> tuple[Value, ...]:
     cost, unpriced = usage.get("cost_usd", 0.0), usage.get("unpriced_requests", 0)
-    # Nothing that was used has a price: what it cost is not known.
+    # Without any price the cost is not known, which is not zero.
     known = bool(cost) or not unpriced
     return (
         cost if known else None,
@@ -110,7 +105,7 @@ def _rates(usage: Numbers, held: Numbers) -> tuple[Value, ...]:
     )
 
 
-def _notes(answer: reading.Answer, *, whole_calls: bool) -> list[str]:
+def _notes(answer: reading.UsageSums, *, whole_calls: bool) -> list[str]:
     said = []
     if answer.estimated:
         said.append(

@@ -1,7 +1,7 @@
 """A CSV file as people and vendors write it: named columns, numbered lines.
 
-What is wrong with a line is for whoever reads it to say; a file of which nothing can be
-used is refused here.
+The caller reports mistakes in single lines; a file that cannot be used at all is refused
+here.
 """
 
 import csv
@@ -13,16 +13,19 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
+from livekit_exporter.reports.written import counted
+
+_NAMED: Final = 20
 _DELIMITERS: Final = ",;\t"
 _DECIMAL: Final = re.compile(r"[+-]?[0-9]{1,15}(?:\.[0-9]{1,20})?")
 
 
 class CsvError(Exception):
-    """Nothing of the file can be used; the message says why and what to do."""
+    """A file that cannot be used; the message says why and what to do."""
 
 
 class LineError(Exception):
-    """One line cannot be used; the message says what is wrong with it."""
+    """A line that cannot be used; the message says what is wrong with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,7 @@ class CsvTable:
     rows: tuple[tuple[int, tuple[str, ...]], ...]
 
     def require(self, column: str, remedy: str) -> None:
-        """See to it that there is one column of this name.
+        """Check that there is exactly one column of this name.
 
         Raises:
             CsvError: There is none, or there are two.
@@ -99,6 +102,14 @@ def amount(text: str, column: str) -> Decimal:
     if not _DECIMAL.fullmatch(text):
         raise LineError(f"'{column}' is '{text}', no amount; write it as 1234.50")
     return Decimal(text)
+
+
+def notes(mistakes: Sequence[str]) -> list[str]:
+    """Note the lines that could not be read; the first ones by name."""
+    said = [f"{mistake}; left out" for mistake in mistakes[:_NAMED]]
+    if len(mistakes) > _NAMED:
+        said.append(f"{counted(len(mistakes) - _NAMED, 'more line')} could not be read")
+    return said
 
 
 def _rows(text: str, delimiter: str) -> Iterator[tuple[int, tuple[str, ...]]]:

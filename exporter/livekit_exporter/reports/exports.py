@@ -19,7 +19,7 @@ _SECONDS: Final = re.compile(r"[0-9]{10}(?:\.[0-9]+)?")
 
 
 class Unit(NamedTuple):
-    """What is counted, and the ledger's sums that are the same.
+    """A unit of an export, and the ledger's sums that measure the same.
 
     Args:
         name: As people write it.
@@ -56,7 +56,7 @@ UNITS: Final[Mapping[str, Unit]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """Which column of an export says what.
+    """The columns of an export.
 
     Args:
         date: When: a day, a time in ISO 8601, or Unix seconds.

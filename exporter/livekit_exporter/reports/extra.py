@@ -1,4 +1,4 @@
-"""What is said where a package of the extra `reports` is not installed."""
+"""The error of a report whose package is not installed."""
 
 
 class ExtraError(Exception):

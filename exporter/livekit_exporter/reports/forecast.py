@@ -1,4 +1,4 @@
-"""What the month will have cost when it is over, with a range.
+"""A forecast of the current month's cost at its end, with a range.
 
 A structural time series (statsmodels' `UnobservedComponents`): a level that wanders, a
 steady trend, and a pattern of the week, fitted to the sums of whole days, either as they
@@ -17,11 +17,11 @@ from livekit_exporter.ledger.queries import Snapshot
 from livekit_exporter.reports import reading, written
 from livekit_exporter.reports.extra import ExtraError
 from livekit_exporter.reports.question import Question
-from livekit_exporter.reports.reading import counted
 from livekit_exporter.reports.report import Chart, Column, Report
+from livekit_exporter.reports.written import counted
 
 HISTORY_DAYS: Final = 180
-"""Older days say little about the next four weeks, and make the fit slow."""
+"""Days of history at most; older days say little about the next weeks and make the fit slow."""
 
 ENOUGH_DAYS: Final = 21
 """Each day of the week three times; with fewer, a pattern of the week may be chance."""
@@ -48,8 +48,8 @@ _COLUMNS: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Day:
-    """What is expected to have been spent since the month began, at the end of a day.
+class ForecastDay:
+    """The expected spend since the month began, at the end of a day.
 
     Args:
         day: The day.
@@ -87,7 +87,7 @@ class Forecast:
     expected: float | None = None
     low: float | None = None
     high: float | None = None
-    days: tuple[Day, ...] = ()
+    days: tuple[ForecastDay, ...] = ()
     above_budget: float | None = None
 
 
@@ -133,7 +133,7 @@ def forecast(daily: Mapping[date, float], today: date, budget: float | None = No
 
 
 def _history(daily: Mapping[date, float], today: date) -> list[float]:
-    """Whole days from the first that cost something, the last ones of them."""
+    """Return the cost of whole days, from the first that cost something; `HISTORY_DAYS` at most."""
     first = min((day for day, usd in daily.items() if usd and day < today), default=today)
     first = max(first, today - timedelta(days=HISTORY_DAYS))
     days = (first + timedelta(days=number) for number in range((today - first).days))
@@ -147,18 +147,19 @@ def _summed(
     future: tuple[list[date], list[list[float]]],
     budget: float | None,
 ) -> Forecast:
-    """Add days up to months, and find the middle and the ends of the range."""
-    days: list[Day] = []
+    """Sum days to months and find the median and both ends of the range."""
+    days: list[ForecastDay] = []
     total = 0.0
     for day, usd in zip(*past, strict=True):
         total += usd
-        days.append(Day(day, total, total, total))
+        days.append(ForecastDay(day, total, total, total))
     left, rest = future
     months = [total] * len(rest)
     for number, day in enumerate(left):
         months = [month + way[number] for month, way in zip(months, rest, strict=True)]
         ranked = sorted(months)
-        days.append(Day(day, _at(ranked, 0.5), _at(ranked, RANGE[0]), _at(ranked, RANGE[1])))
+        low, middle, high = (_at(ranked, share) for share in (RANGE[0], 0.5, RANGE[1]))
+        days.append(ForecastDay(day, middle, low, high))
     ranged = method != "run rate"
     above = None
     if budget is not None and ranged:
@@ -229,10 +230,10 @@ def _next_month(day: date) -> date:
 def report(
     ledger: Snapshot, question: Question, now: float, budget: Decimal | None = None
 ) -> Report:
-    """Ask what the current month will have cost.
+    """Report a forecast of the current month.
 
     Args:
-        ledger: To read from.
+        ledger: Snapshot to read.
         question: The period is the history; filters hold.
         now: Unix seconds.
         budget: US dollars allowed for a month of all calls.
@@ -264,7 +265,7 @@ def written_up(
     budget: Decimal | None = None,
     notes: Sequence[str] = (),
 ) -> Report:
-    """The answer, from a forecast."""
+    """Make the report from a forecast."""
     today = datetime.fromtimestamp(now, question.period.zone).date()
     month = f"{today:%Y-%m}"
     ranged = found.low is not None

@@ -1,4 +1,4 @@
-"""How long callers wait, and for what.  From every single measured value."""
+"""The latency report: percentiles of every measured wait."""
 
 from array import array
 from bisect import bisect_left
@@ -7,8 +7,8 @@ from statistics import quantiles
 from typing import Final, TypeAlias
 
 from livekit_exporter import contract
-from livekit_exporter.ledger.queries import Key, Snapshot, Span, TurnTimes
-from livekit_exporter.reports import lines, reading
+from livekit_exporter.ledger.queries import Key, Snapshot, TurnTimes
+from livekit_exporter.reports import lines, reading, written
 from livekit_exporter.reports.question import TIMES, Question
 from livekit_exporter.reports.reading import Group
 from livekit_exporter.reports.report import Chart, Column, Report, Value
@@ -46,7 +46,7 @@ _COLUMNS: Final = (
 
 
 def report(ledger: Snapshot, question: Question) -> Report:
-    """Ask the ledger how long callers waited.
+    """Report the waits of callers in a period.
 
     Raises:
         QuestionError: A label is asked for that no call has.
@@ -74,7 +74,7 @@ def report(ledger: Snapshot, question: Question) -> Report:
 
 
 def percentiles(values: Iterable[float]) -> tuple[float, ...]:
-    """Half, 95 and 99 % of the values are no longer than this, between values as the line goes.
+    """Compute p50, p95 and p99, linear between neighbouring values.
 
     Raises:
         StatisticsError: There is no value.
@@ -89,7 +89,7 @@ def percentiles(values: Iterable[float]) -> tuple[float, ...]:
 def _read(ledger: Snapshot, question: Question) -> _Values:
     values: _Values = {}
     columns = reading.key_columns(question)
-    span = Span(question.period.since, question.period.until, question.only)
+    span = reading.span(question)
     where = _grouping(question, columns)
     if not _about_requests(question):
         for key, times in ledger.turns(span, columns):
@@ -109,7 +109,7 @@ def _read(ledger: Snapshot, question: Question) -> _Values:
 def _grouping(
     question: Question, columns: tuple[str, ...]
 ) -> Callable[[tuple[str | int | None, ...]], Group | None]:
-    """Find the group of a row, once for each of its kind."""
+    """Return a function that finds the group of a key and remembers it: keys repeat a lot."""
     known: dict[tuple[str | int | None, ...], Group | None] = {}
 
     def where(values: tuple[str | int | None, ...]) -> Group | None:
@@ -133,7 +133,7 @@ def _of_a_turn(times: TurnTimes) -> Iterator[tuple[str, float]]:
 
 
 def _about_requests(question: Question) -> bool:
-    """Whether it is asked by, or only for, something that a turn has several of."""
+    """True if the question is about requests within turns: by stage, provider or model."""
     return not _OF_A_REQUEST.isdisjoint((*question.by, *question.only))
 
 
@@ -154,7 +154,7 @@ def _notes(ledger: Snapshot, question: Question, values: _Values) -> Iterator[st
     rejected = ledger.counted(contract.SAMPLES_REJECTED.name)
     if rejected:
         yield (
-            f"{reading.counted(rejected, 'value')} left out since the ledger began, because they"
+            f"{written.counted(rejected, 'value')} left out since the ledger began, because they"
             " measure nothing"
         )
 

@@ -1,12 +1,12 @@
-"""The lines of an answer that is divided by something: columns, order, picture.  Pure."""
+"""Reports by group: their columns, order of lines, totals and charts."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final, TypeVar
 
 from livekit_exporter.reports import written
 from livekit_exporter.reports.question import DIMENSIONS, TIMES, Question
 from livekit_exporter.reports.reading import Group
-from livekit_exporter.reports.report import Chart, Column, Kind
+from livekit_exporter.reports.report import Chart, Column, Kind, Report, Value
 
 _Line = TypeVar("_Line")
 
@@ -15,11 +15,51 @@ _LINES: Final = 5
 _REST: Final = "other"
 
 
-def columns(question: Question, taken: Collection[str]) -> tuple[Column, ...]:
-    """Columns of what the answer is divided by.
+def report(  # noqa: PLR0913 - the parts of a report, given by name
+    question: Question,
+    subject: str,
+    measures: Sequence[Column],
+    sizes: Mapping[Group, float],
+    line: Callable[[Group], tuple[Value, ...]],
+    *,
+    totals: tuple[Value, ...] | None,
+    notes: Iterable[str],
+    charts: tuple[Chart, ...],
+    empty: str,
+    before: Iterable[str] = (),
+) -> Report:
+    """Make a report with a line per group, by time, then the largest first.
 
     Args:
-        question: What was asked.
+        question: Period, filters and groups.
+        subject: Begin of the title.
+        measures: Columns after those of the groups.
+        sizes: Size of every group, for the order.
+        line: Returns the measures of a group.
+        totals: Measures of all groups together; none are shown where there is no group.
+        notes: Notes after the one about lines left out.
+        charts: Charts of the same figures.
+        empty: Sentence in place of a table without lines.
+        before: Notes before the one about lines left out.
+    """
+    kept, left_out = shown(question, arranged(question, sizes))
+    by = columns(question, [each.name for each in measures])
+    return Report(
+        title=question.title(subject),
+        columns=(*by, *measures),
+        rows=tuple((*group, *line(group)) for group in kept),
+        totals=(*(None for _ in by), *totals) if totals is not None and sizes else None,
+        notes=(*before, *left_out, *notes),
+        charts=charts if sizes else (),
+        empty=f"{empty}: {question.period}",
+    )
+
+
+def columns(question: Question, taken: Collection[str]) -> tuple[Column, ...]:
+    """Return the columns of the groups.
+
+    Args:
+        question: Period, filters and groups.
         taken: Names of the other columns; a label of such a name gets a longer one.
     """
     return tuple(
@@ -32,7 +72,7 @@ def columns(question: Question, taken: Collection[str]) -> tuple[Column, ...]:
 
 
 def arranged(question: Question, sizes: Mapping[Group, float]) -> list[Group]:
-    """Groups in their order: by time, then the largest first."""
+    """Sort groups by time, then the largest first."""
     times = [position for position, name in enumerate(question.by) if name in TIMES]
 
     def place(group: Group) -> tuple[tuple[str, ...], float, tuple[str, ...]]:
@@ -46,7 +86,7 @@ def arranged(question: Question, sizes: Mapping[Group, float]) -> list[Group]:
 
 
 def shown(question: Question, wanted: Sequence[_Line]) -> tuple[Sequence[_Line], list[str]]:
-    """As many lines as there may be, and a note where these are not all."""
+    """Cut lines to the limit; return them, and a note if some are left out."""
     if question.limit is None or len(wanted) <= question.limit:
         return wanted, []
     left = written.value("count", len(wanted) - question.limit)
@@ -54,12 +94,12 @@ def shown(question: Question, wanted: Sequence[_Line]) -> tuple[Sequence[_Line],
 
 
 def name(group: Group) -> str:
-    """A group in one word."""
+    """Return the name of a group."""
     return " / ".join(written.UNKNOWN if value is None else value for value in group) or "total"
 
 
 def chart(question: Question, title: str, kind: Kind, sizes: Mapping[Group, float]) -> Chart:
-    """Sums as a picture: lines over time if the answer is by time, else bars."""
+    """Draw sizes as lines over time if the groups are by time, else as bars."""
     time = next((position for position, each in enumerate(question.by) if each in TIMES), None)
     if time is None:
         largest = sorted(sizes, key=lambda group: -sizes[group])[:_BARS]

@@ -1,4 +1,4 @@
-"""What is left of revenue, by user or label."""
+"""The margin report: revenue minus cost, by user or label."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -8,10 +8,9 @@ from typing import Final, TypeAlias
 
 from livekit_exporter.ledger.queries import Snapshot
 from livekit_exporter.prices.rules import exact
-from livekit_exporter.reports import lines, reading, revenue, written
+from livekit_exporter.reports import csv_table, lines, reading, revenue, written
 from livekit_exporter.reports.period import Period
 from livekit_exporter.reports.question import DIMENSIONS, Question, QuestionError
-from livekit_exporter.reports.reading import counted
 from livekit_exporter.reports.report import Column, Report, Value
 from livekit_exporter.reports.revenue import Revenue
 
@@ -34,8 +33,8 @@ _COLUMNS: Final = (
 
 
 @dataclass(slots=True)
-class Spent:
-    """What somebody's calls cost.
+class CallsCost:
+    """The cost of one user's calls.
 
     Args:
         sessions: Calls.
@@ -49,12 +48,12 @@ class Spent:
 
     @property
     def known(self) -> bool:
-        """Whether the cost is known at all: calls without any price cost nobody knows what."""
+        """False if nothing that was used has a price, so that the cost is not known."""
         return bool(self.usd) or not self.unpriced
 
 
 def key(question: Question) -> str:
-    """Whose revenue is asked for: the one dimension of the question.
+    """Return the one dimension of the question, whose values revenue is listed by.
 
     Raises:
         QuestionError: It is several, or none that calls have.
@@ -68,7 +67,7 @@ def key(question: Question) -> str:
 
 
 def months(found: Revenue, zone: tzinfo) -> Period:
-    """From the first month of a file to the end of its last one.
+    """Return the period from the first month of a file to the end of its last one.
 
     Raises:
         QuestionError: No line of it could be read.
@@ -83,11 +82,11 @@ def months(found: Revenue, zone: tzinfo) -> Period:
 
 
 def report(ledger: Snapshot, question: Question, found: Revenue, now: float) -> Report:
-    """Hold what calls cost against the revenue of a file.
+    """Compare the cost of calls with the revenue in a file.
 
     Args:
-        ledger: To read from.
-        question: Period, filters and whose revenue it is.
+        ledger: Snapshot to read.
+        question: Period, filters and the dimension of the revenue.
         found: The revenue.
         now: Unix seconds.
 
@@ -97,13 +96,13 @@ def report(ledger: Snapshot, question: Question, found: Revenue, now: float) -> 
     reading.check_labels(ledger, question)
     asked = replace(question, by=("day", *question.by)) if found.by_month else question
     answer = reading.usage(ledger, asked, ("cost_usd", "unpriced_requests"))
-    spent: dict[Place, Spent] = {}
+    spent: dict[Place, CallsCost] = {}
     for group, sums in answer.reported.items():
-        held = spent.setdefault(_place(group, found), Spent())
+        held = spent.setdefault(_place(group, found), CallsCost())
         held.usd += exact(sums["cost_usd"])
         held.unpriced += int(sums["unpriced_requests"])
     for group, sums in reading.calls(ledger, asked).items():
-        spent.setdefault(_place(group, found), Spent()).sessions += int(sums.get("sessions", 0))
+        spent.setdefault(_place(group, found), CallsCost()).sessions += int(sums.get("sessions", 0))
     notes = [
         *(["estimated cost is not in it"] if answer.estimated else []),
         *reading.notes(ledger, question),
@@ -118,34 +117,34 @@ def _place(group: reading.Group, found: Revenue) -> Place:
 
 
 def compared(
-    question: Question, found: Revenue, spent: dict[Place, Spent], notes: Iterable[str] = ()
+    question: Question, found: Revenue, spent: dict[Place, CallsCost], notes: Iterable[str] = ()
 ) -> Report:
-    """The answer: everybody with revenue, the worst margin first, then who only had calls.
+    """Make the report: users with revenue, the worst margin first, then those with calls only.
 
     Args:
-        question: What was asked.
+        question: Period, filters and the dimension of the revenue.
         found: The revenue.
-        spent: What calls cost, by the same places.
-        notes: What has to be said of the costs.
+        spent: Cost of calls, by the same places.
+        notes: Notes about the costs.
     """
-    # In a month that the file does not name nobody is without revenue.
+    # Of a month that the file does not name, no revenue is missing.
     named = {month for month, _ in found.usd}
     places = {*found.usd, *(each for each in spent if not found.by_month or each[0] in named)}
 
     def line(place: Place) -> tuple[Value, ...]:
-        return _line(_revenue(found, place), spent.get(place, Spent()))
+        return _line(_revenue(found, place), spent.get(place, CallsCost()))
 
     def order(place: Place) -> tuple[str, bool, Decimal, str]:
-        earned, cost = _revenue(found, place), spent.get(place, Spent()).usd
+        earned, cost = _revenue(found, place), spent.get(place, CallsCost()).usd
         return place[0], earned is None, (earned or _NO_COST) - cost, place[1] or ""
 
     shown, left = lines.shown(question, sorted(places, key=order))
-    total = Spent()
-    for place in places:
-        held = spent.get(place, Spent())
-        total.sessions += held.sessions
-        total.usd += held.usd
-        total.unpriced += held.unpriced
+    held = [spent[place] for place in places if place in spent]
+    total = CallsCost(
+        sum(each.sessions for each in held),
+        sum((each.usd for each in held), _NO_COST),
+        sum(each.unpriced for each in held),
+    )
     dimension = lines.columns(question, [each.name for each in (_MONTH, *_COLUMNS)])
     month = (_MONTH,) if found.by_month else ()
     return Report(
@@ -158,7 +157,12 @@ def compared(
         )
         if places
         else None,
-        notes=(*_mistakes(found), *_one_sided(found, spent, places, question.by[0]), *left, *notes),
+        notes=(
+            *csv_table.notes(found.mistakes),
+            *_one_sided(found, spent, places, question.by[0]),
+            *left,
+            *notes,
+        ),
         empty=f"no revenue and no calls: {question.period}",
     )
 
@@ -168,7 +172,7 @@ def _revenue(found: Revenue, place: Place) -> Decimal | None:
     return None if whose is None else found.usd.get((month, whose))
 
 
-def _line(earned: Decimal | None, spent: Spent) -> tuple[Value, ...]:
+def _line(earned: Decimal | None, spent: CallsCost) -> tuple[Value, ...]:
     margin = earned - spent.usd if earned is not None and spent.known else None
     return (
         spent.sessions,
@@ -180,17 +184,10 @@ def _line(earned: Decimal | None, spent: Spent) -> tuple[Value, ...]:
     )
 
 
-def _mistakes(found: Revenue) -> list[str]:
-    said = [f"{mistake}; left out" for mistake in found.mistakes[:_NAMED]]
-    if len(found.mistakes) > _NAMED:
-        said.append(f"{counted(len(found.mistakes) - _NAMED, 'more line')} could not be read")
-    return said
-
-
 def _one_sided(
-    found: Revenue, spent: dict[Place, Spent], places: set[Place], whose: str
+    found: Revenue, spent: dict[Place, CallsCost], places: set[Place], whose: str
 ) -> list[str]:
-    """Say who cost something without revenue, and whose revenue came without a call."""
+    """Note users with cost but no revenue, and users with revenue but no calls."""
     said = []
     unpaid = [place for place in places if _revenue(found, place) is None]
     cost = sum((spent[place].usd for place in unpaid), _NO_COST)
@@ -201,7 +198,7 @@ def _one_sided(
         )
     if any(place[1] is None for place in unpaid):
         said.append(f"calls that name no {whose} are the line '{written.UNKNOWN}'")
-    idle = [place for place in found.usd if not spent.get(place, Spent()).sessions]
+    idle = [place for place in found.usd if not spent.get(place, CallsCost()).sessions]
     earned = sum((found.usd[place] for place in idle), _NO_COST)
     if idle:
         said.append(f"{len(idle)} of them with revenue, {written.money(earned)}, had no calls")

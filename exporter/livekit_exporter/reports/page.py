@@ -13,10 +13,8 @@ def page(report: Report) -> str:
     title = escape(written.printable(report.title))
     parts = [f"<header><h1>{title}</h1></header>"]
     for chart in report.charts:
-        unit = written.UNITS.get(chart.kind)
-        name = f"{chart.title} ({unit})" if unit else chart.title
         parts += [
-            f"<h2>{escape(written.printable(name))}</h2>",
+            f"<h2>{escape(written.printable(written.head(chart)))}</h2>",
             f'<div class="panel chart">{drawing.legend(chart)}{drawing.svg(chart)}</div>',
         ]
     if report.rows:

@@ -1,6 +1,7 @@
-"""The period that a question is about: from when until when, and in whose days."""
+"""The period of a question: begin, end, and time zone of the days."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from difflib import get_close_matches
@@ -23,7 +24,7 @@ _WORDS: Final = (
 
 
 class PeriodError(ValueError):
-    """A time cannot be read, or the period ends before it begins; the message says which."""
+    """A time that cannot be read, or a period that ends before it begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Period:
     Args:
         since: First moment in it, Unix seconds.
         until: First moment after it, Unix seconds.
-        zone: Whose days and hours are meant.
+        zone: Time zone of days and hours.
     """
 
     since: float
@@ -65,10 +66,10 @@ def read(since: str | None, until: str | None, now: float, zone: tzinfo) -> Peri
     """Read a period as people write it.
 
     Args:
-        since: Its begin; by default midnight seven days ago.
-        until: Its end, not in it; by default the end of today.
+        since: Begin; by default midnight seven days ago.
+        until: End (exclusive); by default the end of today.
         now: Unix seconds.
-        zone: Whose days are meant, and whose time where none is written.
+        zone: Time zone of days, and of times that are written without an offset.
 
     Raises:
         PeriodError: One of them is no time, or they are the wrong way round.
@@ -107,18 +108,21 @@ def moment(text: str, now: float, zone: tzinfo) -> float:
         read_as = datetime.fromisoformat(wanted)
         return (read_as if read_as.tzinfo else read_as.replace(tzinfo=zone)).timestamp()
     except (ValueError, OverflowError, OSError) as error:
-        close = get_close_matches(wanted, _WORDS, n=1)
-        remedy = (
-            f"did you mean '{close[0]}'?"
-            if close
-            else "write 2026-11-20, 2026-11-20T14:00, 7d, 24h or a word such as"
+        remedy = suggestion(wanted, _WORDS) or (
+            "write 2026-11-20, 2026-11-20T14:00, 7d, 24h or a word such as"
             f" {', '.join(_WORDS[1:4])}"
         )
         raise PeriodError(f"'{text}' is no time; {remedy}") from error
 
 
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """Ask whether a similar known word was meant; empty where none is similar."""
+    close = get_close_matches(word, list(known), n=1)
+    return f"did you mean '{close[0]}'?" if close else ""
+
+
 def _first_day(word: str, today: date) -> date:
-    """First day of what a word names."""
+    """Return the first day of the period that a word names."""
     monday, month = today - timedelta(days=today.weekday()), today.replace(day=1)
     return {
         "today": today,

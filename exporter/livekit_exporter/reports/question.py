@@ -1,11 +1,10 @@
-"""What is asked: a period, which calls and usage, and by what the answer is divided."""
+"""A question to the ledger: period, filters and groups."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Final
 
-from livekit_exporter.reports.period import Period
+from livekit_exporter.reports.period import Period, suggestion
 
 FILTERS: Final = ("agent", "user", "stage", "provider", "model")
 
@@ -20,11 +19,11 @@ DIMENSIONS: Final = (
     "persona",
     "session",
 )
-"""What an answer can be divided by, beside the labels of `attach(labels=…)`."""
+"""Dimensions to group by, beside the labels of `attach(labels=…)`."""
 
 
 class QuestionError(ValueError):
-    """The question cannot be asked; the message says what to write instead."""
+    """A question that cannot be asked; the message says what to write instead."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,11 +31,11 @@ class Question:
     """One question to the ledger.
 
     Args:
-        period: When.
-        by: Names of dimensions and labels, in the order of the columns; none for one line.
-        only: Values that count, by field; a field that is not there may have any.
-        labels: The same for labels.
-        limit: Lines shown; the rest is in the total.
+        period: Begin and end.
+        by: Dimensions and labels to group by, in the order of the columns; none for one line.
+        only: Allowed values by field; other fields may have any value.
+        labels: Allowed values by label.
+        limit: Lines to show; the total counts all.
     """
 
     period: Period
@@ -47,11 +46,11 @@ class Question:
 
     @property
     def own_labels(self) -> tuple[str, ...]:
-        """Names of labels that the answer is divided by."""
+        """Names of the labels to group by."""
         return tuple(name for name in self.by if name not in DIMENSIONS)
 
     def title(self, subject: str) -> str:
-        """The question in words, for the head of an answer."""
+        """Return the question in words, for the head of a report."""
         divided = f" by {', '.join(self.by)}" if self.by else ""
         said = {**self.only, **self.labels}
         only = "".join(f", {name} {' or '.join(values)}" for name, values in said.items() if values)
@@ -94,9 +93,9 @@ def pairs(texts: Iterable[str]) -> dict[str, tuple[str, ...]]:
 
 
 def closest(name: str, known: Iterable[str]) -> str:
-    """End of a message that names what may have been meant, or nothing."""
-    close = get_close_matches(name, sorted(known), n=1)
-    return f"; did you mean '{close[0]}'?" if close else ""
+    """Return the end of a message that suggests a known name, or nothing."""
+    meant = suggestion(name, sorted(known))
+    return f"; {meant}" if meant else ""
 
 
 def _unknown(name: str, labels: set[str]) -> str:

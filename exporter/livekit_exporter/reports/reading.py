@@ -1,7 +1,7 @@
-"""Reading the ledger for a question: from the rollups where they can answer, else row by row.
+"""Sums of the ledger for a question, from the rollups where they suffice, else from rows.
 
-Whole UTC days come from a rollup if it has every column that the question needs, and what
-is left at both ends of the period from the rows.  Both ways give the same sums.
+Whole UTC days come from a rollup if it has every column that the question needs; the rest
+at both ends of the period comes from rows.  Both ways give the same sums.
 """
 
 import json
@@ -13,8 +13,8 @@ from typing import Final, TypeAlias
 from livekit_exporter import contract
 from livekit_exporter.ledger.queries import QUARTER_SECONDS, Key, Snapshot, Span, Sums
 from livekit_exporter.ledger.rows import UsageRow, utc_day
-from livekit_exporter.reports import written
 from livekit_exporter.reports.question import TIMES, Question
+from livekit_exporter.reports.written import counted
 
 Group: TypeAlias = tuple[str | None, ...]
 """Values of a question's dimensions, in their order."""
@@ -46,13 +46,13 @@ _NAMED: Final = 5
 
 
 @dataclass(slots=True)
-class Answer:
-    """Sums by group, what LiveKit reported apart from what was estimated.
+class UsageSums:
+    """Sums of usage by group, reported usage apart from estimated usage.
 
     Args:
-        reported: From usage that was reported.
-        estimated: From usage that vendors bill and nobody reports.
-        rolled_up: Whether a rollup gave the whole days.
+        reported: Usage that LiveKit reported.
+        estimated: Usage that vendors bill but LiveKit does not report.
+        rolled_up: True if whole days came from a rollup.
     """
 
     reported: dict[Group, Numbers] = field(default_factory=dict)
@@ -60,59 +60,48 @@ class Answer:
     rolled_up: bool = False
 
 
-def usage(ledger: Snapshot, question: Question, names: Sequence[str]) -> Answer:
-    """Sums of usage.
+def usage(ledger: Snapshot, question: Question, names: Sequence[str]) -> UsageSums:
+    """Sum usage by group.
 
     Args:
-        ledger: To read from.
+        ledger: Snapshot to read.
         question: Period, filters and groups.
-        names: Which sums, by the names of `Snapshot.usage`.
+        names: Names of the sums, as in `Snapshot.usage`.
     """
-    columns = key_columns(question)
-    needed = {*columns, *question.only, *(("labels",) if question.labels else ())} - {"quarter"}
-    by = tuple(dict.fromkeys((*columns, "source")))
-    answer = Answer()
-    days = _whole_days(question)
+    by = tuple(dict.fromkeys((*key_columns(question), "source")))
+    needed, answer = _needed(question), UsageSums()
     rollup = None
-    if days and _days_fit(question):
-        if needed <= _BY_MODEL and _MODEL_SUMS.issuperset(names):
-            rollup = ledger.daily
-        elif needed <= _BY_USER and _USER_SUMS.issuperset(names):
-            rollup = ledger.daily_users
-    if rollup is None or days is None:
-        spans = [(question.period.since, question.period.until)]
-    else:
+    if needed <= _BY_MODEL and _MODEL_SUMS.issuperset(names):
+        rollup = ledger.daily
+    elif needed <= _BY_USER and _USER_SUMS.issuperset(names):
+        rollup = ledger.daily_users
+    days, spans = _split(question, rolled_up=rollup is not None)
+    if rollup is not None and days is not None:
         answer.rolled_up = True
-        spans = _ends(question, days)
-        rolled = tuple("day" if name == "quarter" else name for name in by)
-        whole = (utc_day(days[0]), utc_day(days[1]))
-        _take(answer, question, rollup(whole, question.only, rolled), names)
-    for since, until in spans:
-        _take(answer, question, ledger.usage(Span(since, until, question.only), by, names), names)
+        _take(answer, question, rollup(days, question.only, _by_day(by)), names)
+    for each in spans:
+        _take(answer, question, ledger.usage(each, by, names), names)
     return answer
 
 
 def calls(ledger: Snapshot, question: Question) -> dict[Group, Numbers]:
-    """Calls, their seconds and their answered turns, as `sessions`, `session_seconds`, `turns`.
+    """Count calls, their seconds and their answered turns by group.
+
+    The sums are `sessions`, `session_seconds` and `turns`.
 
     A call counts where it began, a turn where it was answered.  Dimensions that a call does
     not have, such as `model`, are left out of the groups; see `of_a_call`.
     """
     question = of_a_call(question)
     columns = key_columns(question)
-    needed = {*columns, *question.only, *(("labels",) if question.labels else ())} - {"quarter"}
-    days = _whole_days(question)
     found: dict[Group, Numbers] = {}
-    spans = [(question.period.since, question.period.until)]
-    if days and _days_fit(question) and needed <= _BY_USER:
-        spans = _ends(question, days)
-        rolled = tuple("day" if name == "quarter" else name for name in (*columns, "source"))
-        whole = (utc_day(days[0]), utc_day(days[1]))
-        for of_user, sums in ledger.daily_users(whole, question.only, rolled):
+    days, spans = _split(question, rolled_up=_needed(question) <= _BY_USER)
+    if days is not None:
+        by = _by_day((*columns, "source"))
+        for of_user, sums in ledger.daily_users(days, question.only, by):
             _add(found, question, of_user, _picked(sums, ("sessions", "session_seconds", "turns")))
-    for since, until in spans:
-        span = Span(since, until, question.only)
-        for call in ledger.calls(span):
+    for each in spans:
+        for call in ledger.calls(each):
             of_call: Key = {
                 "quarter": int(call.started_at // QUARTER_SECONDS),
                 "agent": call.agent,
@@ -123,18 +112,18 @@ def calls(ledger: Snapshot, question: Question) -> dict[Group, Numbers]:
             lasted = call.closed_at is not None and call.ended and call.closed_at >= call.started_at
             seconds = (call.closed_at or 0.0) - call.started_at if lasted else 0.0
             _add(found, question, of_call, {"sessions": 1, "session_seconds": seconds})
-        for key, sums in ledger.answers(span, columns):
+        for key, sums in ledger.answers(each, columns):
             _add(found, question, key, _picked(sums, ("turns",)))
     return found
 
 
 def span(question: Question) -> Span:
-    """Which rows a question is about, but for its labels."""
+    """Return the span of rows that a question selects, without regard to its labels."""
     return Span(question.period.since, question.period.until, question.only)
 
 
 def used(ledger: Snapshot, question: Question) -> Iterator[tuple[Group, UsageRow]]:
-    """Every usage row that a question is about, and where it belongs in the answer."""
+    """Iterate over the usage rows that a question selects, each with its group."""
     columns = [name for name in key_columns(question) if name != "quarter"]
     for row in ledger.used(span(question)):
         key: Key = {name: getattr(row, name) for name in columns}
@@ -144,7 +133,7 @@ def used(ledger: Snapshot, question: Question) -> Iterator[tuple[Group, UsageRow
 
 
 def of_a_call(question: Question) -> Question:
-    """The part of a question that is about whole calls."""
+    """Reduce a question to the dimensions and filters that whole calls have."""
     kept = (*_OF_A_CALL, *question.own_labels)
     return replace(
         question,
@@ -154,7 +143,7 @@ def of_a_call(question: Question) -> Question:
 
 
 def group(question: Question, key: Key) -> Group | None:
-    """Where a row of the ledger belongs in an answer; `None` where it is not asked for."""
+    """Return the group of a row; `None` where the labels of the question exclude it."""
     own = labels(str(key["labels"])) if "labels" in key else {}
     for name, values in question.labels.items():
         if own.get(name) not in values:
@@ -177,18 +166,18 @@ def check_labels(ledger: Snapshot, question: Question) -> None:
 def notes(
     ledger: Snapshot, question: Question, unpriced_requests: float | None = None
 ) -> list[str]:
-    """What every reader of a sum must know: what is missing in it, and why.
+    """Note what is missing in the sums of usage, and why.
 
     Args:
-        ledger: To read from.
-        question: What was asked.
-        unpriced_requests: How many of the requests in the sum have no price, where that is known.
+        ledger: Snapshot to read.
+        question: Period, filters and groups.
+        unpriced_requests: Requests in the sums without a price, where the caller knows.
     """
     said = []
     if unpriced_requests is None:
         alone = usage(ledger, replace(question, by=()), ("unpriced_requests",))
         unpriced_requests = total(alone.reported).get("unpriced_requests", 0)
-    # Which models they are is asked where there are some: a rollup by user does not know.
+    # Ask for the models only if there are any: a rollup by user does not have them.
     if unpriced_requests:
         by_model = replace(question, by=("stage", "provider", "model"))
         unpriced = {
@@ -207,7 +196,7 @@ def notes(
 
 
 def notes_on_calls(ledger: Snapshot, question: Question) -> list[str]:
-    """What every reader of an answer about calls must know."""
+    """Note lost and ongoing calls, deleted rows and rejected records."""
     said = []
     about_calls = of_a_call(question)
     if not about_calls.labels:
@@ -241,13 +230,8 @@ def total(groups: Mapping[Group, Numbers]) -> Numbers:
     return summed
 
 
-def counted(count: float, noun: str) -> str:
-    """A count with its noun, for a sentence."""
-    return f"{written.value('count', int(count))} {noun}{'' if count == 1 else 's'}"
-
-
 def _gone(ledger: Snapshot, question: Question) -> Iterable[str]:
-    """Say where rows of the period were deleted and only daily sums are left."""
+    """Note if rows of the period were deleted and only daily sums are left."""
     kept = ledger.kept()
     if kept.days_since is None:
         return
@@ -261,7 +245,7 @@ def _gone(ledger: Snapshot, question: Question) -> Iterable[str]:
 
 
 def key_columns(question: Question) -> tuple[str, ...]:
-    """Columns of the ledger that a question's groups are made of."""
+    """Return the columns of the ledger that the groups of a question need."""
     named: dict[str, None] = {}
     for name in question.by:
         own = name in question.own_labels
@@ -271,27 +255,43 @@ def key_columns(question: Question) -> tuple[str, ...]:
     return tuple(named)
 
 
-def _days_fit(question: Question) -> bool:
-    """Whether the days that are asked for, if any, are those of the rollups."""
-    return "hour" not in question.by and (
+def _needed(question: Question) -> set[str]:
+    """Return the columns, times apart, that a rollup must have to answer a question."""
+    own = ("labels",) if question.labels else ()
+    return {*key_columns(question), *question.only, *own} - {"quarter"}
+
+
+def _by_day(columns: Iterable[str]) -> tuple[str, ...]:
+    return tuple("day" if name == "quarter" else name for name in columns)
+
+
+def _split(question: Question, *, rolled_up: bool) -> tuple[tuple[str, str] | None, list[Span]]:
+    """Split a period into whole UTC days for a rollup, and spans to read row by row.
+
+    Args:
+        question: Its days must be those of UTC, and its groups no hours, for a rollup to do.
+        rolled_up: A rollup has the columns that the question needs.
+
+    Returns:
+        The first day and the one after the last, `None` where all must come from rows; the
+        spans of the rest.
+    """
+    since, until = question.period.since, question.period.until
+    first = -(-since // _DAY_SECONDS) * _DAY_SECONDS
+    last = until // _DAY_SECONDS * _DAY_SECONDS
+    utc_days = "hour" not in question.by and (
         "day" not in question.by or str(question.period.zone) in _UTC
     )
+    if not (rolled_up and utc_days and first < last):
+        return None, [span(question)]
+    ends = [(since, first), (last, until)]
+    spans = [Span(begin, end, question.only) for begin, end in ends if begin < end]
+    return (utc_day(first), utc_day(last)), spans
 
 
-def _whole_days(question: Question) -> tuple[float, float] | None:
-    """Begin and end of the whole UTC days in the period, if there are any."""
-    first = -(-question.period.since // _DAY_SECONDS) * _DAY_SECONDS
-    last = question.period.until // _DAY_SECONDS * _DAY_SECONDS
-    return (first, last) if first < last else None
-
-
-def _ends(question: Question, days: tuple[float, float]) -> list[tuple[float, float]]:
-    """What whole days leave of the period."""
-    ends = [(question.period.since, days[0]), (days[1], question.period.until)]
-    return [(since, until) for since, until in ends if since < until]
-
-
-def _take(answer: Answer, question: Question, rows: Iterable[Sums], names: Sequence[str]) -> None:
+def _take(
+    answer: UsageSums, question: Question, rows: Iterable[Sums], names: Sequence[str]
+) -> None:
     for key, sums in rows:
         into = answer.estimated if key["source"] == "estimated" else answer.reported
         _add(into, question, key, _picked(sums, names))

@@ -11,12 +11,13 @@ from livekit_exporter.ledger.queries import Snapshot
 from livekit_exporter.prices.catalogue import Catalogue
 from livekit_exporter.prices.rules import exact
 from livekit_exporter.record import Stage
-from livekit_exporter.reports import lines, reading, written
+from livekit_exporter.reports import csv_table, lines, reading, written
 from livekit_exporter.reports.exports import UNITS, USD, Export, Unit
 from livekit_exporter.reports.period import Period
 from livekit_exporter.reports.question import Question, QuestionError
-from livekit_exporter.reports.reading import Group, Numbers, counted
+from livekit_exporter.reports.reading import Group, Numbers
 from livekit_exporter.reports.report import Chart, Column, Kind, Report, Value
+from livekit_exporter.reports.written import counted
 
 Key: TypeAlias = tuple[str, Group]
 """Name of the unit, and the values of day, provider and model that are asked for."""
@@ -42,15 +43,15 @@ class Pair(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class ModelNames:
-    """What a model is called on both sides.
+class ModelAliases:
+    """The names of models in the file and in the ledger.
 
     A provider bills the dated snapshot behind the name that an agent asked for, and some
     plugins report a voice; the catalogue knows which are one price.
 
     Args:
         catalogue: To look models up.
-        provider: Whose models they are.
+        provider: Provider of the models.
         given: Names of the ledger by names of the file, as a person gave them.
     """
 
@@ -59,7 +60,7 @@ class ModelNames:
     given: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, model: str | None) -> str | None:
-        """One name for what is one price; a name that nobody knows stays as it is."""
+        """Return one name for all names of one price; an unknown name stays as it is."""
         if model is None:
             return None
         model = self.given.get(model, model)
@@ -127,7 +128,7 @@ def report(
     ledger: Snapshot,
     asked: Question,
     export: Export,
-    names: ModelNames,
+    names: ModelAliases,
     tolerance: Decimal,
 ) -> tuple[Report, bool]:
     """Compare the ledger with a file.
@@ -175,14 +176,14 @@ def compared(
     tolerance: Decimal,
     notes: Sequence[str] = (),
 ) -> tuple[Report, bool]:
-    """The answer, from amounts of both sides.
+    """Make the report from amounts of both sides.
 
     Args:
-        asked: What was asked.
+        asked: Period, filters and groups.
         pairs: Amounts by unit and group; those that are zero on both sides say nothing.
         mistakes: Lines of the file that could not be read.
-        tolerance: Share of the file's amount that is no difference.
-        notes: What has to be said of the ledger.
+        tolerance: Share of the file's amount up to which a difference is accepted.
+        notes: Notes about the ledger.
     """
     shown = {key: pair for key, pair in pairs.items() if any(pair)}
     units = [name for name in UNITS if any(unit == name for unit, _ in shown)]
@@ -205,7 +206,7 @@ def compared(
         rows=tuple((*group, *_line(unit, shown[unit, group], tolerance)) for unit, group in kept),
         totals=(*(None for _ in asked.by), *_line(units[0], total, tolerance)) if one else None,
         notes=(
-            *_mistakes(mistakes),
+            *csv_table.notes(mistakes),
             *(_overall(units[0], total) if one else ()),
             *_one_sided(shown, units),
             *left,
@@ -233,7 +234,7 @@ def _ordered(asked: Question, shown: Mapping[Key, Pair], units: Sequence[str]) -
     return ordered
 
 
-def _placing(asked: Question, names: ModelNames) -> Callable[[str | None, str | None], Group]:
+def _placing(asked: Question, names: ModelAliases) -> Callable[[str | None, str | None], Group]:
     def place(day: str | None, model: str | None) -> Group:
         values = {"day": day, "provider": names.provider, "model": names.of(model)}
         return tuple(values[name] for name in asked.by)
@@ -294,7 +295,7 @@ def _verdict(pair: Pair, tolerance: Decimal) -> str:
 
 
 def _overall(unit: str, total: Pair) -> list[str]:
-    """Say which side is larger, and by how much."""
+    """Note which side is larger, and by how much."""
     ledger, billed = total.ledger or _ZERO, total.billed or _ZERO
     if ledger == billed:
         return ["both sides come to the same"]
@@ -309,15 +310,8 @@ def _quantity(unit: str, amount: Decimal) -> str:
     return f"{written.value('ratio', amount)} {unit}"
 
 
-def _mistakes(mistakes: Sequence[str]) -> list[str]:
-    said = [f"{mistake}; left out" for mistake in mistakes[:_NAMED]]
-    if len(mistakes) > _NAMED:
-        said.append(f"{counted(len(mistakes) - _NAMED, 'more line')} could not be read")
-    return said
-
-
 def _one_sided(shown: Mapping[Key, Pair], units: Sequence[str]) -> list[str]:
-    """Say how much one side has that the other has not."""
+    """Note the amounts that only one side has."""
     said = []
     for unit in units:
         pairs = [pair for (of, _), pair in shown.items() if of == unit]

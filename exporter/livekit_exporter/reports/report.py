@@ -1,4 +1,4 @@
-"""The shape of every answer: columns, rows, and what has to be said beside them."""
+"""The shape of every report: columns, rows, notes and charts."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -17,9 +17,9 @@ Kind: TypeAlias = Literal[
     "time",
     "quantity",
 ]
-"""What a column holds, which says how it is written and in which unit.
+"""The kind of a column's values, which determines unit and format.
 
-In a column of quantities each cell says so for itself.
+In a column of quantities each cell has a kind of its own.
 """
 
 
@@ -37,7 +37,7 @@ class Quantity:
 
 
 Value: TypeAlias = str | int | float | Decimal | bool | datetime | Quantity | None
-"""`None` is not known, which is never zero."""
+"""A cell; `None` is not known, which is never zero."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A picture of the answer.
+    """A chart of a report.
 
     Args:
         shape: Bars by name, a line over time, or a histogram by upper bound.
@@ -80,17 +80,17 @@ class Chart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """An answer.
+    """A report.
 
     Args:
-        title: What was asked, with the period.
-        columns: What each row holds.
+        title: The question, with the period.
+        columns: Columns of every row.
         rows: The lines, each as long as `columns`.
         totals: The last line, where one makes sense.
         notes: What a reader must know to believe the figures, a sentence each: usage
             without a price, estimates, too little data.
         charts: Pictures of the same figures.
-        empty: What is said instead of a table without lines.
+        empty: Sentence in place of a table without lines.
     """
 
     title: str
@@ -102,7 +102,7 @@ class Report:
     empty: str = "nothing was found"
 
     def for_people(self) -> "Report":
-        """The same without details, and without sparse columns that have nothing in them."""
+        """Return the report without detail columns and without empty sparse columns."""
         shown = [
             position
             for position, column in enumerate(self.columns)

@@ -1,4 +1,4 @@
-"""Correcting costs: what other prices make of stored usage, and the record of it."""
+"""The report of a repricing, and the history of repricings."""
 
 from collections.abc import Callable, Iterable
 from contextlib import closing
@@ -14,12 +14,12 @@ from livekit_exporter.ledger.reprice.call import repriced
 from livekit_exporter.ledger.reprice.changes import Changes, ModelChange, ModelName
 from livekit_exporter.prices.catalogue import Catalogue
 from livekit_exporter.reports.question import Question
-from livekit_exporter.reports.reading import counted
 from livekit_exporter.reports.report import Column, Report, Value
+from livekit_exporter.reports.written import counted
 
 Chunk: TypeAlias = list[tuple[str, str]]
 Followed: TypeAlias = Callable[[list[Chunk]], Iterable[Chunk]]
-"""Goes through calls, some at a time, and may show how far it is."""
+"""Iterates over chunks of calls, and may show progress."""
 
 _CALLS_AT_A_TIME: Final = 200
 
@@ -37,7 +37,7 @@ _SUMS: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What a repricing changed, or would change.
+    """The result of a repricing or a dry run.
 
     Args:
         models: By model, of usage whose price or cost changed.
@@ -99,7 +99,7 @@ def reprice(
 
 
 def report(outcome: Outcome, question: Question, version: str, *, dry_run: bool) -> Report:
-    """The answer, from an outcome."""
+    """Make the report from an outcome."""
     ordered = sorted(
         outcome.models.items(),
         key=lambda item: (-abs(item[1].new_usd - item[1].old_usd), item[0]),
@@ -152,7 +152,7 @@ def _notes(outcome: Outcome, question: Question, *, dry_run: bool) -> tuple[str,
 
 
 def history(where: Path | str) -> Report:
-    """What was repriced so far, the last first.
+    """Report the repricings so far, the latest first.
 
     Raises:
         LedgerError: The ledger cannot be read.

@@ -16,10 +16,10 @@ _MONTH: Final = re.compile(r"[0-9]{4}-(?:0[1-9]|1[0-2])")
 
 @dataclass(slots=True)
 class Revenue:
-    """What a file says.
+    """The revenue in a file.
 
     Args:
-        by_month: Whether it says months.
+        by_month: True if the file has a column of months.
         usd: US dollars by month, empty where it says none, and by user or label value.
         mistakes: Lines that could not be read, each as `file:line: what; remedy`.
     """
@@ -34,7 +34,7 @@ def read(table: CsvTable, key: str) -> Revenue:
 
     Args:
         table: The file.
-        key: Column that says whose revenue it is: `user`, or a label's name.
+        key: Column of the user, or of a label's value: `user`, or the label's name.
 
     Raises:
         CsvError: It does not name the columns.

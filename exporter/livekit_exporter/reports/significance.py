@@ -1,4 +1,4 @@
-"""Whether a difference is more than chance.  Pure, and the same every time it is asked.
+"""Tests of differences against chance.  The same data always gives the same result.
 
 Intervals are of 95 % confidence, and of the second less the first.
 """
@@ -24,13 +24,13 @@ _NOTHING: Final = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
-    """What can be said of a difference.
+class TestedDifference:
+    """The result of a test.
 
     Args:
         low: Lower end of the interval.
         high: Upper end of the interval.
-        by_chance: Whether chance alone may well have made it.
+        by_chance: True if chance alone may explain the difference.
         method: Name of the test.
     """
 
@@ -42,7 +42,7 @@ class Difference:
 
 def of_ratios(
     first: Sequence[tuple[float, float]], second: Sequence[tuple[float, float]]
-) -> Difference | None:
+) -> TestedDifference | None:
     """Compare two ratios of sums, such as cost by minutes, over calls that vary in both.
 
     A call's share in the ratio's error is linear in good approximation (the delta method),
@@ -67,12 +67,12 @@ def of_ratios(
     if isnan(low) or isnan(high):
         low = high = difference
     nothing = abs(difference) <= _NOTHING * abs(float(a.mean()))
-    return Difference(low, high, nothing or low <= 0 <= high, "Welch's t-test over calls")
+    return TestedDifference(low, high, nothing or low <= 0 <= high, "Welch's t-test over calls")
 
 
 def of_quantiles(
     first: Sequence[float], second: Sequence[float], share: float
-) -> Difference | None:
+) -> TestedDifference | None:
     """Compare a quantile of two samples by the bootstrap.
 
     A resample's quantile is one of the sample's values, whose place follows a beta
@@ -93,10 +93,10 @@ def of_quantiles(
     drawn = _quantiles(second, share, random) - _quantiles(first, share, random)
     tail = (1 - _CONFIDENCE) / 2
     low, high = (float(end) for end in np.quantile(drawn, [tail, 1 - tail]))
-    return Difference(low, high, low <= 0 <= high, "bootstrap over turns")
+    return TestedDifference(low, high, low <= 0 <= high, "bootstrap over turns")
 
 
-def of_rates(first: tuple[int, int], second: tuple[int, int]) -> Difference | None:
+def of_rates(first: tuple[int, int], second: tuple[int, int]) -> TestedDifference | None:
     """Compare two rates.
 
     Args:
@@ -118,7 +118,7 @@ def of_rates(first: tuple[int, int], second: tuple[int, int]) -> Difference | No
         chance = float(stats.chi2_contingency(table, correction=False).pvalue)
         method = "two-proportion z-test"
     low, high = _newcombe(first, second)
-    return Difference(low, high, chance >= 1 - _CONFIDENCE, method)
+    return TestedDifference(low, high, chance >= 1 - _CONFIDENCE, method)
 
 
 def _linear(pairs: Sequence[tuple[float, float]]) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":

@@ -1,7 +1,7 @@
-"""What a period's usage comes to, by model and agent, as far as advice needs it.
+"""Sums of a period's usage by model and agent, as advice needs them.
 
-Every event is quoted again with the prices in force, because the ledger keeps what it
-cost and not what was billed, at which rates.
+Every event is priced again with the prices in force, because the ledger keeps its cost but
+not the billed quantities and rates.
 """
 
 from collections.abc import Iterable
@@ -13,15 +13,15 @@ from livekit_exporter.ledger.rows import UsageRow
 from livekit_exporter.prices import pricing, rules
 from livekit_exporter.prices.catalogue import Catalogue
 from livekit_exporter.prices.entries import Entry
-from livekit_exporter.prices.pricing import Part, Source
+from livekit_exporter.prices.pricing import Part, Quote, Source
 from livekit_exporter.prices.units import EXACT
 from livekit_exporter.record import Usage, at_least_one
 
 _ZERO: Final = Decimal(0)
 
 
-class Model(NamedTuple):
-    """Whose model of which stage."""
+class UsedModel(NamedTuple):
+    """A model with its stage and provider."""
 
     stage: str
     provider: str
@@ -32,8 +32,8 @@ class Model(NamedTuple):
 
 
 @dataclass(slots=True)
-class Tally:
-    """What one agent used of one model.
+class ModelUsage:
+    """The usage of one model by one agent.
 
     Args:
         requests: Usage reports, at least one per request.
@@ -72,7 +72,7 @@ class Tally:
 
 @dataclass(slots=True)
 class Tallies:
-    """All of a period.
+    """All usage of a period.
 
     Args:
         usd: Reported cost.
@@ -84,22 +84,22 @@ class Tallies:
     usd: Decimal = _ZERO
     first: float | None = None
     last: float | None = None
-    by_agent: dict[tuple[Model, str], Tally] = field(default_factory=dict)
-    entries: dict[Model, Entry] = field(default_factory=dict)
+    by_agent: dict[tuple[UsedModel, str], ModelUsage] = field(default_factory=dict)
+    entries: dict[UsedModel, Entry] = field(default_factory=dict)
 
 
 def tallied(rows: Iterable[UsageRow], catalogue: Catalogue) -> Tallies:
-    """Add rows up; what is estimated is not in it."""
+    """Sum rows of reported usage."""
     found = Tallies()
     for row in rows:
         if row.source != "reported":
             continue
         found.first = row.at if found.first is None else min(found.first, row.at)
         found.last = row.at if found.last is None else max(found.last, row.at)
-        model = Model(row.stage, row.provider, row.model)
+        model = UsedModel(row.stage, row.provider, row.model)
         tally = found.by_agent.get((model, row.agent))
         if tally is None:
-            tally = found.by_agent[model, row.agent] = Tally()
+            tally = found.by_agent[model, row.agent] = ModelUsage()
         tally.requests += at_least_one(row.requests)
         if row.cost_usd is not None:
             usd = rules.exact(row.cost_usd)
@@ -112,21 +112,26 @@ def tallied(rows: Iterable[UsageRow], catalogue: Catalogue) -> Tallies:
             _unpriced(tally, row)
             continue
         entry = catalogue.find(row.stage, row.reported_provider, row.model, row.label)
-        quote = pricing.price_by(
-            entry,
-            usage=row.usage,
-            at=row.at,
-            streamed=row.streamed,
-            connection=row.connection,
-            request_seconds=row.request_seconds,
-        )
-        if entry is not None and quote.source is not None:
+        priced = quote(entry, row)
+        if entry is not None and priced.source is not None:
             found.entries.setdefault(model, entry)
-            _billed(tally, row, quote.parts, quote.source)
+            _billed(tally, row, priced.parts, priced.source)
     return found
 
 
-def _unpriced(tally: Tally, row: UsageRow) -> None:
+def quote(entry: Entry | None, row: UsageRow) -> Quote:
+    """Price a usage row again by an entry, at the time of the row."""
+    return pricing.price_by(
+        entry,
+        usage=row.usage,
+        at=row.at,
+        streamed=row.streamed,
+        connection=row.connection,
+        request_seconds=row.request_seconds,
+    )
+
+
+def _unpriced(tally: ModelUsage, row: UsageRow) -> None:
     usage = row.usage
     asked = rules.asked_tokens(usage)
     tally.unpriced += at_least_one(row.requests)
@@ -135,7 +140,7 @@ def _unpriced(tally: Tally, row: UsageRow) -> None:
     tally.seconds += usage.audio_seconds + usage.connection_seconds
 
 
-def _billed(tally: Tally, row: UsageRow, parts: Iterable[Part], source: Source) -> None:
+def _billed(tally: ModelUsage, row: UsageRow, parts: Iterable[Part], source: Source) -> None:
     for part in parts:
         tally.billed[part.unit] = tally.billed.get(part.unit, _ZERO) + part.quantity
         if source.basis == "tokens":
@@ -149,8 +154,8 @@ def _billed(tally: Tally, row: UsageRow, parts: Iterable[Part], source: Source) 
         _prompt(tally, row.usage, source)
 
 
-def _prompt(tally: Tally, usage: Usage, source: Source) -> None:
-    """What the input of one request was, and what the cache would save of it."""
+def _prompt(tally: ModelUsage, usage: Usage, source: Source) -> None:
+    """Add the input of one request, and the saving if all of it came from the cache."""
     buckets = {
         bucket: tokens
         for bucket, tokens in rules.token_buckets(usage).items()

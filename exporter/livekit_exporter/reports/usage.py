@@ -1,9 +1,9 @@
-"""What was used, in the quantities that providers count."""
+"""The usage report, in the quantities that providers count."""
 
 from typing import Final
 
-from livekit_exporter.ledger.queries import Snapshot, Span
-from livekit_exporter.reports import lines, reading
+from livekit_exporter.ledger.queries import Snapshot
+from livekit_exporter.reports import lines, reading, written
 from livekit_exporter.reports.question import Question
 from livekit_exporter.reports.reading import Numbers
 from livekit_exporter.reports.report import Column, Report, Value
@@ -41,7 +41,7 @@ _OF_USAGE: Final = tuple(name for name in _NAMES if name != "errors")
 
 
 def report(ledger: Snapshot, question: Question) -> Report:
-    """Ask the ledger what was used.
+    """Report the usage of a period.
 
     Raises:
         QuestionError: A label is asked for that no call has.
@@ -49,8 +49,7 @@ def report(ledger: Snapshot, question: Question) -> Report:
     reading.check_labels(ledger, question)
     answer = reading.usage(ledger, question, _OF_USAGE)
     groups = answer.reported
-    span = Span(question.period.since, question.period.until, question.only)
-    for key, sums in ledger.failures(span, reading.key_columns(question)):
+    for key, sums in ledger.failures(reading.span(question), reading.key_columns(question)):
         group = reading.group(question, key)
         if group is not None:
             held = groups.setdefault(group, {})
@@ -58,25 +57,22 @@ def report(ledger: Snapshot, question: Question) -> Report:
             # A failed attempt is a request too, and reports no usage.
             held["requests"] = held.get("requests", 0) + sums["errors"]
     sizes = {group: sums.get("requests", 0) for group, sums in groups.items()}
-    shown, left_out = lines.shown(question, lines.arranged(question, sizes))
     total = reading.total(groups)
     notes = []
     if answer.estimated:
         count = reading.total(answer.estimated).get("requests", 0)
-        used = f"what {reading.counted(count, 'request')} used that no event reports"
+        used = f"what {written.counted(count, 'request')} used that no event reports"
         notes.append(f"{used} is estimated, and not in these figures")
-    return Report(
-        title=question.title("Usage"),
-        columns=(*lines.columns(question, [each.name for each in _COLUMNS]), *_COLUMNS),
-        rows=tuple((*group, *_line(groups[group])) for group in shown),
-        totals=(*(None for _ in question.by), *_line(total)) if question.by and groups else None,
-        notes=(
-            *left_out,
-            *notes,
-            *reading.notes(ledger, question, total.get("unpriced_requests", 0)),
-        ),
-        charts=(lines.chart(question, "Requests", "count", sizes),) if groups else (),
-        empty=f"nothing was used: {question.period}",
+    return lines.report(
+        question,
+        "Usage",
+        _COLUMNS,
+        sizes,
+        lambda group: _line(groups[group]),
+        totals=_line(total) if question.by else None,
+        notes=(*notes, *reading.notes(ledger, question, total.get("unpriced_requests", 0))),
+        charts=(lines.chart(question, "Requests", "count", sizes),),
+        empty="nothing was used",
     )
 
 

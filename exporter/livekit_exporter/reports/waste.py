@@ -1,11 +1,13 @@
-"""What was paid for and heard by nobody."""
+"""The waste report: the cost of output that no caller heard."""
 
+from dataclasses import dataclass
 from typing import Final
 
-from livekit_exporter.ledger.queries import Snapshot, Span
+from livekit_exporter.ledger.queries import Snapshot
 from livekit_exporter.reports import lines, reading
 from livekit_exporter.reports.question import Question
-from livekit_exporter.reports.report import Column, Report
+from livekit_exporter.reports.reading import Group
+from livekit_exporter.reports.report import Column, Report, Value
 
 _COLUMNS: Final = (
     Column("reason", "Reason"),
@@ -18,68 +20,86 @@ _COLUMNS: Final = (
 )
 
 
+@dataclass(slots=True)
+class _Wasted:
+    """Waste of one group and reason, reported and estimated."""
+
+    usd: float = 0.0
+    reports: int = 0
+    estimated_usd: float = 0.0
+    estimated_requests: int = 0
+
+
 def report(ledger: Snapshot, question: Question) -> Report:
-    """Ask the ledger what was wasted, and why.
+    """Report the waste of a period by reason.
 
     Raises:
         QuestionError: A label is asked for that no call has.
     """
     reading.check_labels(ledger, question)
-    span = Span(question.period.since, question.period.until, question.only)
-    cost: dict[reading.Group, float] = {}
-    wasted: dict[reading.Group, float] = {}
-    estimated: dict[reading.Group, float] = {}
-    reports: dict[reading.Group, int] = {}
-    requests: dict[reading.Group, int] = {}
+    wasted, cost = _read(ledger, question)
+    sizes = {group: each.usd for group, each in wasted.items()}
+    total, spent = sum(sizes.values()), sum(cost.values())
+
+    def line(group: Group) -> tuple[Value, ...]:
+        return _line(wasted[group], total, cost.get(group[:-1], 0.0))
+
+    everything = _Wasted(
+        total,
+        sum(each.reports for each in wasted.values()),
+        sum(each.estimated_usd for each in wasted.values()),
+        sum(each.estimated_requests for each in wasted.values()),
+    )
+    estimated = any(each.estimated_requests or each.estimated_usd for each in wasted.values())
+    notes = (
+        ("estimated waste is billed by vendors and not reported by LiveKit; in no other column",)
+        if estimated
+        else ()
+    )
+    return lines.report(
+        question,
+        "Waste",
+        _COLUMNS,
+        sizes,
+        line,
+        totals=(None, *_line(everything, total, spent)),
+        notes=(*notes, *reading.notes(ledger, question)),
+        charts=(lines.chart(question, "Wasted", "usd", sizes),),
+        empty="nothing was wasted",
+    )
+
+
+def _read(ledger: Snapshot, question: Question) -> tuple[dict[Group, _Wasted], dict[Group, float]]:
+    """Read waste by group and reason, and the cost by group."""
+    wasted: dict[Group, _Wasted] = {}
+    cost: dict[Group, float] = {}
     by = tuple(dict.fromkeys((*reading.key_columns(question), "source", "waste_reason")))
-    for key, sums in ledger.usage(span, by, ("reports", "requests", "cost_usd", "wasted_usd")):
+    sums_of = ("reports", "requests", "cost_usd", "wasted_usd")
+    for key, sums in ledger.usage(reading.span(question), by, sums_of):
         group = reading.group(question, key)
         if group is None:
             continue
         reported = key["source"] == "reported"
         if reported:
             cost[group] = cost.get(group, 0.0) + sums["cost_usd"]
-        if key["waste_reason"] is not None and sums["wasted_usd"]:
-            line = (*group, str(key["waste_reason"]))
-            amounts, counts = (wasted, reports) if reported else (estimated, requests)
-            amounts[line] = amounts.get(line, 0.0) + sums["wasted_usd"]
-            number = sums["reports"] if reported else sums["requests"]
-            counts[line] = counts.get(line, 0) + int(number)
-    sizes = {line: wasted.get(line, 0.0) for line in {**wasted, **estimated}}
-    shown, left_out = lines.shown(question, lines.arranged(question, sizes))
-    total, spent = sum(wasted.values()), sum(cost.values())
-    notes = []
-    if estimated:
-        notes.append(
-            "estimated waste is billed by vendors and not reported by LiveKit; in no other column"
-        )
-    return Report(
-        title=question.title("Waste"),
-        columns=(*lines.columns(question, [each.name for each in _COLUMNS]), *_COLUMNS),
-        rows=tuple(
-            (
-                *line,
-                wasted.get(line, 0.0),
-                wasted.get(line, 0.0) / total if total else None,
-                wasted.get(line, 0.0) / cost[line[:-1]] if cost.get(line[:-1]) else None,
-                reports.get(line, 0),
-                estimated.get(line, 0.0),
-                requests.get(line, 0),
-            )
-            for line in shown
-        ),
-        totals=(
-            *(None for _ in (*question.by, "reason")),
-            total,
-            1.0 if total else None,
-            total / spent if spent else None,
-            sum(reports.values()),
-            sum(estimated.values()),
-            sum(requests.values()),
-        )
-        if shown
-        else None,
-        notes=(*left_out, *notes, *reading.notes(ledger, question)),
-        charts=(lines.chart(question, "Wasted", "usd", sizes),) if sizes else (),
-        empty=f"nothing was wasted: {question.period}",
+        if key["waste_reason"] is None or not sums["wasted_usd"]:
+            continue
+        into = wasted.setdefault((*group, str(key["waste_reason"])), _Wasted())
+        if reported:
+            into.usd += sums["wasted_usd"]
+            into.reports += int(sums["reports"])
+        else:
+            into.estimated_usd += sums["wasted_usd"]
+            into.estimated_requests += int(sums["requests"])
+    return wasted, cost
+
+
+def _line(wasted: _Wasted, total: float, cost: float) -> tuple[Value, ...]:
+    return (
+        wasted.usd,
+        wasted.usd / total if total else None,
+        wasted.usd / cost if cost else None,
+        wasted.reports,
+        wasted.estimated_usd,
+        wasted.estimated_requests,
     )

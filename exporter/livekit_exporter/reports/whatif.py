@@ -1,31 +1,31 @@
-"""What the same usage would cost with other models or other prices.
+"""The cost of the same usage with other models or other prices.
 
 Every event is priced by itself, at its own time, with the code that priced it when it
-happened.  What cannot be priced that way is left out on both sides and said.
+happened.  Events that cannot be priced that way are left out on both sides, with a note.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from difflib import get_close_matches
 from typing import Final, TypeAlias, get_args
 
 from livekit_exporter.ledger.queries import Snapshot
 from livekit_exporter.ledger.rows import UsageRow
-from livekit_exporter.prices import pricing
 from livekit_exporter.prices.catalogue import Catalogue
 from livekit_exporter.prices.entries import Entry
 from livekit_exporter.prices.pricing import WHY, Quote, Why
 from livekit_exporter.prices.rules import exact
 from livekit_exporter.record import Stage, at_least_one
-from livekit_exporter.reports import lines, reading, written
+from livekit_exporter.reports import lines, reading, tallies, written
+from livekit_exporter.reports.period import suggestion
 from livekit_exporter.reports.question import Question, QuestionError
-from livekit_exporter.reports.reading import Group, counted
+from livekit_exporter.reports.reading import Group
 from livekit_exporter.reports.report import Chart, Column, Report, Value
+from livekit_exporter.reports.written import counted
 
 Rows: TypeAlias = Iterable[tuple[Group, UsageRow]]
 Pricer: TypeAlias = Callable[[UsageRow], Quote | None]
-"""What an event would cost; `None` where nothing changes for it."""
+"""Prices a usage row anew; returns `None` where nothing changes for it."""
 
 _NAMED: Final = 5
 _BARS: Final = 20
@@ -57,7 +57,7 @@ class Swap:
 
 
 @dataclass(slots=True)
-class Comparison:
+class CostPair:
     """Two costs of the same usage; only of events of which both are known.
 
     Args:
@@ -86,8 +86,8 @@ class _LeftOut:
 
 
 @dataclass(slots=True)
-class _Told:
-    """What has to be said beside the figures."""
+class _Facts:
+    """Facts to note beside the figures."""
 
     left_out: dict[tuple[str, str, Why], _LeftOut] = field(default_factory=dict)
     anew: dict[str, _LeftOut] = field(default_factory=dict)
@@ -115,9 +115,9 @@ def swaps(texts: Sequence[str], catalogue: Catalogue) -> dict[str, Swap]:
                 " 'llm=groq/llama-3.3-70b-versatile'"
             )
         if stage is None:
-            close = get_close_matches(before.strip(), get_args(Stage), n=1)
-            known = f"did you mean '{close[0]}'?" if close else f"use {', '.join(get_args(Stage))}"
-            raise QuestionError(f"'{before}' is no stage; {known}")
+            known = get_args(Stage)
+            remedy = suggestion(before.strip(), known) or f"use {', '.join(known)}"
+            raise QuestionError(f"'{before}' is no stage; {remedy}")
         if stage in read:
             raise QuestionError(f"'{stage}' is swapped twice; name one model for it")
         named = catalogue.entries.get(name.strip())
@@ -135,17 +135,14 @@ def _unknown(stage: str, name: str, catalogue: Catalogue) -> str:
     if other is not None and other.stage != stage:
         return f"'{name}' is a model of stage '{other.stage}'; write '{other.stage}={name}'"
     known = [entry.id for entry in catalogue.entries.values() if entry.stage == stage]
-    close = get_close_matches(name, known, n=1)
     remedy = (
-        f"did you mean '{close[0]}'?"
-        if close
-        else "see docs/prices.md for those it has, or give one with --prices"
+        suggestion(name, known) or "see docs/prices.md for those it has, or give one with --prices"
     )
     return f"the catalogue has no price for '{name}' in stage '{stage}'; {remedy}"
 
 
 def pricer(swapped: Mapping[str, Swap], catalogue: Catalogue | None) -> Pricer:
-    """How to price an event anew.
+    """Return a function that prices a usage row anew.
 
     Args:
         swapped: Models to price it as, by its stage.
@@ -159,14 +156,7 @@ def pricer(swapped: Mapping[str, Swap], catalogue: Catalogue | None) -> Pricer:
             if catalogue is None:
                 return None
             entry = catalogue.find(row.stage, row.reported_provider, row.model, row.label)
-        return pricing.price_by(
-            entry,
-            usage=row.usage,
-            at=row.at,
-            streamed=row.streamed,
-            connection=row.connection,
-            request_seconds=row.request_seconds,
-        )
+        return tallies.quote(entry, row)
 
     return price
 
@@ -177,10 +167,10 @@ def report(
     swapped: Mapping[str, Swap],
     catalogue: Catalogue | None,
 ) -> Report:
-    """Price the usage of a period anew.
+    """Report the cost of a period's usage with other models or prices.
 
     Args:
-        ledger: To read from.
+        ledger: Snapshot to read.
         question: Period, filters and groups.
         swapped: Models to price usage as, by its stage.
         catalogue: Prices for all other usage; `None` leaves that as it is.
@@ -198,41 +188,42 @@ def compared(
     swapped: Mapping[str, Swap],
     catalogue: Catalogue | None,
 ) -> Report:
-    """The answer, from rows of the ledger."""
+    """Make the report from usage rows."""
     price = pricer(swapped, catalogue)
-    found: dict[Group, Comparison] = {}
-    told = _Told()
+    found: dict[Group, CostPair] = {}
+    told = _Facts()
     for group, row in rows:
         if row.source != "reported":
             told.estimated += exact(row.cost_usd or 0.0)
             continue
         into = found.get(group)
         if into is None:
-            into = found[group] = Comparison()
+            into = found[group] = CostPair()
         into.requests += row.requests
         quote = price(row)
         swap = swapped.get(row.stage)
         if quote is not None and swap is not None:
             _note(told, row, quote, swap)
         _compare(into, told, row, quote, swap.name if swap else f"{row.provider}/{row.model}")
-    total = Comparison()
+    total = CostPair()
     for each in found.values():
         _add(total, each)
-    sizes = {group: float(abs(_difference(each))) for group, each in found.items()}
-    ordered, left = lines.shown(question, lines.arranged(question, sizes))
-    return Report(
-        title=question.title(_subject(swapped, other_prices=catalogue is not None)),
-        columns=(*lines.columns(question, [each.name for each in _COLUMNS]), *_COLUMNS),
-        rows=tuple((*group, *_line(found[group])) for group in ordered),
-        totals=(*(None for _ in question.by), *_line(total)) if question.by and found else None,
-        notes=(*_notes(told, total), *left),
-        charts=(_chart(question, found),) if found else (),
-        empty=f"nothing was used: {question.period}",
+    return lines.report(
+        question,
+        _subject(swapped, other_prices=catalogue is not None),
+        _COLUMNS,
+        {group: float(abs(_difference(each))) for group, each in found.items()},
+        lambda group: _line(found[group]),
+        totals=_line(total) if question.by else None,
+        notes=(),
+        charts=(_chart(question, found),),
+        empty="nothing was used",
+        before=_notes(told, total),
     )
 
 
-def _note(told: _Told, row: UsageRow, quote: Quote, swap: Swap) -> None:
-    """Keep in mind what makes a swap less than exact."""
+def _note(told: _Facts, row: UsageRow, quote: Quote, swap: Swap) -> None:
+    """Remember what makes a swap less than exact."""
     if quote.status != "priced" or quote.source is None:
         return
     if quote.source.basis == "tokens":
@@ -241,7 +232,7 @@ def _note(told: _Told, row: UsageRow, quote: Quote, swap: Swap) -> None:
         told.without_minimum[swap.name] = told.without_minimum.get(swap.name, 0) + 1
 
 
-def _compare(into: Comparison, told: _Told, row: UsageRow, quote: Quote | None, name: str) -> None:
+def _compare(into: CostPair, told: _Facts, row: UsageRow, quote: Quote | None, name: str) -> None:
     known = None if row.cost_usd is None else exact(row.cost_usd)
     if quote is None:
         new = known
@@ -269,7 +260,7 @@ def _compare(into: Comparison, told: _Told, row: UsageRow, quote: Quote | None, 
         into.would_cost += new
 
 
-def _add(total: Comparison, part: Comparison) -> None:
+def _add(total: CostPair, part: CostPair) -> None:
     total.requests += part.requests
     total.compared += part.compared
     total.cost += part.cost
@@ -279,11 +270,11 @@ def _add(total: Comparison, part: Comparison) -> None:
     total.unpriced += part.unpriced
 
 
-def _difference(each: Comparison) -> Decimal:
+def _difference(each: CostPair) -> Decimal:
     return each.would_cost - each.cost
 
 
-def _line(each: Comparison) -> tuple[Value, ...]:
+def _line(each: CostPair) -> tuple[Value, ...]:
     known = each.compared > 0
     difference = _difference(each)
     return (
@@ -303,7 +294,7 @@ def _subject(swapped: Mapping[str, Swap], *, other_prices: bool) -> str:
     return f"What if {', '.join([*said, *(['other prices'] if other_prices else [])])}"
 
 
-def _notes(told: _Told, total: Comparison) -> list[str]:
+def _notes(told: _Facts, total: CostPair) -> list[str]:
     said = []
     worst = sorted(told.left_out.items(), key=lambda item: (-item[1].usd, item[0]))
     for (model, name, why), left in worst[:_NAMED]:
@@ -338,7 +329,7 @@ def _notes(told: _Told, total: Comparison) -> list[str]:
     return said
 
 
-def _chart(question: Question, found: Mapping[Group, Comparison]) -> Chart:
+def _chart(question: Question, found: Mapping[Group, CostPair]) -> Chart:
     largest = sorted(found, key=lambda group: -found[group].cost)[:_BARS]
     return Chart(
         "bars",

@@ -1,4 +1,4 @@
-"""How values are written for people.  Pure.
+"""The text of values, for people.
 
 A column has one number of digits, so that its figures stand below one another and the
 lines visibly add up to the total.  Files carry the exact values instead.
@@ -12,9 +12,20 @@ from typing import Final
 
 from livekit_exporter.export import html as page
 from livekit_exporter.prices.explain.words import printable
-from livekit_exporter.reports.report import Column, Kind, Quantity, Report, Value
+from livekit_exporter.reports.report import Chart, Column, Kind, Quantity, Report, Value
 
-__all__ = ["UNITS", "UNKNOWN", "Cells", "cells", "column", "head", "money", "printable", "value"]
+__all__ = [
+    "UNITS",
+    "UNKNOWN",
+    "Cells",
+    "cells",
+    "column",
+    "counted",
+    "head",
+    "money",
+    "printable",
+    "value",
+]
 
 UNKNOWN: Final = "-"
 
@@ -45,7 +56,7 @@ class Cells:
         head: Its title with the unit.
         cells: Its lines.
         total: Below them; empty where there is none.
-        text: Whether it holds names rather than figures.
+        text: True for names, false for figures.
     """
 
     head: str
@@ -68,10 +79,10 @@ def cells(report: Report) -> list[Cells]:
     return columns
 
 
-def head(column: Column) -> str:
-    """Title of a column with its unit."""
-    unit = UNITS.get(column.kind)
-    return f"{column.title} ({unit})" if unit else column.title
+def head(titled: Column | Chart) -> str:
+    """Return the title of a column or chart with its unit."""
+    unit = UNITS.get(titled.kind)
+    return f"{titled.title} ({unit})" if unit else titled.title
 
 
 def column(kind: Kind, values: Iterable[Value]) -> list[str]:
@@ -99,6 +110,11 @@ def value(kind: Kind, given: Value, digits: int | None = None) -> str:
         case _:
             text = _number(kind, Decimal(given), digits)
     return text
+
+
+def counted(count: float, noun: str) -> str:
+    """Write a count with its noun, for a sentence."""
+    return f"{value('count', int(count))} {noun}{'' if count == 1 else 's'}"
 
 
 def money(usd: float | Decimal) -> str:

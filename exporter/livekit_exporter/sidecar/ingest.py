@@ -21,10 +21,10 @@ from livekit_exporter.sidecar.intake import InForce, JournalIntake
 from livekit_exporter.sidecar.lock import HeldError, Lock
 from livekit_exporter.sidecar.loop import Clock, Job, Loop
 from livekit_exporter.sidecar.page import Page
+from livekit_exporter.sidecar.periods import PERIODS
 from livekit_exporter.sidecar.reader import CHUNK_BYTES, Reader
 from livekit_exporter.sidecar.registry import Registry
 from livekit_exporter.sidecar.retention import Retention
-from livekit_exporter.sidecar.spend import PERIODS
 from livekit_exporter.sidecar.webhook.handover import Handover
 
 _log = logging.getLogger("livekit_exporter")

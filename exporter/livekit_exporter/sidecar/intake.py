@@ -20,9 +20,9 @@ from livekit_exporter.sidecar.decode import RejectedError, decode
 from livekit_exporter.sidecar.loop import Clock
 from livekit_exporter.sidecar.meter import Meter
 from livekit_exporter.sidecar.page import Page
+from livekit_exporter.sidecar.periods import Spend
 from livekit_exporter.sidecar.reader import Chunk, Reader
 from livekit_exporter.sidecar.registry import Registry
-from livekit_exporter.sidecar.spend import Spend
 from livekit_exporter.sidecar.transaction import Transaction
 from livekit_exporter.sidecar.webhook.handover import Handover
 

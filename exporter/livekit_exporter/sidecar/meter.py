@@ -177,7 +177,7 @@ class Meter:
                 self._count(row, record, transaction)
 
     def _count(self, row: SessionRow, record: Record, transaction: Transaction) -> None:
-        """Take in a record that changes no other row than that of its call."""
+        """Take in a record that belongs to the call as a whole, to none of its replies."""
         match record:
             case RequestFailed():
                 self._failed(row, record, transaction)

@@ -7,7 +7,7 @@ from typing import Final
 from livekit_exporter.ledger.store import Ledger
 from livekit_exporter.sidecar.config.settings import Config
 from livekit_exporter.sidecar.exports import Exports
-from livekit_exporter.sidecar.spend import period_start
+from livekit_exporter.sidecar.periods import period_start
 
 _CALLS_PER_STEP: Final = 50
 """One step takes some ten milliseconds."""

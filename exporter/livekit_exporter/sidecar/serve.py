@@ -24,8 +24,8 @@ from livekit_exporter.sidecar.http.app import CallView, Overview, OverviewRow, a
 from livekit_exporter.sidecar.http.spend import DaySpend, Question
 from livekit_exporter.sidecar.ingest import Ingest
 from livekit_exporter.sidecar.lock import HeldError
+from livekit_exporter.sidecar.periods import PERIODS, period_start
 from livekit_exporter.sidecar.registry import Exposition, Registry
-from livekit_exporter.sidecar.spend import PERIODS, period_start
 from livekit_exporter.sidecar.webhook import endpoint as webhook
 from livekit_exporter.sidecar.webhook.sender import Courier
 

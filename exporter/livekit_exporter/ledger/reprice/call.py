@@ -14,6 +14,7 @@ from livekit_exporter.ledger.expressions import Span, unpriced_requests
 from livekit_exporter.ledger.rows import DUST_USD, SessionRow, TurnRow, UsageRow
 from livekit_exporter.prices import pricing
 from livekit_exporter.prices.catalogue import Catalogue
+from livekit_exporter.prices.pricing import Quote
 
 
 class StoredCall(NamedTuple):
@@ -102,9 +103,9 @@ def repriced(call: StoredCall, span: Span, catalogue: Catalogue) -> CallChange |
     )
 
 
-def _priced(row: UsageRow, catalogue: Catalogue) -> RowChange | None:
-    """Price a row; `None` where it keeps its cost."""
-    quote = pricing.price(
+def quote(row: UsageRow, catalogue: Catalogue) -> Quote:
+    """Price a stored row with the prices of a catalogue."""
+    return pricing.price(
         catalogue,
         stage=row.stage,
         provider=row.reported_provider,
@@ -116,13 +117,18 @@ def _priced(row: UsageRow, catalogue: Catalogue) -> RowChange | None:
         connection=row.connection,
         request_seconds=row.request_seconds,
     )
-    cost = float(quote.cost)
+
+
+def _priced(row: UsageRow, catalogue: Catalogue) -> RowChange | None:
+    """Price a row; `None` where it keeps its cost."""
+    new = quote(row, catalogue)
+    cost = float(new.cost)
     now = replace(
         row,
-        status=quote.status,
-        cost_usd=None if quote.status == "unpriced" else cost,
-        output_usd=float(quote.output_cost),
-        price=quote.price_id,
+        status=new.status,
+        cost_usd=None if new.status == "unpriced" else cost,
+        output_usd=float(new.output_cost),
+        price=new.price_id,
         prices_version=catalogue.version,
         wasted_usd=cost if _useless(row) else _share(row.wasted_usd, row.cost_usd, cost),
     )

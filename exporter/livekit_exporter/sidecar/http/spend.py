@@ -13,7 +13,7 @@ from datetime import datetime, timedelta, tzinfo
 from typing import Final, Protocol
 
 from livekit_exporter.ledger.spending import Spending, Spent
-from livekit_exporter.sidecar.spend import period_start
+from livekit_exporter.sidecar.periods import period_start
 
 _FRESH_SECONDS: Final = 1.0
 _TIMES_AS_LONG: Final = 10.0

@@ -5,11 +5,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from livekit_exporter.sidecar import spend
-from livekit_exporter.sidecar.spend import Spend, period_start
+from livekit_exporter.sidecar.periods import Spend, Sums, period_start
 
 
-class Sums:
+class FixedUsage:
     """A ledger with fixed usage.
 
     Args:
@@ -20,10 +19,10 @@ class Sums:
         self.usage = list(usage)
         self.asked = 0
 
-    def spend(self, since: float) -> spend.Sums:
+    def spend(self, since: float) -> Sums:
         """Plain sums."""
         self.asked += 1
-        summed: spend.Sums = {}
+        summed: Sums = {}
         for at, agent, usd in self.usage:
             if at >= since:
                 summed[agent, "reported"] = summed.get((agent, "reported"), 0.0) + usd
@@ -69,7 +68,9 @@ def test_a_day_with_two_midnights_begins_at_the_first() -> None:
 def test_spend_is_read_once_a_period_and_then_added_to() -> None:
     """The ledger is asked twice: for the day and for the month."""
     now = moment("2026-11-23T12:00")
-    ledger = Sums((now - 3600, "a", 1.0), (now - 86400, "a", 2.0), (now - 40 * 86400, "a", 4.0))
+    ledger = FixedUsage(
+        (now - 3600, "a", 1.0), (now - 86400, "a", 2.0), (now - 40 * 86400, "a", 4.0)
+    )
     followed = Spend(ledger.spend, UTC)
 
     for minute in range(10):
@@ -89,7 +90,7 @@ def test_spend_is_read_once_a_period_and_then_added_to() -> None:
 def test_spend_begins_anew_with_the_day() -> None:
     """Also when the clock was set back."""
     midnight = moment("2026-11-24T00:00")
-    ledger = Sums((midnight - 60, "a", 1.0), (midnight, "a", 2.0))
+    ledger = FixedUsage((midnight - 60, "a", 1.0), (midnight, "a", 2.0))
     followed = Spend(ledger.spend, UTC)
 
     seen = []
@@ -102,7 +103,7 @@ def test_spend_begins_anew_with_the_day() -> None:
 
 def test_what_is_shown_is_a_copy() -> None:
     """A page being written must not change under the writer."""
-    followed = Spend(Sums().spend, UTC)
+    followed = Spend(FixedUsage().spend, UTC)
     followed.follow(moment("2026-11-23T12:00"))
     followed.of("day", "reported")["a"] = 9.0
 
