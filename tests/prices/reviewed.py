@@ -21,7 +21,7 @@ from livekit_exporter.prices.compare import genai, litellm, output
 from livekit_exporter.prices.compare.differences import Difference, Place, compare
 from livekit_exporter.prices.compare.price_list import PriceListError, stated
 from livekit_exporter.prices.files import compile as price_files
-from livekit_exporter.prices.files.blocks import Part
+from livekit_exporter.prices.files.blocks import FilePart
 from livekit_exporter.prices.files.located import PriceFileError, Problem, key_line, plain
 from livekit_exporter.prices.files.messages import mistakes
 from livekit_exporter.prices.files.words import Amount, Count, Day, Written, one_of
@@ -63,12 +63,12 @@ class Review:
     allowed: tuple[Allowed, ...]
 
 
-class _Pair(Part):
+class _Pair(FilePart):
     ours: Amount
     theirs: Amount
 
 
-class _Line(Part):
+class _Line(FilePart):
     id: Written
     source: Annotated[str, BeforeValidator(one_of("source", _KINDS))]
     above_input_tokens: Count | None = None
@@ -78,7 +78,7 @@ class _Line(Part):
     reason: Written
 
 
-class _List(Part):
+class _List(FilePart):
     day: Day
     allowed: tuple[_Line, ...]
     to_correct: tuple[_Line, ...]

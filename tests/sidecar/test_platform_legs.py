@@ -93,7 +93,7 @@ def test_legs_are_billed_once_over_a_restart(data_dir: Path) -> None:
 def test_agents_know_the_legs_of_their_calls(data_dir: Path) -> None:
     """They are in the prices that the sidecar leaves in the data directory."""
     intake_with(data_dir, LEGS).passes()
-    call = legs.Call(
+    call = legs.CallLength(
         session="s1", agent="support", labels={"channel": "phone"}, started_at=AT, ended_at=AT + 60
     )
 

@@ -53,7 +53,7 @@ class Prices:
         """List the platform legs of a call as the sidecar is configured: what its length costs."""
         from livekit_exporter.prices import legs
 
-        call = legs.Call(
+        call = legs.CallLength(
             session=started.session,
             agent=started.agent,
             labels=started.labels,

@@ -1,1 +1,1 @@
-"""What a call is, in the job and in the sidecar: turns, sizes of requests, waste."""
+"""The meaning of a call, in the job and in the sidecar: turns, account, sizes, waste."""

@@ -1,4 +1,4 @@
-"""What usage costs: a catalogue of dated list prices, and the arithmetic over them.
+"""Prices of usage: a catalogue of dated list prices, and the arithmetic over them.
 
 `pricing` is pure and `catalogue` reads one JSON file, both on the standard library,
 because they also run in the process that carries the call.  The prices are written

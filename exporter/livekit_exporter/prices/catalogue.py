@@ -45,7 +45,7 @@ _REMEMBERED: Final = 4096
 
 @dataclass(frozen=True, slots=True)
 class PricesInForce:
-    """What an entry charges at one time."""
+    """Prices of an entry at one time."""
 
     rates: Mapping[str, Decimal]
     """USD by unit (`input_token`, `audio_second`, `character`, ...), base tier for tokens."""
@@ -198,7 +198,7 @@ class Catalogue:
         return entry
 
     def prices_of(self, entry: Entry, at: float) -> PricesInForce | None:
-        """What an entry charges at a Unix time, `None` before its first known price."""
+        """Look up the prices of an entry at a Unix time, `None` before its first known price."""
         rates: dict[str, Decimal] = {}
         checked: list[date] = []
         for tariff in entry.tariffs:

@@ -21,7 +21,7 @@ class CompiledTier(TypedDict):
 
 
 class CompiledCharges(TypedDict):
-    """What is charged: tiers for tokens, else `usd` for `per` units."""
+    """Charges: tiers for tokens, else `usd` for `per` units."""
 
     tiers: NotRequired[list[CompiledTier]]
     usd: NotRequired[str]
@@ -43,7 +43,7 @@ CompiledWindow = TypedDict(
 
 
 class CompiledBlock(CompiledCharges):
-    """What is charged from `valid_from` on, outside of the hours of `time_of_day`."""
+    """Charges from `valid_from` on, outside of the hours of `time_of_day`."""
 
     valid_from: NotRequired[str]
     source: str
@@ -72,7 +72,7 @@ class CompiledEntry(TypedDict):
 
 
 class CompiledProvider(TypedDict):
-    """How events call a provider, and its entries for models that plugins do not name."""
+    """Names of a provider in events, and its entries for models that plugins do not name."""
 
     hosts: NotRequired[list[str]]
     names: NotRequired[list[str]]

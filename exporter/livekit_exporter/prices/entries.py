@@ -1,4 +1,4 @@
-"""What a price is, in memory: entries, their dated blocks, and what those charge.
+"""Prices in memory: entries, their dated blocks, and their charges.
 
 Built from the compiled form, which `schema` has checked.  Standard library only,
 because prices are also read in the process that carries the call.
@@ -55,7 +55,7 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Charges:
-    """What is charged at one time: token prices by tier, or a rate."""
+    """Charges at one time: token prices by tier, or a rate."""
 
     tiers: tuple[Tier, ...] = ()
     """Token prices, highest tier first."""
@@ -76,7 +76,7 @@ class Window:
     charges: Charges
 
     def holds(self, second: float) -> bool:
-        """Whether a second of the day lies in it."""
+        """True for a second of the day in these hours."""
         if self.start < self.end:
             return self.start <= second < self.end
         return second >= self.start or second < self.end
@@ -97,7 +97,7 @@ class Block:
     windows: tuple[Window, ...] = ()
 
     def charges_at(self, at: float) -> Charges:
-        """What is charged at a Unix time in which this block is in force."""
+        """Charges at a Unix time in which this block is in force."""
         if self.windows:
             second = at % DAY_SECONDS
             for window in self.windows:
@@ -146,7 +146,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """Who is billed, and how events call them."""
+    """A provider that bills, with its names in events."""
 
     id: str
     hosts: tuple[str, ...] = ()

@@ -16,8 +16,8 @@ AGENT = "agent"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
-    """What there is to know of a call that ended.
+class CallLength:
+    """A call that ended, as far as its legs are concerned.
 
     Args:
         session: Its id.
@@ -34,7 +34,7 @@ class Call:
     ended_at: float
 
 
-def usage(catalogue: Catalogue, call: Call) -> list[UsageReported]:
+def usage(catalogue: Catalogue, call: CallLength) -> list[UsageReported]:
     """The legs of a call, none where its clock went backwards or it had no length."""
     seconds = call.ended_at - call.started_at
     if not seconds > 0:

@@ -1,4 +1,4 @@
-"""What one event costs: usage, the entry in force, exact decimals.  Pure.
+"""Prices one event: usage, the entry in force, exact decimals.  Pure.
 
 Costs are computed per event and never from sums, because context tiers, minimum
 seconds and price dates belong to one request.  The figure is the list price; free
@@ -55,7 +55,7 @@ class Part(NamedTuple):
 
 
 class Source(NamedTuple):
-    """Which prices of an entry were used, so that a person can check them."""
+    """Prices of an entry that were used, so that a person can check them."""
 
     basis: Basis
     block: Block
@@ -65,7 +65,7 @@ class Source(NamedTuple):
 
 
 class Quote(NamedTuple):
-    """What an event costs.
+    """The cost of an event.
 
     `unpriced` is usage without a price: its cost is not known, and 0 here only
     because there is nothing to add.  `nothing_to_bill` is an event without usage.
@@ -82,7 +82,7 @@ class Quote(NamedTuple):
 
     @property
     def free(self) -> bool:
-        """Whether the catalogue says that it costs nothing; what it does not know is not free."""
+        """True where the catalogue says that it costs nothing; an unknown price is not free."""
         return self.status == "priced" and not self.cost
 
     @property
@@ -190,7 +190,7 @@ def price_record(catalogue: Catalogue, record: UsageReported) -> Quote:
 def _billed(
     entry: Entry, usage: Usage, at: float, *, streamed: bool, request_seconds: float | None
 ) -> Quote | None:
-    """What an entry says of an event, `None` where it reports nothing that is billed."""
+    """Apply an entry to an event; `None` where it reports nothing that is billed."""
     if entry.free:
         return Quote("priced", price_id=entry.id, why="free") if usage != _NO_USAGE else None
     for tariff in entry.tariffs:

@@ -18,7 +18,7 @@ _quantities: Final = attrgetter(*Usage.__slots__)
 
 
 def is_possible(usage: Usage) -> bool:
-    """Whether every quantity can have been counted for one request.
+    """True where every quantity can have been counted for one request.
 
     A negative, endless or absurd one is a mistake of whoever reported it, and then
     nothing that the event says about money can be trusted.
@@ -144,7 +144,7 @@ def context_tier(tiers: Sequence[Tier], asked: int) -> Tier | None:
 
 
 def reported(basis: Basis, usage: Usage, request_seconds: float | None) -> float:
-    """What an event reports of a basis, in its unit; the other fields are not billed.
+    """Quantity of a basis in an event, in its unit; the other fields are not billed.
 
     Several plugins fill two: Mistral seconds and tokens, OpenAI's speech characters and
     tokens.  The vendor bills one, and the entry says which.

@@ -1,4 +1,4 @@
-"""What is counted and billed: token buckets, billing bases, and exact arithmetic."""
+"""Units that are counted and billed: token buckets, billing bases, and exact arithmetic."""
 
 from decimal import ROUND_HALF_EVEN, Context, DivisionByZero, InvalidOperation, Overflow
 from typing import Final, Literal, TypeAlias, get_args

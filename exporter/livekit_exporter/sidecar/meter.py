@@ -351,7 +351,7 @@ class Meter:
 
     def _bill_legs(self, row: SessionRow, ended_at: float, transaction: Transaction) -> None:
         """Bill what the call costs by its length, which is known at its end."""
-        call = legs.Call(
+        call = legs.CallLength(
             session=row.session,
             agent=row.agent,
             labels=json.loads(row.labels),

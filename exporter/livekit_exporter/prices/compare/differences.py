@@ -33,7 +33,7 @@ _ROUNDED_DIGITS: Final = 3
 
 @dataclass(frozen=True, slots=True, order=True)
 class Place:
-    """Where a price stands in the catalogue."""
+    """Place of a price in the catalogue."""
 
     price_id: str
     unit: str
@@ -57,7 +57,7 @@ class Difference:
 
     @property
     def size(self) -> Decimal:
-        """What is between the two as a share of the larger, from 0 to 1."""
+        """Difference of the two as a share of the larger, from 0 to 1."""
         larger = max(self.ours, self.theirs)
         return EXACT.divide(EXACT.subtract(larger, min(self.ours, self.theirs)), larger)
 
@@ -80,7 +80,7 @@ class NotOurs:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What came of it."""
+    """Result of a comparison."""
 
     differ: tuple[Difference, ...]
     """Largest first."""
@@ -144,7 +144,7 @@ def compare(catalogue: Catalogue, price_list: PriceList, at: float) -> Compariso
 def _said(
     ours: Mapping[Key, Decimal], rows: list[tuple[str, dict[Key, Decimal]]], price_list: PriceList
 ) -> dict[Key, dict[Decimal, list[str]]]:
-    """What a list says where one entry has a price: figures, and the models that cost them.
+    """Find the figures of a list for the prices of one entry, and the models that cost them.
 
     A figure that is only written differently from ours becomes ours.
     """
@@ -204,7 +204,7 @@ def _in_terms_of(entry: Charged, prices: Mapping[Key, Decimal]) -> dict[Key, Dec
 
 
 def _asked(row: Mapping[Key, Decimal], thresholds: set[int]) -> Iterator[Key]:
-    """What of a row is compared: its units, at every threshold that anybody has.
+    """List the units of a row to compare, at every threshold that anybody has.
 
     A threshold that the row has for other units only says nothing of this one.
     """

@@ -60,7 +60,7 @@ _UNITS: Final = {
 
 
 def read(at: datetime) -> PriceList:
-    """What the installed package says.
+    """Read the prices of the installed package.
 
     Args:
         at: The instant whose dated and time-of-day prices are taken, with a time zone.

@@ -79,7 +79,7 @@ class _NoPriceError(Exception):
 
 
 def read(path: Path) -> PriceList:
-    """What a price map says; models with a figure that is no price are left out and counted.
+    """Read a price map; models with a figure that is no price are left out and counted.
 
     Raises:
         PriceListError: It cannot be read, is no price map, or holds nothing to compare.

@@ -1,4 +1,4 @@
-"""What the catalogue charges at one instant, unit by unit."""
+"""Prices of the catalogue at one instant, unit by unit."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from livekit_exporter.prices.units import BASIS_UNIT, TOKEN_UNIT
 
 @dataclass(frozen=True, slots=True)
 class Charged:
-    """What one entry charges."""
+    """Charges of one entry."""
 
     prices: Mapping[Key, Decimal]
     """USD per unit; among them what follows from other prices, as cached input from input."""

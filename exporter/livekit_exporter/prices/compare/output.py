@@ -52,7 +52,7 @@ def unit_of(place: Place) -> str:
 
 
 def counts(comparison: Comparison, price_list: PriceList, day: date) -> str:
-    """How many prices agree and how many do not, in one line."""
+    """Count the prices that agree and those that do not, in one line."""
     skipped = (
         f"; {price_list.skipped} models left out, a figure of theirs is no price"
         if price_list.skipped

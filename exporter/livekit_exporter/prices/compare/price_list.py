@@ -58,7 +58,7 @@ def price_at(prices: Mapping[Key, Decimal], unit: str, over: int) -> Decimal | N
 
 
 def per(unit: str) -> int:
-    """How many of a unit a vendor's page states a price for: a minute, else a million."""
+    """Units that a vendor's page states a price for: a minute, else a million."""
     return 60 if unit in SECONDS else 1_000_000
 
 

@@ -1,4 +1,4 @@
-"""Which entries somebody asks for, and an entry as JSON."""
+"""Selection of entries for a list, and an entry as JSON."""
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ _GUESSES: Final = 3
 
 
 class Wanted(NamedTuple):
-    """What somebody wants to see, `None` for everything."""
+    """Filter of a list; `None` takes everything."""
 
     provider: str | None = None
     """Canonical id."""
@@ -26,7 +26,7 @@ class Wanted(NamedTuple):
     """Part of a name, without regard to case."""
 
     def has(self, provider: str, stage: str, names: Iterable[str]) -> bool:
-        """Whether that is wanted which has these."""
+        """True where the filter takes a provider, a stage and models."""
         part = (self.model or "").lower()
         return (
             self.provider in (None, provider)

@@ -36,7 +36,7 @@ _SECTION: Final[dict[Modality, str]] = {
 
 @dataclass(slots=True)
 class _Owner:
-    """What the file says of a provider: further names, entries for unnamed models."""
+    """Lines of the file about a provider: further names, entries for unnamed models."""
 
     known: bool
     """The catalogue declares it."""
@@ -205,7 +205,7 @@ def _prices(basis: Basis, units: set[str]) -> Iterator[str]:
 
 
 def _seen(group: Unpriced) -> Iterator[str]:
-    """What was seen of it, line by line, fit for a comment."""
+    """Describe the usage that was seen, line by line, for a comment."""
     label = f" ({group.label})" if group.label else ""
     yield printable(f"{group.stage}, {group.provider}, {group.model or UNKNOWN}{label}")
     yield f"{counted(f'{group.requests:,}', 'request')}, {group.used or 'no usage'}; {group.days}"

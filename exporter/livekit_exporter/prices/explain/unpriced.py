@@ -67,7 +67,7 @@ class Unpriced:
 
 
 def _quantities(usage: Usage) -> dict[str, float]:
-    """What was used, by unit; what was not is left out."""
+    """Quantities by unit, without those that are zero."""
     found: dict[str, float] = {
         TOKEN_UNIT[bucket]: tokens for bucket, tokens in rules.token_buckets(usage).items()
     }

@@ -44,7 +44,7 @@ _MILLION: Final = Decimal(1_000_000)
 _SHOWN_DECIMALS: Final = 12
 
 
-class Line(NamedTuple):
+class PriceLine(NamedTuple):
     """One line of a price list."""
 
     usd: Mapping[str, Decimal]
@@ -67,7 +67,7 @@ class Line(NamedTuple):
 
 
 class Example(NamedTuple):
-    """What the pricing makes of a plausible request."""
+    """A plausible request with its cost."""
 
     said: str
     quote: Quote
@@ -88,26 +88,26 @@ def printable(text: str) -> str:
 
 
 def when(block: Block, tariff: Tariff, at: float) -> When:
-    """Whether prices are in force at a Unix time."""
+    """Say whether prices are coming, in force or past at a Unix time."""
     if block.starts_at > at:
         return "coming"
     return "in force" if block is tariff.block_at(at) else "past"
 
 
-def lines(charges: Charges, basis: Basis) -> list[Line]:
-    """What is charged, line by line, the base tier first."""
+def lines(charges: Charges, basis: Basis) -> list[PriceLine]:
+    """List the charges, the base tier first."""
     if charges.rate is not None:
         return [_rate(charges.rate, basis)]
     return [line for tier in reversed(charges.tiers) for line in _tier(tier)]
 
 
-def _rate(rate: Rate, basis: Basis) -> Line:
+def _rate(rate: Rate, basis: Basis) -> PriceLine:
     name = basis.removesuffix("_time")
     if basis == "characters":
-        return Line({name: _for(rate, _MILLION)}, "1M characters")
+        return PriceLine({name: _for(rate, _MILLION)}, "1M characters")
     if rate.per in _SECONDS:
-        return Line({name: rate.usd}, _SECONDS[int(rate.per)])
-    return Line({name: _for(rate, Decimal(60))}, "minute")
+        return PriceLine({name: rate.usd}, _SECONDS[int(rate.per)])
+    return PriceLine({name: _for(rate, Decimal(60))}, "minute")
 
 
 def _for(rate: Rate, quantity: Decimal) -> Decimal:
@@ -115,12 +115,12 @@ def _for(rate: Rate, quantity: Decimal) -> Decimal:
     return EXACT.divide(EXACT.multiply(rate.usd, quantity), rate.per).normalize(EXACT)
 
 
-def _tier(tier: Tier) -> Iterable[Line]:
+def _tier(tier: Tier) -> Iterable[PriceLine]:
     listed = {modality: _listed(tier, modality) for modality in MODALITIES}
     same = len({tuple(usd.items()) for usd in listed.values()}) == 1
     for modality, usd in listed.items():
         if usd:
-            yield Line(usd, "1M tokens", "" if same else modality, tier.over)
+            yield PriceLine(usd, "1M tokens", "" if same else modality, tier.over)
         if same:
             return
 
@@ -136,7 +136,7 @@ def _listed(tier: Tier, modality: Modality) -> dict[str, Decimal]:
 
 
 def rule(entry: Entry, at: float) -> list[str]:
-    """How an entry bills, in sentences, with the prices at a Unix time.
+    """Explain in sentences how an entry bills, with the prices at a Unix time.
 
     Before the first price, those that will come are told.
     """

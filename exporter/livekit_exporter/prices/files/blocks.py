@@ -29,7 +29,7 @@ _DAY_SECONDS: Final = 86400
 SECTIONS: Final = ("per_1m", "audio_per_1m", "image_per_1m")
 
 
-class Part(BaseModel):
+class FilePart(BaseModel):
     """A table of a price file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
@@ -45,7 +45,7 @@ def report(faults: list[FaultError]) -> None:
         raise FaultsError(faults)
 
 
-class TokenPrices(Part):
+class TokenPrices(FilePart):
     """USD per million tokens of one modality."""
 
     input: Amount | None = None
@@ -82,7 +82,7 @@ class AllTokenPrices(TokenPrices):
     """USD per million output tokens, thinking included."""
 
 
-class TokenCharges(Part):
+class TokenCharges(FilePart):
     """Prices of tokens."""
 
     per_1m: AllTokenPrices
@@ -135,7 +135,7 @@ class _TieredTokens(TokenCharges):
         return self
 
 
-class _Rate(Part):
+class _Rate(FilePart):
     """One price for a quantity, under one of the keys that its basis knows."""
 
     PER: ClassVar[Mapping[str, int]]
@@ -205,7 +205,7 @@ def price_keys(basis: Basis) -> tuple[str, ...]:
     return (CharacterRate if basis == "characters" else TimeRate).price_keys()
 
 
-class _Hours(Part):
+class _Hours(FilePart):
     start: Annotated[TimeOfDay, Field(alias="from")]
     """First minute of the hours, as '16:30', UTC."""
     until: TimeOfDay
@@ -240,7 +240,7 @@ class CharacterHours(CharacterRate, _Hours):
     """A price for characters in some hours of every day."""
 
 
-class _Block(Part):
+class _Block(FilePart):
     valid_from: Day | None = None
     """In force from midnight UTC of this day, as 2027-01-01."""
     source: Written

@@ -17,7 +17,7 @@ from pydantic import (
 from livekit_exporter.prices.files.blocks import (
     Block,
     CharacterBlock,
-    Part,
+    FilePart,
     TimeBlock,
     TokenBlock,
     report,
@@ -48,7 +48,7 @@ def _not_empty(blocks: object) -> object:
     return blocks
 
 
-class _Tariff(Part):
+class _Tariff(FilePart):
     basis: BasisWord
     """What is billed. An entry has one, because plugins fill more than one usage field."""
 
@@ -139,7 +139,7 @@ def _kind(value: object) -> str:
     return "<time>" if isinstance(basis, str) and basis.strip().endswith("_time") else "<tokens>"
 
 
-class _EntryHead(Part):
+class _EntryHead(FilePart):
     id: EntryId
     """provider/name, unique; kept with every cost."""
     stage: StageWord
@@ -223,8 +223,8 @@ BILLED_KEYS: Final = (
 )  # fmt: skip
 
 
-class ProviderPart(Part):
-    """Whom events name and whose credits cost what."""
+class ProviderPart(FilePart):
+    """A provider: its names in events, its defaults, the price of its credits."""
 
     hosts: tuple[Host, ...] = ()
     """Hosts as events carry them, in lower case without port; '*.acme.com' for all below."""
