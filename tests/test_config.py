@@ -164,7 +164,10 @@ def test_what_is_left_empty_keeps_its_default(file: Path, text: str) -> None:
         ),
         ("budget: 5\n", "1: budget: expected settings, 'name: value'"),
         ("- a\n", "1: expected settings, 'name: value'"),
-        ("log:\n  level: info\n  level: info\n", "3: log.level: given twice, first on line 2"),
+        (
+            "log:\n  level: info\n  level: info\n",
+            "3: key 'level' already stands on line 2; remove one",
+        ),
         (
             "metrics:\n  labels:\n    - tenant\n    - model\n",
             "4: metrics.labels: 'model' is one of the exporter's own labels, choose another name",
@@ -183,8 +186,8 @@ def test_what_is_left_empty_keeps_its_default(file: Path, text: str) -> None:
             "metrics:\n  label_values_of:\n    zone: 4\n",
             "3: metrics.label_values_of: no label 'zone', list it in metrics.labels first",
         ),
-        ("a: &a [*a]\n", "1: a: no such setting"),
-        ("? [a]\n: b\n", "1: file: a name must be text"),
+        ("a: &a [*a]\n", "1: an anchor contains itself; write it out"),
+        ("? [a]\n: b\n", "1: a key must be text"),
         ("x: [\n", "2: not valid YAML: expected the node content, but found '<stream end>'"),
         ('data_dir: "a\\0b"\n', "1: data_dir: a path has no null characters"),
     ],

@@ -7,27 +7,30 @@ that file which explains nothing any more.
 """
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
+
+from pydantic import BeforeValidator, Field, ValidationError
 
 from livekit_exporter.prices.catalogue import from_compiled
 from livekit_exporter.prices.compare import genai, litellm, output
 from livekit_exporter.prices.compare.differences import Difference, Place, compare
 from livekit_exporter.prices.compare.price_list import PriceListError, stated
 from livekit_exporter.prices.files import compile as price_files
-from livekit_exporter.prices.files.located import PriceFileError, Problem, Table
-from livekit_exporter.prices.files.page import Page, remedy
+from livekit_exporter.prices.files.blocks import Part
+from livekit_exporter.prices.files.located import PriceFileError, Problem, key_line, plain
+from livekit_exporter.prices.files.messages import mistakes
+from livekit_exporter.prices.files.words import Amount, Count, Day, Written, one_of
 from livekit_exporter.prices.units import BASIS_UNIT, TOKEN_UNIT
 
 ALLOWED: Final = Path(__file__).with_name("allowed_differences.yaml")
 
 _KINDS: Final = (genai.KIND, litellm.KIND)
 _UNITS: Final = (*TOKEN_UNIT.values(), *dict.fromkeys(BASIS_UNIT.values()))
-_KEYS: Final = ("id", "source", "above_input_tokens", "prices", "reason")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,27 @@ class Review:
     allowed: tuple[Allowed, ...]
 
 
+class _Pair(Part):
+    ours: Amount
+    theirs: Amount
+
+
+class _Line(Part):
+    id: Written
+    source: Annotated[str, BeforeValidator(one_of("source", _KINDS))]
+    above_input_tokens: Count | None = None
+    prices: dict[Annotated[str, BeforeValidator(one_of("unit", _UNITS))], _Pair] = Field(
+        default_factory=dict
+    )
+    reason: Written
+
+
+class _List(Part):
+    day: Day
+    allowed: tuple[_Line, ...]
+    to_correct: tuple[_Line, ...]
+
+
 def read(path: Path) -> Review:
     """Read an allow list.
 
@@ -67,45 +91,27 @@ def read(path: Path) -> Review:
         OSError: It cannot be read.
         PriceFileError: There are mistakes; it carries all of them.
     """
-    problems: list[Problem] = []
     file = price_files.read(path, path.name)
-    page = Page(file.name, problems)
-    root = page.table(file.root, "an allow list")
-    day: str | None = None
-    allowed: list[Allowed] = []
-    if root is not None:
-        page.known_keys(root, ("day", "allowed", "to_correct"))
-        day = page.required(root, "day", page.day)
-        for part in ("allowed", "to_correct"):
-            for node in page.required(root, part, page.items) or ():
-                table = page.table(node, "an allowed difference")
-                if table is not None:
-                    allowed += _allowed(table, page)
-    if problems or day is None:
-        raise PriceFileError(problems)
-    return Review(date.fromisoformat(day), tuple(allowed))
-
-
-def _allowed(table: Table, page: Page) -> Iterable[Allowed]:
-    page.known_keys(table, _KEYS)
-    price_id = page.required(table, "id", page.text)
-    page.required(table, "reason", page.text)
-    kind = page.required(table, "source", page.text)
-    if kind is not None and kind not in _KINDS:
-        page.wrong(table.lines["source"], f"source '{kind}' is not known; {remedy(kind, _KINDS)}")
-    tier = table.values.get("above_input_tokens")
-    over = page.count(tier, "'above_input_tokens'") if tier is not None else None
-    for unit, line, node in page.members(table, "prices"):
-        pair = page.table(node, f"'{unit}'")
-        if unit not in _UNITS:
-            page.wrong(line, f"unit '{unit}' is not known; {remedy(unit, _UNITS)}")
-        elif pair is not None:
-            page.known_keys(pair, ("ours", "theirs"))
-            ours = page.required(pair, "ours", page.amount)
-            theirs = page.required(pair, "theirs", page.amount)
-            if price_id and kind and ours and theirs:
-                place = Place(price_id, unit, over or 0)
-                yield Allowed(kind, place, Decimal(ours), Decimal(theirs), line)
+    try:
+        review = _List.model_validate(plain(file.root))
+    except ValidationError as error:
+        found = mistakes(error, file.root, "an allow list", _List)
+        raise PriceFileError(
+            [Problem(file.name, line, message) for line, message in found]
+        ) from error
+    allowed = [
+        Allowed(
+            line.source,
+            Place(line.id, unit, line.above_input_tokens or 0),
+            Decimal(pair.ours),
+            Decimal(pair.theirs),
+            key_line(file.root, (part, number, "prices", unit)),
+        )
+        for part in ("allowed", "to_correct")
+        for number, line in enumerate(getattr(review, part))
+        for unit, pair in line.prices.items()
+    ]
+    return Review(date.fromisoformat(review.day), tuple(allowed))
 
 
 def unexplained(

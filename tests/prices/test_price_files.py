@@ -167,10 +167,6 @@ MISTAKES = [
                 " is 'call_time'; an entry bills one basis, use per_second or per_minute or"
                 " per_hour or credits_per_second"
             ),
-            (
-                "44: entry 'acme/leg': there is no price;"
-                " give exactly one of per_second, per_minute, per_hour, credits_per_second"
-            ),
         ],
         id="price of another basis",
     ),
@@ -237,7 +233,6 @@ MISTAKES = [
                 "17: entry 'acme/mind': 'valid_from' is '2027-02-30', which is no day;"
                 " write it as 2026-10-21"
             ),
-            "17: entry 'acme/mind': 'valid_from' is missing; only the first block may do without",
         ],
         id="no such day",
     ),
@@ -409,7 +404,7 @@ MISTAKES = [
     pytest.param(
         "    hosts: [api.acme.test]",
         "    hosts: [api.acme.test",
-        ["6: no YAML: expected ',' or ']', but got ':'"],
+        ["6: not valid YAML: expected ',' or ']', but got ':'"],
         id="broken YAML",
     ),
 ]
@@ -452,7 +447,7 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "prices.yaml"
     path.write_bytes(b"\xff\xfe\x00broken")
 
-    with pytest.raises(PriceFileError, match=r"prices\.yaml:1: no YAML"):
+    with pytest.raises(PriceFileError, match=r"prices\.yaml:1: not valid YAML"):
         price_compiler.read(path)
 
 
@@ -505,9 +500,9 @@ def test_documented_example_is_a_price_file(written: Callable[[str], Catalogue])
     assert set(written(example).entries) == {"acme/mind", "acme/on-our-gpu", "acme/on-our-cpu"}
 
 
-def test_only_the_compiler_imports_yaml() -> None:
+def test_one_module_reads_yaml() -> None:
     """Calls read JSON; a YAML parser in the call's process would be felt."""
     room = price_compiler.COMPILED.parent
 
     read = (*room.glob("*.py"), *(room / "files").glob("*.py"))
-    assert [path.name for path in read if "import yaml" in path.read_text()] == ["compile.py"]
+    assert [path.name for path in read if "import yaml" in path.read_text()] == ["located.py"]

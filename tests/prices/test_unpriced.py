@@ -23,9 +23,9 @@ from livekit_exporter.prices.explain.listing import Wanted
 from livekit_exporter.prices.explain.stub import BLANK, quoted
 from livekit_exporter.prices.explain.stub import overlay as stub
 from livekit_exporter.prices.explain.unpriced import Unpriced
+from livekit_exporter.prices.files.check import PriceFile
 from livekit_exporter.prices.files.compile import compiled, parse, rendered, shipped
 from livekit_exporter.prices.files.overlay import merged
-from livekit_exporter.prices.files.schema import PriceFile
 from livekit_exporter.record import Stage, Usage, UsageReported
 from tests.intake import Intake
 from tests.prices.test_json_schema import faults

@@ -49,7 +49,7 @@ def list_prices(
 ) -> None:
     """List prices, or with --unpriced the usage that has none."""
     from livekit_exporter.prices.explain import listing
-    from livekit_exporter.prices.files.page import STAGES, remedy
+    from livekit_exporter.prices.files.words import STAGES, remedy
 
     if stage is not None and stage not in STAGES:
         fail(f"--stage: '{stage}' is not known; {remedy(stage, STAGES)}")

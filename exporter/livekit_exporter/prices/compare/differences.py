@@ -20,7 +20,7 @@ from livekit_exporter.prices.compare.price_list import (
     PriceList,
     price_at,
 )
-from livekit_exporter.prices.files.page import STAGES
+from livekit_exporter.prices.files.words import STAGES
 from livekit_exporter.prices.units import EXACT, TOKEN_UNIT
 
 _BUCKETS: Final = {unit: bucket for bucket, unit in TOKEN_UNIT.items()}

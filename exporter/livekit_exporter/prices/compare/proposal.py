@@ -11,10 +11,10 @@ from livekit_exporter.prices.compare.differences import Comparison, Place
 from livekit_exporter.prices.compare.output import unit_of
 from livekit_exporter.prices.compare.price_list import PriceList, per, stated
 from livekit_exporter.prices.entries import Charges, Window, second_of_day
+from livekit_exporter.prices.files.check import PriceFile
 from livekit_exporter.prices.files.compile import compiled, parse
 from livekit_exporter.prices.files.located import Items, Located, Table, Text
 from livekit_exporter.prices.files.overlay import merged
-from livekit_exporter.prices.files.schema import PriceFile
 from livekit_exporter.prices.units import KINDS, TOKEN_UNIT, Modality
 
 _SECTIONS: Final[Mapping[Modality, str]] = {

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from livekit_exporter.prices.catalogue import Catalogue
 from livekit_exporter.prices.entries import Block, Charges, Entry, Tariff
 from livekit_exporter.prices.explain import words as explain
-from livekit_exporter.prices.files.page import STAGES
+from livekit_exporter.prices.files.words import STAGES
 from livekit_exporter.prices.units import Basis
 
 # A longer name than any model has; comparing it would take minutes.

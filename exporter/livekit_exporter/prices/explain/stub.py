@@ -9,7 +9,8 @@ from typing import Final
 from livekit_exporter.prices.catalogue import UNKNOWN, Catalogue
 from livekit_exporter.prices.explain.unpriced import Unpriced
 from livekit_exporter.prices.explain.words import counted, printable
-from livekit_exporter.prices.files.schema import ENTRY_ID, HOST, PROVIDER_ID, SCHEMA_VERSION
+from livekit_exporter.prices.files.check import SCHEMA_VERSION
+from livekit_exporter.prices.files.words import ENTRY_ID, HOST, PROVIDER_ID
 from livekit_exporter.prices.units import KINDS, TOKEN_UNIT, Basis, Modality
 from livekit_exporter.record import Stage
 

@@ -1,7 +1,4 @@
-"""Make `compiled.json` from the price files: `python -m livekit_exporter.prices.files.compile`.
-
-The only module of the catalogue that knows YAML.
-"""
+"""Make `compiled.json` from the price files: `python -m livekit_exporter.prices.files.compile`."""
 
 import hashlib
 import json
@@ -10,18 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-import yaml
-
 from livekit_exporter.prices.compiled import FILE_NAME, CompiledCatalogue
-from livekit_exporter.prices.files.located import (
-    Items,
-    Located,
-    PriceFileError,
-    Problem,
-    Table,
-    Text,
-)
-from livekit_exporter.prices.files.schema import SCHEMA_VERSION, Checked, PriceFile, check
+from livekit_exporter.prices.files import located
+from livekit_exporter.prices.files.check import SCHEMA_VERSION, CheckedPrices, PriceFile, check
+from livekit_exporter.prices.files.located import NoYamlError, PriceFileError, Problem
 
 SOURCES: Final = Path(__file__).parent.parent / "catalogue"
 COMPILED: Final = Path(__file__).parent.parent / FILE_NAME
@@ -48,47 +37,12 @@ def parse(text: str | bytes, name: str) -> PriceFile:
         PriceFileError: It is no YAML, or a key stands in it twice.
     """
     try:
-        node = yaml.compose(text, Loader=yaml.BaseLoader)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = mark.line + 1 if mark is not None else 1
-        raise PriceFileError([Problem(name, line, f"no YAML: {error.problem}")]) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise PriceFileError([Problem(name, 1, f"no YAML: {error}")]) from error
-    if node is None:
+        root = located.parse(text, name)
+    except NoYamlError as error:
+        raise PriceFileError([error.problem]) from error
+    if root is None:
         raise PriceFileError([Problem(name, 1, "the file is empty; start with 'schema: 1'")])
-    return PriceFile(name, _located(node, name, frozenset()))
-
-
-def _located(node: yaml.Node, name: str, above: frozenset[int]) -> Located:
-    line = node.start_mark.line + 1
-    if id(node) in above:
-        raise PriceFileError([Problem(name, line, "an anchor contains itself; write it out")])
-    above |= {id(node)}
-    if isinstance(node, yaml.SequenceNode):
-        return Items(tuple(_located(item, name, above) for item in node.value), line)
-    if isinstance(node, yaml.MappingNode):
-        values: dict[str, Located] = {}
-        lines: dict[str, int] = {}
-        for key, value in node.value:
-            at = key.start_mark.line + 1
-            if not isinstance(key, yaml.ScalarNode):
-                raise PriceFileError([Problem(name, at, "a key must be text")])
-            if key.value in values:
-                raise PriceFileError(
-                    [
-                        Problem(
-                            name,
-                            at,
-                            f"key '{key.value}' already stands on line {lines[key.value]};"
-                            " remove one",
-                        )
-                    ]
-                )
-            values[key.value] = _located(value, name, above)
-            lines[key.value] = at
-        return Table(values, lines, line)
-    return Text(str(node.value), line)
+    return PriceFile(name, root)
 
 
 def shipped() -> list[PriceFile]:
@@ -116,7 +70,7 @@ def compiled(files: Sequence[PriceFile]) -> CompiledCatalogue:
     }
 
 
-def _version(content: Checked) -> str:
+def _version(content: CheckedPrices) -> str:
     text = json.dumps([content.providers, content.entries], sort_keys=True)
     return f"{content.newest_check}+{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 

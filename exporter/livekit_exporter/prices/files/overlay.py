@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Final
 
 from livekit_exporter.prices.compiled import CompiledCatalogue
+from livekit_exporter.prices.files.check import PriceFile
 from livekit_exporter.prices.files.compile import compiled, read, shipped
 from livekit_exporter.prices.files.located import Items, Located, Table, Text
-from livekit_exporter.prices.files.schema import PriceFile
 
 _ADDED_TO: Final = ("hosts", "names", "labels", "defaults")
 _PLAN: Final = ("usd_per_1m_credits", "source", "checked")

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Final, TypeAlias
 
-import yaml
+from livekit_exporter.prices.files import located
+from livekit_exporter.prices.files.located import Items, Located, NoYamlError, Table, Text
 
 ENVIRONMENT_PREFIX: Final = "LIVEKIT_EXPORTER_"
 
@@ -102,87 +103,46 @@ def from_yaml(text: str, name: str, keys: Keys) -> Layer:
         ConfigError: It is no YAML, or says something that no setting is called.
     """
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ConfigError(f"{name}:{line}: not valid YAML: {error.problem}") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{name}:1: not valid YAML: {' '.join(str(error).split())}") from error
-    return {} if root is None else dict(_FileReader(name, keys).settings(root))
+        root = located.parse(text, name)
+    except NoYamlError as error:
+        raise ConfigError(str(error)) from error
+    return {} if root is None else dict(_settings(root, name, keys))
 
 
-class _FileReader:
-    """Walks a YAML document along the settings, never deeper, so that no document can be too deep.
-
-    Args:
-        name: The file's name, for the error message.
-        keys: The settings that there are.
-    """
-
-    def __init__(self, name: str, keys: Keys) -> None:
-        self._name = name
-        self._keys = keys
-
-    def settings(self, node: yaml.Node, prefix: str = "") -> Iterator[tuple[str, Given]]:
-        if _is_empty(node):
-            return
-        if not isinstance(node, yaml.MappingNode):
-            what = f"{prefix.rstrip('.')}: " if prefix else ""
-            raise self._error(node, f"{what}expected settings, 'name: value'")
-        for name, value in self._pairs(node, prefix):
-            key = prefix + name
-            if not prefix and key in self._keys.sections:
-                yield from self.settings(value, f"{key}.")
-            elif key not in self._keys:
-                raise self._error_of_key(
-                    node, name, f"{key}: no such setting{self._keys.meant(key)}"
-                )
-            elif not _is_empty(value):
-                yield key, self._given(key, value)
-
-    def _pairs(self, node: yaml.MappingNode, prefix: str) -> Iterator[tuple[str, yaml.Node]]:
-        lines: dict[str, int] = {}
-        for key, value in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                raise self._error(key, f"{prefix.rstrip('.') or 'file'}: a name must be text")
-            line = key.start_mark.line + 1
-            if key.value in lines:
-                twice = f"{prefix}{key.value}: given twice, first on line {lines[key.value]}"
-                raise self._error(key, twice)
-            lines[key.value] = line
-            yield key.value, value
-
-    def _given(self, key: str, node: yaml.Node) -> Given:
-        where = self._where(node)
-        if isinstance(node, yaml.ScalarNode):
-            return Given(node.value, where)
-        if isinstance(node, yaml.SequenceNode):
-            texts = tuple(self._text(key, item) for item in node.value)
-            return Given(texts, where, {i: self._where(n) for i, n in enumerate(node.value)})
-        if isinstance(node, yaml.MappingNode):
-            pairs = dict(self._pairs(node, f"{key}."))
-            texts_by_name = {name: self._text(key, item) for name, item in pairs.items()}
-            return Given(texts_by_name, where, {n: self._where(v) for n, v in pairs.items()})
-        raise self._error(node, f"{key}: expected a value")
-
-    def _text(self, key: str, node: yaml.Node) -> str:
-        if not isinstance(node, yaml.ScalarNode):
-            raise self._error(node, f"{key}: expected a single value")
-        return str(node.value)
-
-    def _where(self, node: yaml.Node) -> str:
-        return f"{self._name}:{node.start_mark.line + 1}"
-
-    def _error(self, node: yaml.Node, message: str) -> ConfigError:
-        return ConfigError(f"{self._where(node)}: {message}")
-
-    def _error_of_key(self, node: yaml.MappingNode, name: str, message: str) -> ConfigError:
-        key = next(key for key, _ in node.value if key.value == name)
-        return self._error(key, message)
+def _settings(
+    node: Located, name: str, keys: Keys, prefix: str = ""
+) -> Iterator[tuple[str, Given]]:
+    if _is_empty(node):
+        return
+    if not isinstance(node, Table):
+        what = f"{prefix.rstrip('.')}: " if prefix else ""
+        raise ConfigError(f"{name}:{node.line}: {what}expected settings, 'name: value'")
+    for own, value in node.values.items():
+        key, where = prefix + own, f"{name}:{node.lines[own]}"
+        if not prefix and key in keys.sections:
+            yield from _settings(value, name, keys, f"{key}.")
+        elif key not in keys:
+            raise ConfigError(f"{where}: {key}: no such setting{keys.meant(key)}")
+        elif not _is_empty(value):
+            yield key, _given(key, value, name)
 
 
-def _is_empty(node: yaml.Node) -> bool:
-    """Whether a value was left out: `budget:` with nothing behind it."""
-    return (
-        isinstance(node, yaml.ScalarNode) and node.style is None and node.value in {"", "~", "null"}
-    )
+def _given(key: str, node: Located, name: str) -> Given:
+    where = f"{name}:{node.line}"
+    if isinstance(node, Text):
+        return Given(node.value, where)
+    named = node.values.items() if isinstance(node, Table) else enumerate(node.values)
+    parts: dict[str | int, Located] = dict(named)
+    for part in parts.values():
+        if not isinstance(part, Text):
+            raise ConfigError(f"{name}:{part.line}: {key}: expected a single value")
+    texts = {at: part.value for at, part in parts.items() if isinstance(part, Text)}
+    places = {at: f"{name}:{part.line}" for at, part in parts.items()}
+    if isinstance(node, Items):
+        return Given(tuple(texts.values()), where, places)
+    return Given({str(at): text for at, text in texts.items()}, where, places)
+
+
+def _is_empty(node: Located) -> bool:
+    """True for a value that was left out: `budget:` with nothing behind it."""
+    return isinstance(node, Text) and not node.quoted and node.value in {"", "~", "null"}
