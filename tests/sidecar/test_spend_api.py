@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from livekit_exporter.ledger.rows import Batch, UsageRow
-from livekit_exporter.ledger.spending import Spending, Spent
+from livekit_exporter.ledger.spending import Spending, UserSpend
 from livekit_exporter.ledger.store import Ledger
 from livekit_exporter.record import SessionStarted, Usage, UsageReported
 from livekit_exporter.sidecar.http.spend import DaySpend, Question, QuestionError, question
@@ -215,9 +215,9 @@ class Counting:
         """Say a figure."""
         with self.lock:
             self.reads += 1
-        return Spending([Spent("a", "u", "{}", "reported", since)], 1)
+        return Spending([UserSpend("a", "u", "{}", "reported", since)], 1)
 
-    def spending_of(self, *_: object, **__: object) -> list[Spent]:
+    def spending_of(self, *_: object, **__: object) -> list[UserSpend]:
         """Say nothing."""
         return []
 

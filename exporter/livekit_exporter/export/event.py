@@ -8,14 +8,14 @@ from pydantic import BaseModel, ConfigDict
 from livekit_exporter.export.document import CallExport
 
 
-class _Event(BaseModel):
+class _Envelope(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     timestamp: datetime
     """When what it says came to be, the same each time it is sent."""
 
 
-class CallEnded(_Event):
+class CallEnded(_Envelope):
     """A call ended, or one that had ended changed."""
 
     type: Literal["call.ended"] = "call.ended"
@@ -24,7 +24,7 @@ class CallEnded(_Event):
     data: CallExport
 
 
-class Trial(_Event):
+class Trial(_Envelope):
     """Nothing happened: somebody tries whether the receiver answers."""
 
     type: Literal["webhook.test"] = "webhook.test"
@@ -56,5 +56,5 @@ def _time(at: float) -> datetime:
     return datetime.fromtimestamp(at, UTC)
 
 
-def _body(event: _Event) -> bytes:
+def _body(event: _Envelope) -> bytes:
     return event.model_dump_json().encode()

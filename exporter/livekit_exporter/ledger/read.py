@@ -42,7 +42,7 @@ from livekit_exporter.ledger.rows import (
 )
 from livekit_exporter.ledger.spending import (
     Spending,
-    Spent,
+    UserSpend,
     spent_by_agent,
     spent_by_call,
     spent_by_user,
@@ -221,12 +221,12 @@ class InstanceReader:
     def spending(self, since: float) -> Spending:
         """Sum up the spend of all instances since a Unix time, by user."""
         rows = self._read(spent_by_user(since))
-        spent = [Spent(*(row[name] for name in Spent._fields)) for row in rows]
+        spent = [UserSpend(*(row[name] for name in UserSpend._fields)) for row in rows]
         return Spending(spent, max((row["last_row"] for row in rows), default=0))
 
-    def spending_of(self, session: str, since: float, last_row: int) -> list[Spent]:
+    def spending_of(self, session: str, since: float, last_row: int) -> list[UserSpend]:
         """Sum up the spend of one call, in no newer rows than `last_row`."""
-        return [Spent(**row) for row in self._read(spent_by_call(session, since, last_row))]
+        return [UserSpend(**row) for row in self._read(spent_by_call(session, since, last_row))]
 
     def models(
         self, since: float, *, session: str | None = None

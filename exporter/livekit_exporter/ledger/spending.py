@@ -15,7 +15,7 @@ _DAY_SECONDS: Final = 86400.0
 _BY_USER: Final = ("agent", "user", "labels", "source")
 
 
-class Spent(NamedTuple):
+class UserSpend(NamedTuple):
     """US dollars of what an agent did for a user under the same labels.
 
     Args:
@@ -38,7 +38,7 @@ class Spending(NamedTuple):
         last_row: Id of the newest usage row in it.
     """
 
-    spent: Sequence[Spent]
+    spent: Sequence[UserSpend]
     last_row: int
 
 

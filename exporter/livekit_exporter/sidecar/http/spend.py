@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from typing import Final, Protocol
 
-from livekit_exporter.ledger.spending import Spending, Spent
+from livekit_exporter.ledger.spending import Spending, UserSpend
 from livekit_exporter.sidecar.periods import period_start
 
 _FRESH_SECONDS: Final = 1.0
@@ -71,7 +71,7 @@ class SpendingSource(Protocol):
         """Spend since a Unix time."""
         ...
 
-    def spending_of(self, session: str, since: float, last_row: int) -> list[Spent]:
+    def spending_of(self, session: str, since: float, last_row: int) -> list[UserSpend]:
         """Spend of one call since then, in no newer rows."""
         ...
 
@@ -158,7 +158,7 @@ def _next_midnight(start: float, zone: tzinfo) -> float:
     return datetime(day.year, day.month, day.day, tzinfo=zone).timestamp()
 
 
-def _sums(spent: Sequence[Spent]) -> Mapping[str, float]:
+def _sums(spent: Sequence[UserSpend]) -> Mapping[str, float]:
     """By source; taking a call out leaves no dust below zero."""
     return {
         f"{source}_usd": max(0.0, sum(each.usd for each in spent if each.source == source))
