@@ -1,0 +1,1 @@
+"""Compare what two versions of the project make of the same inputs, byte for byte."""
