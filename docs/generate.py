@@ -23,6 +23,7 @@ from pydantic import Field, TypeAdapter
 from typer.testing import CliRunner
 
 from livekit_exporter import contract, files
+from livekit_exporter.agent.account import LiveAccount
 from livekit_exporter.agent.prices import Prices
 from livekit_exporter.agent.summary import SLOW_TURN_SECONDS, Summary
 from livekit_exporter.cli import app as cli
@@ -107,9 +108,12 @@ def log_sample() -> str:
     log.addHandler(handler)
     log.setLevel(logging.INFO)
     records = [decode(line) for line in EXAMPLE.read_bytes().splitlines()]
-    summary = Summary(records[0].session, Prices(), SLOW_TURN_SECONDS)
+    account = LiveAccount(Prices())
+    summary = Summary(records[0].session, account, SLOW_TURN_SECONDS)
     for record in records:
+        account.take(record)
         summary.take(record)
+    account.end()
     summary.end()
     log.removeHandler(handler)
     return f"```\n{printed.getvalue()}```\n"

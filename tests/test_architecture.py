@@ -60,7 +60,10 @@ ALLOWED = {
         "livekit_exporter.record",
     ),
 }
-ALLOWED_LAZILY = {"livekit_exporter.agent": ("livekit_exporter.prices",)}
+ALLOWED_LAZILY = {
+    "livekit_exporter.agent": ("livekit_exporter.prices",),
+    "livekit_exporter.calls": ("livekit_exporter.prices",),
+}
 
 
 def inside(module: str, rooms: tuple[str, ...]) -> bool:
@@ -154,7 +157,7 @@ def test_price_lists_of_others_are_read_on_demand() -> None:
         if inside(name, (room,))
     }
 
-    assert users == {("livekit_exporter.cli.app", False)}
+    assert users == {("livekit_exporter.cli.prices", False)}
 
 
 def run(code: str) -> subprocess.CompletedProcess[str]:

@@ -21,16 +21,16 @@ DOCUMENTS = "".join(
 )
 
 
-def commands(group: object, prefix: str = "livekit-exporter") -> list[str]:
-    """Every command with the words that lead to it."""
-    found = []
-    for name, command in getattr(group, "commands", {}).items():
-        words = f"{prefix} {name}"
-        found += commands(command, words) or [words]
+def commands(command: object, words: str = "livekit-exporter") -> dict[str, object]:
+    """Every group and command by the words that lead to it."""
+    found = {words: command}
+    for name, inner in getattr(command, "commands", {}).items():
+        found |= commands(inner, f"{words} {name}")
     return found
 
 
-COMMANDS = commands(typer.main.get_command(app))
+GROUPS_AND_COMMANDS = commands(typer.main.get_command(app))
+COMMANDS = [words for words, each in GROUPS_AND_COMMANDS.items() if not hasattr(each, "commands")]
 
 
 def program(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -62,6 +62,33 @@ def test_command_explains_itself(command: str) -> None:
 
     assert result.exit_code == 0
     assert "Usage:" in result.output
+
+
+@pytest.mark.parametrize("words", GROUPS_AND_COMMANDS)
+def test_help_shows_every_bracket(words: str) -> None:
+    """Rich takes unescaped brackets for markup and drops them, `[default: 7d]` for one."""
+    command = GROUPS_AND_COMMANDS[words]
+    texts = [getattr(command, name, None) for name in ("help", "short_help", "epilog")]
+    defaults = []
+    for parameter in getattr(command, "params", ()):
+        if getattr(parameter, "hidden", False):
+            continue
+        texts.append(getattr(parameter, "help", None))
+        stated = getattr(parameter, "show_default", False)
+        defaults += [f"[default: ({stated})]"] if isinstance(stated, str) else []
+    brackets = [found for text in texts for found in re.findall(r"\[[^\]]*\]", text or "")]
+
+    result = CliRunner().invoke(app, [*words.split()[1:], "--help"], env={"COLUMNS": "300"})
+
+    shown = " ".join(result.output.replace("│", " ").split())
+    assert [each for each in (*brackets, *defaults) if each not in shown] == []
+
+
+def test_help_states_the_default_period() -> None:
+    """A default that only the help names is in the help."""
+    result = CliRunner().invoke(app, ["report", "cost", "--help"], env={"COLUMNS": "300"})
+
+    assert "[default: (7d)]" in result.output
 
 
 def test_version_is_printed() -> None:

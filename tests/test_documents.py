@@ -15,12 +15,11 @@ import jsonschema
 import pytest
 
 from livekit_exporter import Budget, BudgetEvent, actions, record
-from livekit_exporter.agent.prices import Prices
-from livekit_exporter.agent.summary import Summary
 from livekit_exporter.prices.catalogue import from_compiled
 from livekit_exporter.prices.files.compile import compiled, parse
 from livekit_exporter.sidecar.config import settings as config
 from livekit_exporter.sidecar.decode import decode
+from tests.agent.accounts import summarise
 from tests.agent.logs import EXPORTER, Lines, logged
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -160,10 +159,7 @@ def example_call() -> Lines:
     for line in lines:
         jsonschema.validate(json.loads(line), SCHEMA)
     with logged() as told:
-        summary = Summary("s", Prices(), 3.5)
-        for line in lines:
-            summary.take(decode(line))
-        summary.end()
+        summarise("s", map(decode, lines), 3.5)
     return told
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from livekit_exporter import Budget, BudgetEvent
-from livekit_exporter.agent.budget.watch import Day, Watch
+from livekit_exporter.agent.budget.lookups import Day
+from livekit_exporter.agent.budget.tracker import BudgetTracker
 from livekit_exporter.agent.prices import Prices
 from livekit_exporter.record import (
     BudgetReached,
@@ -21,6 +22,7 @@ from livekit_exporter.record import (
 )
 from livekit_exporter.sidecar import for_agents, prices_in_force
 from livekit_exporter.sidecar.config.settings import Config, Platform
+from tests.agent.accounts import Followed
 from tests.records import AT
 
 if TYPE_CHECKING:
@@ -43,24 +45,26 @@ class Notebook:
         self.records.append(record)
 
 
-class Watched:
-    """A watch with a clock, and what it said."""
+class Watched(Followed):
+    """A tracked budget with a clock, and the events it told."""
 
-    def __init__(self, *, prices: Prices | None = None, **budget: float | None) -> None:
+    def __init__(self, *, prices: Prices | None = None, **budget: Any) -> None:  # noqa: ANN401 - fields of any type
+        super().__init__(prices)
         self.now = NOON
         self.events: list[BudgetEvent] = []
         self.notes = Notebook()
-        limits = Budget(**budget)  # type: ignore[arg-type]  # by the field's name
-        self.watch = Watch(
+        limits = Budget(**budget)
+        self.tracker = BudgetTracker(
             limits,
             tuple(limits.limits),
             None,  # type: ignore[arg-type]  # it is only handed on
-            prices=prices or Prices(),
+            account=self.account,
             notes=self.notes,
             tell=self.events.append,
             clock=lambda: self.now,
         )
-        self.watch.take(SessionStarted(session="s1", at=self.now, agent="support"))
+        self.followers.append(self.tracker)
+        self.take(SessionStarted(session="s1", at=self.now, agent="support"))
 
     @property
     def crossed(self) -> list[tuple[str, str]]:
@@ -69,7 +73,7 @@ class Watched:
 
     def speak(self, characters: int = CENT_OF_SPEECH) -> None:
         """Use speech synthesis."""
-        self.watch.take(spoken(characters, self.now))
+        self.take(spoken(characters, self.now))
 
 
 def spoken(characters: int, at: float) -> UsageReported:
@@ -138,7 +142,7 @@ def test_estimates_count_like_reports() -> None:
     """A vendor bills a reply that was cut off, whoever reports it."""
     watched = Watched(session_usd=0.01)
 
-    watched.watch.take(
+    watched.take(
         UsageEstimated(
             session="s1",
             at=NOON,
@@ -158,7 +162,7 @@ def test_an_estimate_of_nothing_is_no_unpriced_model() -> None:
     """Where there was nothing to estimate from there is nothing to warn of."""
     watched = Watched(session_usd=0.01)
 
-    watched.watch.take(
+    watched.take(
         UsageEstimated(
             session="s1", at=NOON, stage="llm", provider="nobody", model="x", reason="failed"
         )
@@ -189,7 +193,7 @@ def test_what_others_have_spent_today_counts() -> None:
     """For the scopes of the day, and for no other."""
     watched = Watched(session_usd=1, user_day_usd=1, tenant_day_usd=1, day_usd=1)
 
-    watched.watch.learn(
+    watched.tracker.learn(
         Day(
             DAY.start,
             DAY.end,
@@ -213,7 +217,7 @@ def test_a_sidecar_that_never_answered_leaves_the_call_its_own_spend() -> None:
     """And the event says that it may be more."""
     watched = Watched(day_usd=0.02)
 
-    watched.watch.learn(None)
+    watched.tracker.learn(None)
     watched.speak()
     watched.speak()
 
@@ -226,8 +230,8 @@ def test_a_sidecar_that_is_away_leaves_the_last_figure() -> None:
     watched = Watched(day_usd=1, warn_at=None)
     known = Day(DAY.start, DAY.end, {"day": Decimal("0.98")})
 
-    watched.watch.learn(known)
-    watched.watch.learn(None)
+    watched.tracker.learn(known)
+    watched.tracker.learn(None)
     watched.speak()
     watched.speak()
 
@@ -242,7 +246,7 @@ def test_a_figure_that_falls_does_not_say_it_again() -> None:
     cheap = Day(DAY.start, DAY.end, {"day": Decimal("0.1")})
 
     for day in (dear, cheap, dear):
-        watched.watch.learn(day)
+        watched.tracker.learn(day)
 
     assert watched.crossed == [("day", "warn"), ("day", "limit")]
 
@@ -250,14 +254,14 @@ def test_a_figure_that_falls_does_not_say_it_again() -> None:
 def test_after_midnight_yesterday_does_not_count() -> None:
     """Also while the sidecar is away: then only what this call has spent since counts."""
     watched = Watched(session_usd=0.03, day_usd=1, warn_at=None)
-    watched.watch.learn(Day(DAY.start, DAY.end, {"day": Decimal("0.97")}))
+    watched.tracker.learn(Day(DAY.start, DAY.end, {"day": Decimal("0.97")}))
     watched.speak()
 
     watched.now = DAY.end + 1
-    watched.watch.learn(None)
+    watched.tracker.learn(None)
     watched.speak()
     assert watched.crossed == []
-    watched.watch.learn(Day(DAY.end, DAY.end + 86400, {"day": Decimal("0.985")}))
+    watched.tracker.learn(Day(DAY.end, DAY.end + 86400, {"day": Decimal("0.985")}))
     assert watched.crossed == []
     watched.speak()
 
@@ -266,10 +270,27 @@ def test_after_midnight_yesterday_does_not_count() -> None:
     assert watched.events[-1].spend_usd == Decimal("1.005")
 
 
+def test_own_spend_of_yesterday_does_not_count_after_midnight() -> None:
+    """Neither beside the sidecar's new figure nor, while it is away, in place of one."""
+    watched = Watched(day_usd=1, warn_at=None)
+    watched.tracker.learn(DAY)
+    watched.speak(90 * CENT_OF_SPEECH)
+
+    watched.now = DAY.end
+    watched.speak(20 * CENT_OF_SPEECH)
+    assert watched.crossed == []
+    watched.tracker.learn(Day(DAY.end, DAY.end + 86400, {"day": Decimal("0.7")}))
+    assert watched.crossed == []
+    watched.speak(10 * CENT_OF_SPEECH)
+
+    assert watched.crossed == [("day", "limit")]
+    assert watched.events[0].spend_usd == 1
+
+
 def test_a_clock_that_is_set_back_does_not_raise() -> None:
     """Costs stay what they are; the day is the one that the sidecar said."""
     watched = Watched(session_usd=0.02, day_usd=0.02, warn_at=None)
-    watched.watch.learn(DAY)
+    watched.tracker.learn(DAY)
     watched.now -= 86400 * 3
 
     watched.speak()

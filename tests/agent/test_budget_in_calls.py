@@ -26,6 +26,7 @@ from livekit_exporter.demo.products import GPT_MINI, LLAMA
 from livekit_exporter.demo.realtime import GptRealtime
 from livekit_exporter.demo.script import Turn
 from livekit_exporter.record import SessionClosed, SessionStarted, Usage, UsageReported
+from tests.agent.accounts import Loads
 from tests.agent.logs import logged
 from tests.agent.speech import ScriptedLLM
 from tests.agent.talk import REPLY, TALKATIVE, Said, Setting, finish, talk
@@ -480,14 +481,17 @@ async def test_nobody_is_called_after_the_call_has_closed(data_dir: Path, intake
     assert intake.counter(contract.BUDGET_EXCEEDED, scope="session") == 1
 
 
-async def test_a_call_without_a_budget_does_nothing_for_one(data_dir: Path) -> None:
+async def test_a_call_without_a_budget_does_nothing_for_one(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """No thread, no module, no prices; `on_budget` says that it waits for nothing."""
+    loads = Loads(monkeypatch)
     with logged(logging.ERROR):
         said = await hold(data_dir, "Hello?", budget=None)
     with logged(logging.WARNING) as lines:
         said.call.on_budget(lambda _: None)
 
-    assert said.call._tally._prices._catalogue is None
+    assert not loads.count
     assert "livekit-exporter-budget" not in {thread.name for thread in threading.enumerate()}
     assert "no budget" in lines.texts()[0]
 

@@ -13,8 +13,15 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from livekit_exporter import Budget, BudgetEvent, files
-from livekit_exporter.agent.budget.lookups import LookupFailedError, Lookups, ask, sidecar_url
-from livekit_exporter.agent.budget.watch import Day, Watch
+from livekit_exporter.agent.account import LiveAccount
+from livekit_exporter.agent.budget.lookups import (
+    Day,
+    LookupFailedError,
+    Lookups,
+    ask,
+    sidecar_url,
+)
+from livekit_exporter.agent.budget.tracker import BudgetTracker
 from livekit_exporter.agent.journal import Journal
 from livekit_exporter.agent.prices import Prices
 from tests.agent.logs import logged
@@ -183,24 +190,28 @@ def test_who_says_it_counts(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def looking_up(data_dir: Path, url: str, events: list[BudgetEvent]) -> Iterator[Journal]:
     """A journal with a budget of 2 US dollars a day, of which others may have spent a part."""
     journal = Journal(files.journals(data_dir), "s1")
-    watch = Watch(
+    account = LiveAccount(Prices())
+    tracker = BudgetTracker(
         Budget(day_usd=2, warn_at=None),
         ("day",),
         None,  # type: ignore[arg-type]  # it is only handed on
-        prices=Prices(),
+        account=account,
         notes=journal,
         tell=events.append,
         clock=lambda: AT,
     )
-    journal.follow(watch)
-    lookups = Lookups(journal, watch, "s1", lambda: url, {"user": "u"}, 0.1)
+    journal.follow(account)
+    journal.follow(tracker)
+    lookups = Lookups(journal, tracker.learn, "s1", lambda: url, {"user": "u"}, 0.1)
     journal.follow(lookups)
     journal.put(started())
     lookups.start()
     yield journal
     assert journal.close(10)
-    lookups._thread.join(10)
-    assert not lookups._thread.is_alive()
+    wait_until(
+        lambda: "livekit-exporter-budget" not in {thread.name for thread in threading.enumerate()},
+        "the lookups have ended",
+    )
 
 
 def journalled(data_dir: Path) -> list[dict[str, object]]:

@@ -19,10 +19,10 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from livekit_exporter import SpanNames, attach, enriched
+from livekit_exporter.agent.account import LiveAccount
 from livekit_exporter.agent.journal import Journal
 from livekit_exporter.agent.prices import Prices
-from livekit_exporter.agent.spans import exported
-from livekit_exporter.agent.spans.exported import CallCharges
+from livekit_exporter.agent.spans.charges import CallCharges, traced_calls
 from livekit_exporter.record import (
     MessageAdded,
     SessionClosed,
@@ -47,11 +47,9 @@ A_MINUTE = 0.0048
 
 @pytest.fixture(autouse=True)
 def _as_before() -> Iterator[None]:
-    before = telemetry.tracer._tracer_provider
     yield
-    exported._exporting = False
-    exported._calls.clear()
-    telemetry.tracer.set_provider(before)
+    traced_calls.reset()
+    telemetry.tracer.set_provider(trace.get_tracer_provider())
 
 
 class Traced:
@@ -68,14 +66,15 @@ class Traced:
 
     def call(self, session: str, inside: Span) -> Journal:
         """A call whose session has that span."""
-        journal = Journal(self.root, session)
+        account = LiveAccount(Prices())
+        journal = Journal(self.root, session, followers=[account])
         started = SessionStarted(
             session=session,
             at=time.time(),
             agent="a",
             trace=f"{inside.get_span_context().trace_id:032x}",
         )
-        CallCharges(started, Prices(), journal)
+        CallCharges(started, account, journal)
         journal.put(started)
         return journal
 
@@ -283,31 +282,32 @@ def test_two_sessions_of_a_trace_keep_their_costs_apart(tmp_path: Path) -> None:
 
 def test_an_exporter_may_be_made_after_the_call_began(tmp_path: Path) -> None:
     """As long as nothing was used."""
-    journal = Journal(tmp_path, "s-1")
+    account = LiveAccount(Prices())
+    journal = Journal(tmp_path, "s-1", followers=[account])
     started = SessionStarted(session="s-1", at=time.time(), agent="a")
-    charges = CallCharges(started, Prices(), journal)
+    charges = CallCharges(started, account, journal)
     journal.put(started)
     traced, record = Traced(tmp_path), used()
     journal.put(record)
     traced.request(traced.open("agent_session"), record).end()
 
-    assert charges.totals.units
+    assert charges.by_stage()["llm"]
     assert traced.ended("llm_request")[0][COST] == pytest.approx(OF_ONE)
 
 
 def test_calls_whose_spans_nobody_exports_are_not_kept(tmp_path: Path) -> None:
     """A worker makes them by the thousand."""
-    journal = Journal(tmp_path, "s-1")
+    account = LiveAccount(Prices())
+    journal = Journal(tmp_path, "s-1", followers=[account])
     started = SessionStarted(session="s-1", at=time.time(), agent="a")
-    charges = CallCharges(started, Prices(), journal)
+    charges = CallCharges(started, account, journal)
     journal.put(started)
     journal.put(used())
     assert journal.flush(5.0)
 
-    assert not charges.units
+    assert not charges.by_stage()
     del charges
-    assert not exported._calls
-    assert not exported._idle
+    assert not traced_calls
 
 
 @pytest.mark.parametrize("text", ['{"request_id": "r-1", "timest', "[]", "7", '{"request_id": 3}'])
@@ -368,7 +368,7 @@ def test_what_is_no_exporter_is_refused_at_once(other: Any) -> None:  # noqa: AN
     """And not for every span, in the log of a call."""
     with pytest.raises(TypeError, match="enriched needs a SpanExporter"):
         enriched(other)
-    assert not exported._exporting
+    assert not traced_calls.exporting
 
 
 async def test_a_real_call_does_nothing_for_it_on_its_event_loop(tmp_path: Path) -> None:

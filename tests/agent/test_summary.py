@@ -22,6 +22,7 @@ from livekit_exporter.record import (
 )
 from livekit_exporter.sidecar import prices_in_force
 from livekit_exporter.sidecar.config import settings as config
+from tests.agent.accounts import Followed, summarise
 from tests.agent.agreement import assert_agrees
 from tests.agent.logs import Lines, logged
 from tests.intake import Intake
@@ -47,10 +48,7 @@ def follow(
 ) -> Lines:
     """What a call with these records logs."""
     with logged() as lines:
-        summary = Summary("s1", prices or Prices(), slow)
-        for record in records:
-            summary.take(record)
-        summary.end()
+        summarise("s1", records, slow, prices)
     return lines
 
 
@@ -144,7 +142,8 @@ def test_programs_are_told_the_same() -> None:
 def test_a_turn_is_logged_when_the_next_answer_begins() -> None:
     """Until then a tool may make it longer; this one does."""
     with logged() as lines:
-        summary = Summary("s1", Prices(), None)
+        followed = Followed()
+        followed.followers.append(Summary("s1", followed.account, None))
         records: list[Record] = [
             started(),
             *question(1),
@@ -155,10 +154,9 @@ def test_a_turn_is_logged_when_the_next_answer_begins() -> None:
             asked(at=AT + 8),
             thought(at=AT + 9, speech="speech-2"),
         ]
-        for record in records:
-            summary.take(record)
+        followed.take(*records)
         assert lines.texts() == []
-        summary.take(answered(at=AT + 10, speech="speech-2"))
+        followed.take(answered(at=AT + 10, speech="speech-2"))
 
     (turn,) = lines.fields("turn")
     assert turn["tool_calls"] == 1
@@ -342,9 +340,9 @@ def test_a_slow_turn_is_a_warning_that_says_where_the_time_went(
     first = 2.4 if largest == "ttft" else 0.2
     reply = (thought(first=first), spoken(), answered(latency=4.2))
     with logged(logging.WARNING) as lines:
-        summary = Summary("s1", None, 3.5)
-        for record in (started(), turn, asked(), *reply):
-            summary.take(record)
+        followed = Followed()
+        followed.followers.append(Summary("s1", followed.account, 3.5, has_lines=False))
+        followed.take(started(), turn, asked(), *reply)
 
     (told,) = lines.fields("slow_turn")
     other = max(4.2 - sum(part or 0 for part in (eou, callback, first, 0.2)), 0)
@@ -429,15 +427,16 @@ def test_nothing_is_added_up_that_nobody_would_see(
     """Prices are not even read for warnings alone."""
     prices = Prices()
     with logged(level) as lines:
-        summary = Summary.wanted("s1", prices, slow)
+        followed = Followed(prices)
+        summary = Summary.wanted("s1", followed.account, slow)
         if summary is not None:
-            for record in (started(), *question(1, latency=4.0)):
-                summary.take(record)
+            followed.followers.append(summary)
+            followed.take(started(), *question(1, latency=4.0))
             summary.end()
 
     assert (summary is None) == (kinds is None)
     assert {record.livekit_exporter["kind"] for record in lines.records} == (kinds or set())  # type: ignore[attr-defined]
-    assert (prices._catalogue is None) == ("turn" not in (kinds or ()))
+    assert prices.loaded == ("turn" in (kinds or ()))
 
 
 def test_what_comes_after_a_turn_is_over_is_in_the_call(intake: Intake) -> None:
@@ -470,14 +469,13 @@ def test_names_from_outside_cannot_break_a_line() -> None:
 def test_a_long_call_needs_no_more_memory_than_a_short_one() -> None:
     """1 000 turns, with replies that were thrown away between them: eight bytes a turn."""
     with logged(logging.ERROR):
-        summary = Summary("s1", Prices(), 3.5)
-        summary.take(started())
+        followed = Followed()
+        followed.followers.append(Summary("s1", followed.account, 3.5))
+        followed.take(started())
 
         def turns(numbers: range) -> None:
             for number in numbers:
-                summary.take(thought(speech=f"thrown-away-{number}"))
-                for record in question(number):
-                    summary.take(record)
+                followed.take(thought(speech=f"thrown-away-{number}"), *question(number))
 
         tracemalloc.start()
         try:
@@ -547,10 +545,7 @@ def test_the_log_agrees_with_the_ledger_whatever_happens(intake: Intake) -> None
         records = eventful(session, random.Random(number))
         intake.take(*records)
         with logged() as lines:
-            summary = Summary(session, Prices(), 3.5)
-            for record in records:
-                summary.take(record)
-            summary.end()
+            summarise(session, records, 3.5)
         assert_agrees(lines, intake, session)
         turns += len(lines.fields("turn"))
 

@@ -17,12 +17,13 @@ pytest.importorskip("livekit.agents", reason="needs livekit-agents: pip install 
 
 from livekit.agents import telemetry
 from livekit.agents.telemetry import tracer
+from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from livekit_exporter import enriched, files
-from livekit_exporter.agent.spans import exported
+from livekit_exporter.agent.spans.charges import traced_calls
 from livekit_exporter.demo.call import run_call
 from livekit_exporter.demo.script import CallScript, call_script
 from livekit_exporter.demo.truth import Truth
@@ -47,12 +48,10 @@ LEGS = "platform:\n  legs:\n    livekit/agent-session: all\n    twilio/us-inboun
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    before = tracer._tracer_provider
     with Receiver() as one:
         yield one
-    tracer.set_provider(before)
-    exported._exporting = False
-    exported._calls.clear()
+    tracer.set_provider(trace.get_tracer_provider())
+    traced_calls.reset()
 
 
 class _Afterwards(Truth):
@@ -132,7 +131,7 @@ async def test_the_costs_on_a_calls_spans_are_the_calls_cost(
     sidecar.wait_ready()
     provider = TracerProvider()
 
-    def trace() -> None:
+    def export() -> None:
         early, late = OTLPSpanExporter(receiver.url), OTLPSpanExporter(second.url)
         for exporter, milliseconds in ((early, 60_000), (late, 300)):
             provider.add_span_processor(
@@ -142,9 +141,9 @@ async def test_the_costs_on_a_calls_spans_are_the_calls_cost(
 
     with Receiver() as second:
         if when != "after attach":
-            trace()
+            export()
         truth = _Afterwards(
-            tmp_path / "truth.jsonl", trace if when == "after attach" else lambda: None
+            tmp_path / "truth.jsonl", export if when == "after attach" else lambda: None
         )
         with truth:
             await run_call(script, data_dir=data_dir, truth=truth, speed=SPEED)

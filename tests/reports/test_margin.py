@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from livekit_exporter.cli.app import app
 from livekit_exporter.record import SessionStarted
 from livekit_exporter.reports import margin, revenue
-from livekit_exporter.reports.csv_table import TableError, parse
+from livekit_exporter.reports.csv_table import CsvError, parse
 from livekit_exporter.reports.margin import Spent
 from livekit_exporter.reports.question import Question, QuestionError
 from livekit_exporter.reports.report import Report
@@ -92,7 +92,7 @@ def test_line_numbers_count_lines_inside_of_quotes() -> None:
 )
 def test_file_without_its_columns_is_refused(head: str, says: str) -> None:
     """Nothing of it can be used."""
-    with pytest.raises(TableError) as caught:
+    with pytest.raises(CsvError) as caught:
         read(head)
 
     assert str(caught.value).startswith(says)

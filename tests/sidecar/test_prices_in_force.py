@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from livekit_exporter import files
+from livekit_exporter.agent.account import LiveAccount
 from livekit_exporter.agent.prices import Prices
-from livekit_exporter.agent.tally import Tally
 from livekit_exporter.record import Usage
 from tests.conftest import Serve
 from tests.records import started, thought, write_journal
@@ -51,9 +51,9 @@ def test_own_prices_hold_in_the_sidecar_and_in_the_running_call(
 
     wait_until(lambda: total(sidecar.samples(), "livekit_agent_cost_usd_total") > 0)
     assert abs(total(sidecar.samples(), "livekit_agent_cost_usd_total") - 0.002) < 1e-9
-    tally = Tally(Prices(data_dir))
-    tally.take(asked)
-    assert float(tally.cost) == 0.002
+    account = LiveAccount(Prices(data_dir))
+    account.put(asked)
+    assert float(account.cost) == 0.002
 
 
 def test_own_prices_reach_agents_also_of_a_directory_that_could_not_be_used_at_first(
@@ -159,6 +159,6 @@ def test_prices_are_read_again_on_sighup(tmp_path: Path, data_dir: Path, serve: 
     )
     write_journal(data_dir, second, "s2")
     wait_until(lambda: cost() == 0.006, "the second call costs 0.004")
-    tally = Tally(Prices(data_dir))
-    tally.take(second[1])
-    assert float(tally.cost) == 0.004
+    account = LiveAccount(Prices(data_dir))
+    account.put(second[1])
+    assert float(account.cost) == 0.004

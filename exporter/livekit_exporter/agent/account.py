@@ -1,248 +1,193 @@
-"""What a call used, what it cost and how long it waited, by turn and by model.
+"""The account of a running call: kept by the journal's writer, exact at once for the agent.
 
-Takes the records of one session in their order, and comes to the figures that the
-sidecar comes to with the same records: `turns` says for both what a turn is.  Nothing
-here grows with the call but eight bytes a turn.
+Everything that the job process says of usage and cost comes from here: the log, `Call`, budgets
+and exported spans.  Each record is priced at most once, by whichever thread needs its cost
+first, which is the writer as soon as anybody has asked for a cost.
 """
 
-import math
-from array import array
-from collections import Counter, OrderedDict
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from copy import copy
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from livekit_exporter.agent.prices import Prices
-from livekit_exporter.calls.turns import Conversation, Reply, speech_of
+from livekit_exporter.calls.account import Account, Billed, add, model_of
 from livekit_exporter.record import (
+    BudgetLookupFailed,
     MessageAdded,
     Model,
     Record,
+    RequestTraced,
     SessionClosed,
-    SessionStarted,
-    Stage,
-    ToolCalled,
-    TurnCommitted,
+    Usage,
     UsageEstimated,
     UsageReported,
 )
 
 if TYPE_CHECKING:
-    from livekit_exporter.prices.units import Bucket
+    from livekit_exporter.prices.pricing import Quote
 
-_REPLIES_AT_HAND: Final = 64
-"""Replies that may still become the answer to something, or cost more."""
+_DERIVED: Final = (UsageEstimated, RequestTraced, BudgetLookupFailed)
+"""Records that the writer makes itself: nobody put them."""
 
 
-@dataclass(slots=True)
-class Spent:
-    """Usage and its cost, added up.
+class _Event(Protocol):
+    """An event that is read after it was put."""
+
+    def records(self) -> Sequence[Record]:
+        """Read it; the same records each time."""
+        ...
+
+
+_Item: TypeAlias = "Record | _Event"
+
+
+class LiveAccount:
+    """Keeps the account of one call; the first `journal.Follower`, so that the others can read it.
+
+    The writer takes records in, in order.  What was put and the writer has not reached yet is
+    added where the agent asks, so that `Call.cost` is exact right after `Call.record`.
 
     Args:
-        requests: Provider requests that ended.
-        unpriced: Those among them with usage that has no price.
-        tokens: Tokens by (kind, modality), which exclude one another.
-        characters: Sent to speech synthesis.
-        audio_seconds: Heard by speech-to-text, or made by speech synthesis.
-        connection_seconds: Open session time.
-        cost: US dollars, of what has a price.
+        prices: Prices in force; they are read when the first cost is asked for.
     """
 
-    requests: int = 0
-    unpriced: int = 0
-    tokens: "Counter[Bucket]" = field(default_factory=Counter)
-    characters: int = 0
-    audio_seconds: float = 0.0
-    connection_seconds: float = 0.0
-    cost: Decimal = Decimal(0)
+    def __init__(self, prices: Prices) -> None:
+        self.prices = prices
+        self.sums = Account()
+        """What the writer has taken in.  Its followers read it on the writer's thread; other
+        threads hold `lock`."""
+        self.lock = threading.Lock()
+        self._ahead: deque[_Item] = deque()
+        self._quotes: dict[int, Quote] = {}
+        """Quotes that were needed before the writer came, by the id of the item in `_ahead`."""
+        self._costs_wanted = False
+        self._record: Record | None = None
+        self._quote: Quote | None = None
+
+    def put(self, item: _Item) -> None:
+        """Remember a record or an event until the writer comes to it.  Never waits."""
+        self._ahead.append(item)
+
+    def want_costs(self) -> None:
+        """Price records as they come from now on; without it, when somebody asks for a cost."""
+        self._costs_wanted = True
+
+    def take(self, record: Record) -> None:
+        """Take in the next record, on the writer's thread."""
+        with self.lock:
+            if self._costs_wanted:
+                self._price_unquoted()
+            quote = None if isinstance(record, _DERIVED) else self._reach(record)
+            if quote is None and self._costs_wanted and isinstance(record, Billed):
+                quote = self.prices.quote(record)
+            self._record, self._quote = record, quote
+            self.sums.take(record, quote)
+            if isinstance(record, SessionClosed):
+                self._add_legs()
+
+    def end(self) -> None:
+        """Add what the call costs by its length, if it did not say that it closed."""
+        with self.lock:
+            if self.sums.reason is None:
+                self._add_legs()
+
+    def quote(self, record: Billed) -> "Quote":
+        """Give the quote of the record that followers are being told."""
+        if record is not self._record:
+            return self.prices.quote(record)
+        if self._quote is None:
+            with self.lock:
+                self._price_unquoted()
+        return self._quote or self.prices.quote(record)
+
+    def legs(self, ended_at: float) -> "list[tuple[UsageReported, Quote]]":
+        """Price the call by its length, as if it ended at a Unix time."""
+        started = self.sums.started
+        legs = [] if started is None else self.prices.legs(started, ended_at)
+        return [(leg, self.prices.quote(leg)) for leg in legs]
 
     @property
-    def used(self) -> bool:
-        """Whether there is anything that somebody bills."""
-        quantities = (self.tokens, self.characters, self.audio_seconds, self.connection_seconds)
-        return any(quantities) or bool(self.cost or self.unpriced)
+    def turns(self) -> int:
+        """Turns answered so far."""
+        with self.lock:
+            conversation = copy(self.sums.conversation)
+            return self.sums.turns + sum(
+                conversation.hear(record)
+                for _, record in self._records_ahead()
+                if isinstance(record, MessageAdded)
+            )
 
-    def add(self, other: "Spent") -> None:
-        """Add what was spent besides."""
-        self.requests += other.requests
-        self.unpriced += other.unpriced
-        self.tokens.update(other.tokens)
-        self.characters += other.characters
-        self.audio_seconds += other.audio_seconds
-        self.connection_seconds += other.connection_seconds
-        self.cost += other.cost
-
-
-def total(parts: Iterable[Spent]) -> Spent:
-    """Everything together."""
-    whole = Spent()
-    for part in parts:
-        whole.add(part)
-    return whole
-
-
-@dataclass(kw_only=True)
-class Turn(Reply):
-    """A reply with what was spent on it, by stage.
-
-    Args:
-        number: Which answer of the call it is, from 1; 0 for a reply that answers nobody.
-    """
-
-    number: int = 0
-    spent: dict[Stage, Spent] = field(default_factory=dict)
+    @property
+    def usage(self) -> dict[Model, Usage]:
+        """Reported usage so far, by model."""
+        with self.lock:
+            usage = dict(self.sums.usage)
+            for _, record in self._records_ahead():
+                if isinstance(record, UsageReported):
+                    model = model_of(record)
+                    usage[model] = add(usage.get(model, Usage()), record.usage)
+            return usage
 
     @property
     def cost(self) -> Decimal:
-        """US dollars, of what has a price."""
-        return total(self.spent.values()).cost
+        """Priced cost so far in US dollars, without what the call costs by its length."""
+        with self.lock:
+            self._costs_wanted = True
+            self._price_unquoted()
+            cost = self.sums.cost
+            for item, record in self._records_ahead():
+                if isinstance(record, UsageReported):
+                    quote = self._quotes.get(id(item))
+                    if quote is None:
+                        quote = self._quotes[id(item)] = self.prices.quote(record)
+                    cost += quote.cost
+            return cost
+
+    def _records_ahead(self) -> Iterator[tuple[_Item, Record]]:
+        # A copy: the event loop goes on putting.
+        for item in tuple(self._ahead):
+            for record in _read(item):
+                yield item, record
+
+    def _reach(self, record: Record) -> "Quote | None":
+        """Forget what was put up to a record; its quote, if there is one.
+
+        The journal refuses records when it is full.  They count for the agent nevertheless.
+        """
+        ahead = self._ahead
+        if not (ahead and record in _read(ahead[0])):
+            items = tuple(ahead)
+            reached = next((n for n, item in enumerate(items) if record in _read(item)), None)
+            if reached is None:
+                return None
+            for item in items[:reached]:
+                ahead.popleft()
+                for refused in _read(item):
+                    self.sums.take(refused, self._quotes.pop(id(item), None))
+        return self._quotes.pop(id(ahead.popleft()), None)
+
+    def _price_unquoted(self) -> None:
+        """Price what was taken in before anybody asked for a cost."""
+        waiting, self.sums.unquoted = self.sums.unquoted, []
+        for record in waiting:
+            quote = self.prices.quote(record)
+            self.sums.charge(record, quote)
+            if record is self._record:
+                self._quote = quote
+
+    def _add_legs(self) -> None:
+        if self._costs_wanted:
+            for leg, quote in self.legs(self.sums.ended_at):
+                self.sums.add_leg(leg, quote)
 
 
-class Account:
-    """Adds up one session.
-
-    Args:
-        prices: Prices in force; without them only turns and waits are kept.
-    """
-
-    def __init__(self, prices: Prices | None) -> None:
-        self.answer: Turn | None = None
-        """The last answer; it may still cost more."""
-        self.turns = 0
-        self.interrupted = 0
-        self.spent: dict[Model, Spent] = {}
-        """By model; providers have the names that metrics have for them."""
-        self.estimated: dict[Model, Spent] = {}
-        """What vendors bill and no event reports, by model; in no other sum."""
-        self.reason: str | None = None
-        """LiveKit's close reason, once the session said goodbye."""
-        self._prices = prices
-        self._started: SessionStarted | None = None
-        self._ended_at = 0.0
-        self._conversation = Conversation()
-        self._replies: OrderedDict[str, Turn] = OrderedDict()
-        self._unassigned: dict[Stage, Spent] = {}
-        self._latencies = array("d")
-        self._turns_over = Decimal(0)
-
-    def take(self, record: Record) -> None:
-        """Take in the next record."""
-        if self.reason is None:
-            self._ended_at = max(self._ended_at, record.at)
-        match record:
-            case SessionStarted():
-                self._started = record
-            case UsageReported():
-                self._usage(record)
-            case UsageEstimated():
-                self._estimate(record)
-            case TurnCommitted(speech=str(speech)):
-                self._reply(speech, record.at).commit(record)
-            case ToolCalled(speech=str(speech)):
-                self._reply(speech, record.at).tool_calls += 1
-            case MessageAdded():
-                self._message(record)
-            case SessionClosed():
-                self.reason, self._ended_at = record.reason, record.at
-
-    def end(self) -> None:
-        """No more records come: add what the call costs by its length."""
-        if self._prices is not None and self._started is not None:
-            for leg in self._prices.legs(self._started, self._ended_at):
-                self._usage(leg)
-
-    @property
-    def seconds(self) -> float:
-        """Length of the call so far."""
-        return 0.0 if self._started is None else max(self._ended_at - self._started.at, 0.0)
-
-    @property
-    def outside_turns(self) -> Decimal:
-        """US dollars that are in no turn: greetings, replies thrown away, the end."""
-        turns = self._turns_over if self.answer is None else self._turns_over + self.answer.cost
-        return total(self.spent.values()).cost - turns
-
-    @property
-    def latency_count(self) -> int:
-        """Turns whose latency is known."""
-        return len(self._latencies)
-
-    @property
-    def average_latency(self) -> float | None:
-        """Seconds; `None` where no latency is known."""
-        return math.fsum(self._latencies) / len(self._latencies) if self._latencies else None
-
-    @property
-    def p95_latency(self) -> float | None:
-        """Seconds within which 95 of 100 turns were answered; `None` where no latency is known."""
-        rank = -(-95 * len(self._latencies) // 100)
-        return sorted(self._latencies)[rank - 1] if rank else None
-
-    def _usage(self, record: UsageReported) -> None:
-        # What belongs to no reply waits for the next answer.
-        into = self._unassigned
-        if record.speech is not None:
-            reply = self._reply(record.speech, record.at)
-            reply.use(record)
-            into = reply.spent
-        if self._prices is not None and not record.connection:
-            spent = self._spend(record, self._prices, self.spent)
-            into.setdefault(record.stage, Spent()).add(spent)
-
-    def _estimate(self, record: UsageEstimated) -> None:
-        if record.speech is not None:
-            self._reply(record.speech, record.at)
-        if self._prices is not None:
-            self._spend(record.as_reported(), self._prices, self.estimated)
-
-    def _spend(self, record: UsageReported, prices: Prices, into: dict[Model, Spent]) -> Spent:
-        from livekit_exporter.prices import rules
-
-        quote = prices.quote(record)
-        usage = record.usage
-        spent = Spent(
-            requests=record.requests,
-            unpriced=max(record.requests, 1) if quote.status == "unpriced" else 0,
-            tokens=Counter(rules.token_buckets(usage)),
-            characters=usage.characters,
-            audio_seconds=usage.audio_seconds,
-            connection_seconds=usage.connection_seconds,
-            cost=quote.cost,
-        )
-        model = Model(
-            stage=record.stage, provider=prices.provider(record), model=record.model or "unknown"
-        )
-        into.setdefault(model, Spent()).add(spent)
-        return spent
-
-    def _message(self, record: MessageAdded) -> None:
-        speech = speech_of(record, self.turns)
-        answers = self._conversation.hear(record)
-        if record.role == "user":
-            return
-        reply = self._reply(speech, record.at)
-        if answers:
-            self.turns += 1
-            reply.number = self.turns
-            reply.answer(record)
-            if reply.latency_seconds is not None:
-                self._latencies.append(reply.latency_seconds)
-            for stage, spent in self._unassigned.items():
-                reply.spent.setdefault(stage, Spent()).add(spent)
-            self._unassigned.clear()
-            if self.answer is not None:
-                self._turns_over += self.answer.cost
-            self.answer = reply
-        if reply.say(record):
-            self.interrupted += 1
-
-    def _reply(self, speech: str, at: float) -> Turn:
-        if self.answer is not None and self.answer.speech == speech:
-            return self.answer
-        reply = self._replies.get(speech)
-        if reply is None:
-            reply = self._replies[speech] = Turn(speech=speech, at=at)
-            if len(self._replies) > _REPLIES_AT_HAND:
-                self._replies.popitem(last=False)
-        return reply
+def _read(item: _Item) -> Sequence[Record]:
+    if isinstance(item, Record):
+        return (item,)
+    try:
+        return item.records()
+    except Exception:  # noqa: BLE001 - the journal counts it and says so
+        return ()

@@ -27,14 +27,15 @@ from opentelemetry import trace
 
 from livekit_exporter import files
 from livekit_exporter.agent import normalize
+from livekit_exporter.agent.account import LiveAccount
 from livekit_exporter.agent.budget.limits import Budget
 from livekit_exporter.agent.call import Call
 from livekit_exporter.agent.complaints import Complaints
 from livekit_exporter.agent.estimates import calibration, witness
 from livekit_exporter.agent.estimates.estimator import Estimator
-from livekit_exporter.agent.journal import Journal
+from livekit_exporter.agent.journal import Follower, Journal
 from livekit_exporter.agent.prices import Prices
-from livekit_exporter.agent.spans.exported import CallCharges
+from livekit_exporter.agent.spans.charges import CallCharges
 from livekit_exporter.agent.summary import SLOW_TURN_SECONDS, Summary
 from livekit_exporter.record import (
     Model,
@@ -46,7 +47,7 @@ from livekit_exporter.record import (
 if TYPE_CHECKING:
     from livekit.agents import AgentSession, JobContext
 
-    from livekit_exporter.agent.budget.holding import Held
+    from livekit_exporter.agent.budget.tracker import Tracked
 
     # Any: a session's user data and a component's event names are none of our business.
     _Session: TypeAlias = AgentSession[Any]
@@ -145,7 +146,7 @@ def attach(  # noqa: PLR0913 (everything that an agent may want of it, in one li
         _calls[session] = call
     except Exception as error:  # noqa: BLE001  # never raising is the promise of this function
         Complaints().say("this call is not metered", error=error)
-        return Call(secrets.token_hex(8), agent or "", None, Prices())
+        return Call(secrets.token_hex(8), agent or "", None, LiveAccount(Prices()))
     return call
 
 
@@ -168,19 +169,20 @@ def _begin(session: "_Session", ctx: "JobContext | None", wanted: _Wanted) -> Ca
     job = getattr(ctx, "job", None)
     room = getattr(getattr(ctx, "room", None), "name", None)
     root = files.resolve(wanted.data_dir)
-    prices = Prices(root)
-    summary = Summary.wanted(session_id, prices, wanted.slow_turn_seconds) if wanted.log else None
-    followers = [] if summary is None else [summary]
+    account = LiveAccount(Prices(root))
+    summary = Summary.wanted(session_id, account, wanted.slow_turn_seconds) if wanted.log else None
+    # The account comes first: the others read it.
+    followers: tuple[Follower, ...] = (account,) if summary is None else (account, summary)
     estimator = Estimator(calibration.known(root)) if wanted.estimates else None
     journal = Journal(files.journals(root), session_id, followers=followers, deriving=estimator)
     name = wanted.agent or getattr(job, "agent_name", None) or _program()
-    call = Call(session_id, name, journal, prices)
+    call = Call(session_id, name, journal, account)
     subscription = _Subscription(session, call, journal, estimator)
     user = None if wanted.user is None else normalize.text(str(wanted.user))
     labels = {
         normalize.text(str(key)): normalize.text(str(value)) for key, value in wanted.labels.items()
     }
-    scopes, begin = _hold(wanted, session, call, journal, prices, root, (user, labels))
+    tracked = _track(wanted, session, call, journal, account, root, (user, labels))
     started = SessionStarted(
         session=session_id,
         at=time.time(),
@@ -194,12 +196,13 @@ def _begin(session: "_Session", ctx: "JobContext | None", wanted: _Wanted) -> Ca
         sdk=_version("livekit-agents"),
         exporter=_version("livekit-exporter"),
         models=subscription.declared(session),
-        budgets=scopes,
+        budgets=() if tracked is None else tracked.scopes,
     )
     # Before anything is put, so that it misses nothing.
-    call.charge(CallCharges(started, prices, journal))
+    call.charge(CallCharges(started, account, journal))
     call.put(started)
-    begin()
+    if tracked is not None:
+        tracked.start()
     subscription.listen()
     if ctx is not None:
 
@@ -210,31 +213,38 @@ def _begin(session: "_Session", ctx: "JobContext | None", wanted: _Wanted) -> Ca
     return call
 
 
-def _hold(
+def _track(
     wanted: _Wanted,
     session: "_Session",
     call: Call,
     journal: Journal,
-    prices: Prices,
+    account: LiveAccount,
     root: Path,
     owners: tuple[str | None, Mapping[str, str]],
-) -> "Held":
-    """Watch a budget, if there is one."""
+) -> "Tracked | None":
+    """Track the call's budget, if it has one."""
     if wanted.budget is None:
-        return (), lambda: None
+        return None
     if not isinstance(wanted.budget, Budget):
         Complaints().say(
             f"the budget does not hold: it is {wanted.budget!r}; give Budget(session_usd=0.50)"
         )
-        return (), lambda: None
+        return None
     # Calls without a budget have no use for it.
-    from livekit_exporter.agent.budget.holding import hold
+    from livekit_exporter.agent.budget.tracker import Owner, track
 
-    where = (wanted.sidecar_url, root)
-    callbacks, held = hold(wanted.budget, session, call.session_id, journal, prices, owners, where)
-    if callbacks is not None:
-        call.hold(callbacks)
-    return held
+    tracked = track(
+        wanted.budget,
+        session,
+        Owner(call.session_id, *owners),
+        journal=journal,
+        account=account,
+        url=wanted.sidecar_url,
+        data_dir=root,
+    )
+    if tracked is not None:
+        call.hold(tracked.callbacks)
+    return tracked
 
 
 def _job_context() -> "JobContext | None":

@@ -5,12 +5,11 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from livekit_exporter.agent import normalize
+from livekit_exporter.agent.account import LiveAccount
 from livekit_exporter.agent.budget.limits import BudgetCallback
 from livekit_exporter.agent.complaints import Complaints
 from livekit_exporter.agent.journal import Journal
-from livekit_exporter.agent.prices import Prices
-from livekit_exporter.agent.spans.exported import CallCharges
-from livekit_exporter.agent.tally import Tally
+from livekit_exporter.agent.spans.charges import CallCharges
 from livekit_exporter.record import Model, Record, Stage, Usage, UsageReported
 
 if TYPE_CHECKING:
@@ -25,29 +24,29 @@ class Call:
         session_id: str,
         agent: str,
         journal: Journal | None,
-        prices: Prices,
+        account: LiveAccount,
     ) -> None:
         self.session_id = session_id
         self.agent = agent
         self._journal = journal
-        self._tally = Tally(prices)
+        self._account = account
         self._callbacks: Callbacks | None = None
         self._charges: CallCharges | None = None
 
     @property
     def usage(self) -> dict[Model, Usage]:
         """Usage so far, by model."""
-        return self._tally.usage
+        return self._account.usage
 
     @property
     def cost(self) -> Decimal:
         """Priced cost so far in US dollars, at list prices; usage without a price is not in it."""
-        return self._tally.cost
+        return self._account.cost
 
     @property
     def turns(self) -> int:
         """Turns answered so far."""
-        return self._tally.turns
+        return self._account.turns
 
     def record(
         self, *, provider: str, model: str, stage: Stage = "custom", **quantities: float
@@ -111,6 +110,6 @@ class Call:
 
     def put(self, record: Record | normalize.Heard | normalize.Added) -> None:
         """Take a record as it is, or an event to be read off the event loop.  Never waits."""
-        self._tally.take(record)
+        self._account.put(record)
         if self._journal is not None:
             self._journal.put(record)

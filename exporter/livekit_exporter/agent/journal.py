@@ -303,12 +303,13 @@ class Journal:
         return ()
 
     def _tell(self, records: list[Record], *, last: bool) -> None:
-        for follower in self._followers:
-            for record in records:
+        # Record by record: a follower may read what the followers before it made of the record.
+        for record in records:
+            for follower in self._followers:
                 self._attempt(partial(follower.take, record))
-            if last:
-                self._attempt(follower.end)
         if last:
+            for follower in self._followers:
+                self._attempt(follower.end)
             self._followers = ()
 
     def _attempt(self, told: Callable[[], None]) -> None:

@@ -1,17 +1,18 @@
 """The lines of a call in its agent's log: text for people, fields for programs.
 
-`docs/logs.md` describes the fields.  What is not known is `None` there and said in the
+`docs/logs.md` describes the fields.  An unknown figure is `None` there and said in the
 text; it is never zero.  The text is ASCII, so that a terminal of any encoding takes it.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Final, TypeAlias, get_args
 
-from livekit_exporter.agent.account import Account, Spent, Turn, total
+from livekit_exporter.calls.account import Account, Spent, TurnAccount, total
 from livekit_exporter.calls.turns import plausible
-from livekit_exporter.record import MessageAdded, Model, Stage
+from livekit_exporter.record import Model, Stage
 
 Line: TypeAlias = tuple[str, dict[str, object]]
 """Text and fields."""
@@ -20,8 +21,8 @@ _STAGES: Final[tuple[Stage, ...]] = get_args(Stage)
 _LEAST_SHOWN_USD: Final = Decimal("0.000001")
 
 
-def of_turn(turn: Turn) -> Line:
-    """A turn that is over: what it used and cost, and how long the caller waited."""
+def of_turn(turn: TurnAccount) -> Line:
+    """Describe a turn that is over: usage, cost, and how long the caller waited."""
     stages = {stage: turn.spent[stage] for stage in _STAGES if stage in turn.spent}
     whole = total(stages.values())
     fields: dict[str, object] = {
@@ -46,19 +47,20 @@ def of_turn(turn: Turn) -> Line:
     return f"turn {turn.number}: {' | '.join(parts)}", fields
 
 
-def of_slow_turn(turn: Turn, message: MessageAdded, objective: float) -> Line:
-    """A turn that took too long, taken apart.
+def of_slow_turn(turn: TurnAccount, objective: float) -> Line:
+    """Take a turn apart that took too long.
 
     Args:
         turn: The turn; its latency is known.
-        message: Its first message, which knows of waits that no request reported.
         objective: Seconds that it should have taken at most.
     """
     latency = turn.latency_seconds or 0.0
     eou, transcription = turn.eou_delay_seconds, turn.transcription_delay_seconds
     ttft, ttfb = turn.first_token_seconds, turn.first_byte_seconds
-    ttft = plausible(message.first_token_seconds) if ttft is None else ttft
-    ttfb = plausible(message.first_byte_seconds) if ttfb is None else ttfb
+    if turn.message is not None:
+        # Its message knows of waits that no request reported.
+        ttft = plausible(turn.message.first_token_seconds) if ttft is None else ttft
+        ttfb = plausible(turn.message.first_byte_seconds) if ttfb is None else ttfb
     # The end of a turn is decided after its transcript has come.
     until_transcript = transcription or 0.0
     shares = {
@@ -96,23 +98,29 @@ def of_slow_turn(turn: Turn, message: MessageAdded, objective: float) -> Line:
     return f"{head}, largest part {largest.replace('_', ' ')} | {known}", fields
 
 
-def of_call(session: str, account: Account) -> Line:
-    """A call that is over: usage by model, cost by stage, waits."""
+def of_call(session: str, account: Account, name: Callable[[Model], Model]) -> Line:
+    """Describe a call that is over: usage by model, cost by stage, waits.
+
+    Args:
+        session: Its id.
+        account: Its account.
+        name: Names a model as metrics do.
+    """
+    models = _by_model(account.spent, name)
     stages: dict[Stage, Spent] = {}
-    models: list[tuple[Model, Spent]] = []
-    for stage in _STAGES:
-        found = [item for item in account.spent.items() if item[0].stage == stage]
-        if found:
-            models += found
-            stages[stage] = total(spent for _, spent in found)
+    for model, spent in models:
+        stages.setdefault(model.stage, Spent()).add(spent)
     whole, estimated = total(stages.values()), total(account.estimated.values())
-    average, p95 = account.average_latency, account.p95_latency
     fields: dict[str, object] = {
         "reason": account.reason,
         "seconds": account.seconds,
         "turns": account.turns,
         "interrupted": account.interrupted,
-        "latency_seconds": {"count": account.latency_count, "average": average, "p95": p95},
+        "latency_seconds": {
+            "count": account.latency_count,
+            "average": account.average_latency,
+            "p95": account.p95_latency,
+        },
         "cost_usd": float(whole.cost),
         "estimated_usd": float(estimated.cost),
         "estimated_requests": estimated.requests,
@@ -129,6 +137,26 @@ def of_call(session: str, account: Account) -> Line:
             for model, spent in models
         ],
     }
+    return _text_of_call(session, account, models, stages), fields
+
+
+def _by_model(
+    spent: Mapping[Model, Spent], name: Callable[[Model], Model]
+) -> list[tuple[Model, Spent]]:
+    """Add up by the names that metrics have for models, in the order of the stages."""
+    merged: dict[Model, Spent] = {}
+    for model, part in spent.items():
+        merged.setdefault(replace(name(model), label=""), Spent()).add(part)
+    return sorted(merged.items(), key=lambda item: _STAGES.index(item[0].stage))
+
+
+def _text_of_call(
+    session: str,
+    account: Account,
+    models: Sequence[tuple[Model, Spent]],
+    stages: Mapping[Stage, Spent],
+) -> str:
+    whole, estimated = total(stages.values()), total(account.estimated.values())
     turns = _count(account.turns, "turn")
     if account.interrupted:
         turns += f" ({account.interrupted:,} talked over)"
@@ -144,6 +172,7 @@ def of_call(session: str, account: Account) -> Line:
             f"  not reported: about {_cost(estimated)} in"
             f" {_count(estimated.requests, 'request')}, estimated"
         )
+    average, p95 = account.average_latency, account.p95_latency
     if average is not None and p95 is not None:
         text.append(f"  turn latency: average {average:.2f} s, p95 {p95:.2f} s")
     unpriced = [
@@ -153,11 +182,11 @@ def of_call(session: str, account: Account) -> Line:
     ]
     if unpriced:
         text.append(f"  unpriced: {', '.join(unpriced)}")
-    return "\n".join(text), fields
+    return "\n".join(text)
 
 
 def _fields(spent: Spent) -> dict[str, object]:
-    """Quantities and cost; what was not used is left out."""
+    """Quantities and cost; zero quantities are left out."""
     quantities = {
         "tokens": {f"{kind}_{modality}": n for (kind, modality), n in spent.tokens.items()},
         "characters": spent.characters,
@@ -186,7 +215,7 @@ def _dollars(usd: Decimal) -> str:
     return f"<${_LEAST_SHOWN_USD}" if 0 < usd < _LEAST_SHOWN_USD else f"${usd:,.6f}"
 
 
-def _stage(turn: Turn, stage: Stage, spent: Spent) -> str:
+def _stage(turn: TurnAccount, stage: Stage, spent: Spent) -> str:
     said = [_quantities(spent)]
     if stage in ("llm", "realtime") and turn.first_token_seconds is not None:
         said.append(f"ttft {turn.first_token_seconds:.2f} s")
@@ -217,7 +246,7 @@ def _quantities(spent: Spent) -> str:
 
 
 def _tokens(counted: Counter[str]) -> str:
-    """Tokens of text are what people expect; others are named."""
+    """Count tokens; modalities are named unless all are text."""
     if set(counted) <= {"text"}:
         return f"{counted['text']:,}"
     named = (modality for modality in ("text", "audio", "image") if modality in counted)
@@ -229,7 +258,7 @@ def _row(model: Model, spent: Spent) -> tuple[str, str, str, str]:
 
 
 def _table(rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    """Rows with their columns below one another, the last one to the right."""
+    """Align rows into columns, the last one to the right."""
     rows = list(rows)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for *cells, last in rows:

@@ -1,7 +1,7 @@
-"""What a running call costs: the sidecar's prices, in the process that carries the call.
+"""Prices in the process that carries the call: those of the sidecar.
 
-Prices are read when somebody asks for a cost, not before: a call that nobody asks
-pays nothing for them.
+They are read when somebody asks for a cost, not before: a call that nobody asks pays nothing
+for them.
 """
 
 from contextlib import suppress
@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from livekit_exporter import files
+from livekit_exporter.calls.account import Billed
 from livekit_exporter.calls.turns import plausible
-from livekit_exporter.record import SessionStarted, UsageReported
+from livekit_exporter.record import Model, SessionStarted, UsageEstimated, UsageReported
 
 if TYPE_CHECKING:
     from livekit_exporter.prices.catalogue import Catalogue
@@ -31,18 +32,25 @@ class Prices:
         self._data_dir = data_dir
         self._catalogue: Catalogue | None = None
 
-    def quote(self, record: UsageReported) -> "Quote":
-        """What usage costs, by the same rules as in the sidecar."""
+    @property
+    def loaded(self) -> bool:
+        """True once the prices have been read."""
+        return self._catalogue is not None
+
+    def quote(self, record: Billed) -> "Quote":
+        """Price usage by the same rules as the sidecar."""
         from livekit_exporter.prices import pricing
 
+        if isinstance(record, UsageEstimated):
+            record = record.as_reported()
         seconds = plausible(record.request_seconds)
         if seconds != record.request_seconds:
-            # The ledger keeps no length that is none, so it bills none.
+            # The ledger does not keep an implausible length, so it does not bill it either.
             record = replace(record, request_seconds=seconds)
         return pricing.price_record(self._in_force(), record)
 
     def legs(self, started: SessionStarted, ended_at: float) -> list[UsageReported]:
-        """What a call that is over costs by its length, as the sidecar's configuration says."""
+        """List the platform legs of a call as the sidecar is configured: what its length costs."""
         from livekit_exporter.prices import legs
 
         call = legs.Call(
@@ -54,9 +62,10 @@ class Prices:
         )
         return legs.usage(self._in_force(), call)
 
-    def provider(self, record: UsageReported) -> str:
-        """Who is billed for usage, by the name that metrics have for them."""
-        return self._in_force().provider(record.provider, record.label)
+    def named(self, model: Model) -> Model:
+        """Name a model as metrics do: its provider by the catalogue's name."""
+        provider = self._in_force().provider(model.provider, model.label)
+        return replace(model, provider=provider, model=model.model or "unknown")
 
     def _in_force(self) -> "Catalogue":
         if self._catalogue is None:

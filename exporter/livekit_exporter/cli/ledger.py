@@ -1,73 +1,58 @@
-"""What `ledger copy` does around the copying: holds the directories, shows how far it is."""
+"""Commands that check the ledger and copy it."""
 
-import time
-from contextlib import ExitStack, closing
-from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Annotated
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+import typer
 
-from livekit_exporter import files
-from livekit_exporter.ledger import copying
-from livekit_exporter.ledger.reading import owner
-from livekit_exporter.sidecar.lock import Lock
+from livekit_exporter.cli import settings
+from livekit_exporter.cli.errors import one_line_for
+from livekit_exporter.cli.parameters import Config
 
-_PATIENCE_SECONDS: Final = 1.0
+ledger_app = typer.Typer(no_args_is_help=True, help="Check and copy the ledger.")
 
 
-def copy(source: Path | str, target: Path | str) -> int:
-    """Copy a ledger while nobody serves its directory; the number of rows.
+@ledger_app.command("check")
+def check_ledger(
+    ledger: Annotated[
+        str | None,
+        typer.Argument(
+            help="Data directory or PostgreSQL URL; else the ledger of the sidecar's settings.",
+            show_default=False,
+        ),
+    ] = None,
+    config: Config = None,
+) -> None:
+    """Report everything that is wrong with the ledger, one line each; exit with 1 if any."""
+    from livekit_exporter.ledger.checking import findings
+    from livekit_exporter.ledger.database import LedgerError
 
-    Raises:
-        HeldError: A sidecar serves one of the directories.
-        LedgerError: As `copying.copy`.
-        OSError: A directory cannot be used.
+    failed = False
+    where = settings.ledger(settings.load(config)) if ledger is None else settings.ledger_at(ledger)
+    with one_line_for(LedgerError):
+        for finding in findings(where):
+            typer.echo(finding)
+            failed = True
+    if failed:
+        raise typer.Exit(1)
+    typer.echo("ok")
+
+
+@ledger_app.command("copy")
+def copy_ledger(
+    source: Annotated[str, typer.Option("--from", help="Data directory or PostgreSQL URL.")],
+    target: Annotated[
+        str,
+        typer.Option("--to", help="Data directory without a ledger, or URL of an empty database."),
+    ],
+) -> None:
+    """Copy every row of a ledger into another database and compare counts and sums.
+
+    No sidecar may run on either of them.
     """
-    with ExitStack() as stack:
-        for place in (source, target):
-            # A source that is not there is said by whoever opens it.
-            if isinstance(place, Path) and (place is target or place.parent.is_dir()):
-                stack.enter_context(closing(Lock(place.parent)))
-        rows = copying.copy(source, target, stack.enter_context(_Bars()).told)
-        if isinstance(source, Path):
-            # The directory stays the same instance, although its ledger is elsewhere now.
-            instance = owner(source)
-            if instance is not None:
-                files.write_instance(source.parent, instance)
-        return rows
+    from livekit_exporter.cli._copying import copy
+    from livekit_exporter.ledger.database import LedgerError
+    from livekit_exporter.sidecar.lock import HeldError
 
-
-class _Bars:
-    """A bar for each table on a terminal, once it takes longer than one waits for."""
-
-    def __init__(self) -> None:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-        console = Console(stderr=True)
-        self._progress = Progress(
-            *columns, console=console, transient=True, disable=not console.is_terminal
-        )
-        self._begun = time.monotonic()
-        self._tasks: dict[str, TaskID] = {}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._tasks:
-            self._progress.stop()
-
-    def told(self, table: str, done: int, total: int) -> None:
-        """Show how far a table is."""
-        if time.monotonic() - self._begun < _PATIENCE_SECONDS:
-            return
-        if table not in self._tasks:
-            self._progress.start()
-            self._tasks[table] = self._progress.add_task(table, total=total)
-        self._progress.update(self._tasks[table], completed=done)
+    with one_line_for(LedgerError, HeldError, OSError):
+        rows = copy(settings.ledger_at(source), settings.ledger_at(target))
+    typer.echo(f"{rows:,} rows copied, counts and sums are the same")

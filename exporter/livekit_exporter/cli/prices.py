@@ -1,193 +1,314 @@
-"""What the `prices` commands print: tables for people, a line per entry in a pipe."""
+"""Commands about prices: list, explain, quote, check, and compare with public price lists."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
-from typing import Final
+import json
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+import typer
 
-from livekit_exporter.ledger.survey import Survey
-from livekit_exporter.prices.catalogue import UNKNOWN, Catalogue
-from livekit_exporter.prices.entries import Block, Charges, Entry, Tariff
-from livekit_exporter.prices.explain import words as explain
-from livekit_exporter.prices.explain.unpriced import Unpriced
-from livekit_exporter.prices.explain.words import printable
-from livekit_exporter.prices.pricing import WHY
-from livekit_exporter.prices.units import CONFIDENCES, Basis, Confidence
+from livekit_exporter import files
+from livekit_exporter.cli import settings
+from livekit_exporter.cli.errors import fail, one_line_for
+from livekit_exporter.cli.parameters import AsJson, At, DataDir, PriceFile
 
-_NARROW: Final = 60
-"""Columns of a terminal below which a table of prices is no help."""
-_STYLE: Final[dict[Confidence, str]] = {"high": "", "medium": "yellow", "low": "red"}
+if TYPE_CHECKING:
+    from livekit_exporter.prices.catalogue import Catalogue
+    from livekit_exporter.prices.explain.listing import Wanted
+
+prices_app = typer.Typer(no_args_is_help=True, help="List, explain, check and compare prices.")
 
 
-def print_entries(entries: Sequence[Entry], at: float, console: Console) -> None:
-    """Every entry with what it charges at a Unix time."""
-    if not console.is_terminal:
-        for entry in entries:
-            _line(console, _fields(entry, at))
-    elif not entries:
-        console.print(Text("no entry is all of that"))
-    elif console.width < _NARROW:
-        for entry in entries:
-            console.print(_stacked(entry, at))
-    else:
-        console.print(_entries(entries, at))
-        number = "1 entry" if len(entries) == 1 else f"{len(entries)} entries"
-        console.print(Text(f"{number}; confidence is high where nothing else is said"))
+@prices_app.command("list")
+def list_prices(
+    provider: Annotated[
+        str | None,
+        typer.Option(help="Only this provider, by id, name or host.", show_default=False),
+    ] = None,
+    stage: Annotated[
+        str | None, typer.Option(help="Only this stage: stt, llm, tts, ...", show_default=False)
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Only entries with this text in the id or in a model name.", show_default=False
+        ),
+    ] = None,
+    unpriced: Annotated[
+        bool,
+        typer.Option(
+            "--unpriced", help="List usage in the ledger without a price, and print a price file."
+        ),
+    ] = False,
+    data_dir: DataDir = None,
+    prices: PriceFile = None,
+    at: At = None,
+    as_json: AsJson = False,
+) -> None:
+    """List prices, or with --unpriced the usage that has none."""
+    from livekit_exporter.prices.explain import listing
+    from livekit_exporter.prices.files.page import STAGES, remedy
+
+    if stage is not None and stage not in STAGES:
+        fail(f"--stage: '{stage}' is not known; {remedy(stage, STAGES)}")
+    root = files.resolve(data_dir) if unpriced or data_dir else None
+    in_force = _prices_in_force(prices, root)
+    owner = None if provider is None else in_force.provider(provider)
+    wanted = listing.Wanted(owner, stage, model)
+    if unpriced:
+        if at is not None:
+            fail("--at: usage is priced by its own time; leave it out with --unpriced")
+        _list_unpriced(data_dir, in_force, wanted, as_json=as_json)
+        return
+    if owner is not None and owner not in in_force.providers:
+        fail(f"--provider: '{provider}' is not known; {remedy(owner, in_force.providers)}")
+    moment = _moment(at)
+    entries = listing.chosen(in_force, wanted)
+    if as_json:
+        typer.echo(json.dumps([listing.described(entry, moment) for entry in entries]))
+        return
+
+    from rich.console import Console
+
+    from livekit_exporter.cli._price_tables import print_entries
+
+    print_entries(entries, moment, Console(highlight=False))
 
 
-def _entries(entries: Iterable[Entry], at: float) -> Table:
-    table = _table("entry", "USD", "per", "checked")
-    per, checked = table.columns[2:]
-    per.no_wrap, checked.min_width = True, len("2026-10-21")
-    for stage, of_stage in groupby(entries, lambda entry: entry.stage):
-        table.add_section()
-        table.add_row(Text(stage, "bold"))
-        for entry in of_stage:
-            name = entry.id
-            for price, unit, block in _charged(entry, at):
-                table.add_row(Text(name), Text(printable(price)), Text(unit), _checked(block))
-                name = ""
-    return table
+def _list_unpriced(
+    data_dir: str | None, in_force: "Catalogue", wanted: "Wanted", *, as_json: bool
+) -> None:
+    from livekit_exporter.ledger.database import LedgerError
+    from livekit_exporter.ledger.survey import survey
+    from livekit_exporter.prices.explain.stub import overlay
+    from livekit_exporter.prices.files.json_schema import FILE
+
+    where = settings.ledger(settings.load(data_dir=data_dir))
+    with one_line_for(LedgerError):
+        found = survey(where, in_force, wanted)
+    stub = overlay(found.unpriced, in_force, today=datetime.now(UTC).date(), schema=str(FILE))
+    if as_json:
+        answer = {
+            "unpriced": [group.as_json() for group in found.unpriced],
+            "priced_by_now": found.settled,
+            "overlay": stub,
+        }
+        typer.echo(json.dumps(answer))
+        return
+
+    from rich.console import Console
+
+    from livekit_exporter.cli._price_tables import print_unpriced
+
+    print_unpriced(found, stub, Console(highlight=False))
 
 
-def _stacked(entry: Entry, at: float) -> Text:
-    said = Text().append(f"{entry.id} ({entry.stage})", "bold")
-    for price, per, block in _charged(entry, at):
-        said.append(f"\n  {printable(f'{price} per {per}' if per else price)}  ")
-        said.append_text(_checked(block))
-    return said
+@prices_app.command("show")
+def show_price(
+    name: Annotated[
+        str,
+        typer.Argument(metavar="ID_OR_MODEL", help="Id of an entry, or a model that it prices."),
+    ],
+    prices: PriceFile = None,
+    at: At = None,
+    as_json: AsJson = False,
+) -> None:
+    """Explain a price: the models it covers, its dates, its rule in words, and an example."""
+    from livekit_exporter.prices.explain import listing
+    from livekit_exporter.prices.explain.words import printable
+
+    in_force, moment = _prices_in_force(prices), _moment(at)
+    entries = listing.named(in_force, name)
+    if not entries:
+        meant = listing.meant(name, in_force)
+        known = f"did you mean {meant}?" if meant else "'livekit-exporter prices list' shows all"
+        fail(f"no entry and no model is called '{printable(name[:200])}'; {known}")
+    if as_json:
+        explained = [listing.explained(entry, in_force, moment) for entry in entries]
+        typer.echo(json.dumps(explained))
+        return
+
+    from rich.console import Console
+
+    from livekit_exporter.cli._price_tables import print_entries, print_explained
+
+    console = Console(highlight=False)
+    if len(entries) == 1:
+        print_explained(entries[0], in_force, moment, console)
+        return
+    print_entries(entries, moment, console)
+    typer.echo(f"{len(entries)} entries price '{name}'; show one by its id", err=True)
 
 
-def _charged(entry: Entry, at: float) -> Iterator[tuple[str, str, Block | None]]:
-    """Price, unit and block, line by line."""
-    if entry.free:
-        yield f"free: {entry.free}", "", None
-    for tariff in entry.tariffs:
-        block = tariff.block_at(at)
-        if block is None:
-            yield f"no price before {tariff.blocks[-1].valid_from}", "", None
+@prices_app.command("schema")
+def print_schema(
+    path: Annotated[
+        bool, typer.Option("--path", help="Print the path of the schema file instead.")
+    ] = False,
+) -> None:
+    """Print the JSON Schema of price files, for an editor."""
+    from livekit_exporter.prices.files.json_schema import FILE
+
+    typer.echo(FILE if path else FILE.read_text("utf-8"), nl=path)
+
+
+@prices_app.command("quote")
+def quote(prices: PriceFile = None) -> None:
+    """Price metrics from standard input: one JSON object per line in, one JSON line out."""
+    from livekit_exporter.cli.quote import QuoteError
+    from livekit_exporter.cli.quote import quote as priced
+
+    in_force = _prices_in_force(prices)
+    failed = False
+    for number, line in enumerate(sys.stdin.buffer, start=1):
+        if not line.strip():
             continue
-        charges = block.charges_at(at)
-        shown: Block | None = block
-        for line in explain.lines(charges, tariff.basis):
-            fallback = "" if tariff is entry.tariffs[0] else "else "
-            hours = f" ({charges.hours} UTC)" if charges.hours else ""
-            yield f"{fallback}{line}{hours}", line.per, shown
-            shown = None
+        try:
+            answer = priced(line.decode(errors="replace"), in_force)
+        except QuoteError as error:
+            answer, failed = {"error": str(error), "line": number}, True
+        typer.echo(json.dumps(answer))
+    if failed:
+        raise typer.Exit(1)
 
 
-def _checked(block: Block | None) -> Text:
-    if block is None:
-        return Text()
-    checked = Text(str(block.checked))
-    if block.confidence != "high":
-        checked.append(f" {block.confidence}", _STYLE[block.confidence])
-    return checked
+@prices_app.command("check")
+def check_prices(
+    files: Annotated[
+        list[Path], typer.Argument(help="Price files of your own, YAML, or directories of them.")
+    ],
+) -> None:
+    """Report the mistakes in price files with file, line and remedy; exit with 1 if any."""
+    from livekit_exporter.prices.files import compile as price_files
+    from livekit_exporter.prices.files import overlay
+    from livekit_exporter.prices.files.located import PriceFileError
 
-
-def _fields(entry: Entry, at: float) -> Sequence[str]:
-    blocks = [block for tariff in entry.tariffs if (block := tariff.block_at(at)) is not None]
-    prices = "; ".join(
-        f"{price} per {per}" if per else price for price, per, _ in _charged(entry, at)
-    )
-    worst = max((block.confidence for block in blocks), key=CONFIDENCES.index, default="")
-    checked = min((str(block.checked) for block in blocks), default="")
-    return entry.id, entry.stage, prices, worst, checked
-
-
-def print_explained(entry: Entry, catalogue: Catalogue, at: float, console: Console) -> None:
-    """One entry as a person reads it."""
-    page = Table.grid(padding=(0, 2, 0, 0))
-    page.add_column(overflow="fold", style="bold")
-    page.add_column(overflow="fold")
-    for head, said in _page(entry, catalogue, at):
-        if console.is_terminal:
-            page.add_row(head, Text("\n".join(map(printable, said))))
+    failed = False
+    # Reading the shipped files takes longer than checking many of one's own.
+    shipped = price_files.shipped()
+    for file in _price_files(files):
+        try:
+            price_files.compiled(overlay.merged(shipped, price_files.read(file)))
+        except PriceFileError as error:
+            typer.echo(error, err=True)
+            failed = True
+        except OSError as error:
+            typer.echo(f"{file}: cannot read the prices: {error.strerror or error}", err=True)
+            failed = True
         else:
-            for number, line in enumerate(said):
-                _line(console, [f"{'' if number else head:10}  {line}"])
-    if console.is_terminal:
-        console.print(page)
+            typer.echo(f"{file}: ok")
+    if failed:
+        raise typer.Exit(1)
 
 
-def _page(entry: Entry, catalogue: Catalogue, at: float) -> Iterator[tuple[str, list[str]]]:
-    """Heads and lines, from the name to the example."""
-    provider = catalogue.providers[entry.provider]
-    yield "entry", [entry.id]
-    yield "stage", [entry.stage]
-    aliases = {"names": provider.names, "hosts": provider.hosts, "labels": provider.labels}
-    known = [f"{kind}: {', '.join(said)}" for kind, said in aliases.items() if said]
-    yield "provider", [entry.provider, *known]
-    default = ["models that the plugin does not name"]
-    yield "matches", [*entry.match, *(default if entry.id in provider.defaults.values() else [])]
-    for tariff in entry.tariffs:
-        if tariff is not entry.tariffs[0]:
-            yield "fallback", [f"by {tariff.basis}:"]
-        for block in reversed(tariff.blocks):
-            yield explain.when(block, tariff, at), list(_block(block, tariff))
-    yield "rule", explain.rule(entry, at)
-    example = explain.example(entry, at)
-    yield "example", [example.said, *explain.calculation(example.quote)]
-    yield "total", [explain.total(example.quote)]
+def _price_files(paths: list[Path]) -> Iterator[Path]:
+    """Replace each directory by the YAML files in it."""
+    for path in paths:
+        if not path.is_dir():
+            yield path
+            continue
+        inside = sorted(file for file in path.iterdir() if file.suffix in {".yaml", ".yml"})
+        if not inside:
+            fail(f"{path}: no price files in it; they end in .yaml")
+        yield from inside
 
 
-def _block(block: Block, tariff: Tariff) -> Iterator[str]:
-    if block.valid_from is not None:
-        yield f"from {block.valid_from}"
-    yield from _lines(block.charges, tariff.basis)
-    for window in block.windows:
-        yield f"from {window.charges.hours.replace('-', ' until ')} UTC"
-        yield from (f"  {line}" for line in _lines(window.charges, tariff.basis))
-    yield f"{block.source}, checked {block.checked}, confidence {block.confidence}"
+@prices_app.command("diff")
+def diff_prices(
+    source: Annotated[
+        str,
+        typer.Argument(help="'genai-prices', or the path of LiteLLM's price map, JSON."),
+    ],
+    prices: PriceFile = None,
+    day: Annotated[
+        datetime | None,
+        typer.Option(
+            formats=["%Y-%m-%d"], help="Compare the prices of this day.", show_default="today"
+        ),
+    ] = None,
+    write: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write the source's different prices to this new price file, for review.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare prices with a public price list and print the differences."""
+    from livekit_exporter.prices.catalogue import from_compiled
+    from livekit_exporter.prices.compare import genai, litellm, output
+    from livekit_exporter.prices.compare.differences import compare
+    from livekit_exporter.prices.compare.price_list import PriceListError
+    from livekit_exporter.prices.compare.proposal import proposal
+    from livekit_exporter.prices.files import compile as price_files
+    from livekit_exporter.prices.files import overlay
+    from livekit_exporter.prices.files.located import PriceFileError
+
+    noon = (day or datetime.now(UTC)).replace(
+        hour=12, minute=0, second=0, microsecond=0, tzinfo=UTC
+    )
+    with one_line_for(OSError, PriceFileError, PriceListError):
+        files = price_files.shipped()
+        if prices is not None:
+            files = overlay.merged(files, price_files.read(prices))
+        in_force = from_compiled(price_files.compiled(files))
+        theirs = genai.read(noon) if source == genai.KIND else litellm.read(Path(source))
+        comparison = compare(in_force, theirs, noon.timestamp())
+        proposed = proposal(files, comparison, theirs, noon) if write is not None else ""
+    if as_json:
+        typer.echo(json.dumps(output.as_json(comparison, theirs, noon.date())))
+    else:
+        output.show(comparison.differ)
+        typer.echo(output.counts(comparison, theirs, noon.date()))
+    if write is not None:
+        _write_new(write, proposed)
 
 
-def _lines(charges: Charges, basis: Basis) -> Iterator[str]:
-    return (f"{line} per {line.per}" for line in explain.lines(charges, basis))
+def _write_new(file: Path, text: str) -> None:
+    if not text:
+        typer.echo(f"{file}: not written, there is nothing to propose", err=True)
+        return
+    try:
+        with file.open("x", encoding="utf-8") as new:
+            new.write(text)
+    except FileExistsError:
+        fail(f"{file}: exists already; name another file")
+    except OSError as error:
+        fail(f"{file}: cannot write the prices: {error.strerror or error}")
+    typer.echo(f"{file}: written, for review", err=True)
 
 
-def print_unpriced(survey: Survey, stub: str, console: Console) -> None:
-    """What has no price; in a pipe the price file alone, which says it in comments."""
-    notes = console if console.is_terminal else Console(stderr=True, highlight=False)
-    if not survey.unpriced:
-        notes.print(Text("no usage without a price"))
-    elif console.is_terminal:
-        console.print(_unpriced(survey.unpriced))
-    if survey.settled:
-        rows = "1 row has" if survey.settled == 1 else f"{survey.settled:,} rows have"
-        notes.print(Text(f"{rows} a price by now, left out here, and would be repriced"))
-    if stub and console.is_terminal:
-        console.print()
-    console.file.write(stub)
+def _prices_in_force(own: Path | None, root: Path | None = None) -> "Catalogue":
+    """Load the shipped prices under a file of the user's, or those that a sidecar wrote down.
+
+    Args:
+        own: Price file of the user.
+        root: Data directory, where a sidecar leaves the prices that it uses.
+    """
+    from livekit_exporter.prices import catalogue
+
+    if own is not None:
+        from livekit_exporter.prices.files import overlay
+        from livekit_exporter.prices.files.located import PriceFileError
+
+        with one_line_for(OSError, PriceFileError):
+            return catalogue.from_compiled(overlay.load(own))
+    if root is not None and files.prices(root).exists():
+        path = files.prices(root)
+        try:
+            return catalogue.read(path)
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            fail(f"cannot read the sidecar's prices '{path}': {error}; name a file with --prices")
+    return catalogue.load()
 
 
-def _unpriced(groups: Iterable[Unpriced]) -> Table:
-    table = _table("without a price", "requests", "usage", "seen (UTC)")
-    table.columns[1].justify = "right"
-    for group in groups:
-        what = Text(
-            f"{group.stage}  {printable(group.provider)}\n{printable(group.model or UNKNOWN)}"
-        )
-        if group.label:
-            what.append(f"\n{printable(group.label)}", "dim")
-        if group.why != "no_entry":
-            what.append(f"\n{WHY[group.why]}", "yellow")
-        usage = Text(group.used.replace(", ", "\n"))
-        table.add_row(what, f"{group.requests:,}", usage, Text(group.days.replace(" to ", " to\n")))
-        table.add_section()
-    return table
-
-
-def _table(*heads: str) -> Table:
-    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-    for head in heads:
-        table.add_column(head, overflow="fold")
-    return table
-
-
-def _line(console: Console, fields: Iterable[str]) -> None:
-    """A line for other programs: as long as it is, fields apart by tabs."""
-    console.file.write("\t".join(map(printable, fields)) + "\n")
+def _moment(at: str | None) -> float:
+    """Read the time of `--at`, Unix seconds; now when it is not given."""
+    try:
+        moment = datetime.fromisoformat(at) if at else datetime.now(UTC)
+    except ValueError:
+        fail(f"--at: '{at}' is no time; write it as 2026-10-21 or 2026-10-21T12:00Z")
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

@@ -1,80 +1,69 @@
-"""Commands that ask the ledger."""
+"""Commands that answer questions from the ledger."""
 
 import time
-from typing import Annotated, Literal
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from livekit_exporter.cli.errors import fail, one_line_for
-from livekit_exporter.cli.options import Options, with_filters, with_options, with_place
+from livekit_exporter.cli.options import ALL, UNGROUPED, LedgerOptions, takes
 
-report_app = typer.Typer(no_args_is_help=True, help="Ask the ledger.")
-calls_app = typer.Typer(no_args_is_help=True, help="Look at single calls.")
+report_app = typer.Typer(no_args_is_help=True, help="Report cost, latency and usage of calls.")
 
 
 @report_app.command("cost")
-@with_options
-def cost(options: Options) -> None:
-    """What was spent, and what it comes to per minute and per turn."""
-    from livekit_exporter.reports import cost as asked
+@takes(ALL)
+def cost(options: LedgerOptions) -> None:
+    """Report the cost, also per minute and per turn."""
+    from livekit_exporter.reports.cost import report
 
-    question = options.question("day")
-    with options.snapshot() as ledger:
-        report = asked.report(ledger, question)
-    options.show(report)
+    options.answer(report, options.question("day"))
 
 
 @report_app.command("latency")
-@with_options
-def latency(options: Options) -> None:
-    """How long callers wait, and for what: percentiles of all measured values."""
-    from livekit_exporter.reports import latency as asked
+@takes(ALL)
+def latency(options: LedgerOptions) -> None:
+    """Report how long callers wait: percentiles of all measured values."""
+    from livekit_exporter.reports.latency import report
 
-    question = options.question()
-    with options.snapshot() as ledger:
-        report = asked.report(ledger, question)
-    options.show(report)
+    options.answer(report, options.question())
 
 
 @report_app.command("usage")
-@with_options
-def usage(options: Options) -> None:
-    """What was used: requests, tokens, characters, seconds."""
-    from livekit_exporter.reports import usage as asked
+@takes(ALL)
+def usage(options: LedgerOptions) -> None:
+    """Report usage: requests, tokens, characters, seconds."""
+    from livekit_exporter.reports.usage import report
 
-    question = options.question("stage", "provider", "model")
-    with options.snapshot() as ledger:
-        report = asked.report(ledger, question)
-    options.show(report)
+    options.answer(report, options.question("stage", "provider", "model"))
 
 
 @report_app.command("waste")
-@with_options
-def waste(options: Options) -> None:
-    """What was paid for and heard by nobody, and why."""
-    from livekit_exporter.reports import waste as asked
+@takes(ALL)
+def waste(options: LedgerOptions) -> None:
+    """Report the cost of output that no caller heard, by reason."""
+    from livekit_exporter.reports.waste import report
 
-    question = options.question()
-    with options.snapshot() as ledger:
-        report = asked.report(ledger, question)
-    options.show(report)
+    options.answer(report, options.question())
 
 
 @report_app.command("compare")
-@with_options
+@takes(ALL)
 def compare(
-    options: Options,
+    options: LedgerOptions,
     a: Annotated[
         str,
         typer.Argument(
-            help="One side, such as model=openai/gpt-4.1-mini, agent=support, tenant=acme or"
-            " since=last-month,until=this-month; several of these with commas.",
+            help="First side, such as model=openai/gpt-4.1-mini, agent=support, tenant=acme or"
+            " since=last-month,until=this-month; separate several conditions with commas.",
             metavar="A",
         ),
     ],
-    b: Annotated[str, typer.Argument(help="The other side.", metavar="B")],
+    b: Annotated[str, typer.Argument(help="Second side.", metavar="B")],
 ) -> None:
-    """Two models, agents, personas, customers or periods side by side."""
+    """Compare two models, agents, personas, customers or periods."""
     from livekit_exporter.reports.extra import ExtraError
 
     try:
@@ -86,56 +75,87 @@ def compare(
 
     question = options.question()
     with one_line_for(PeriodError, QuestionError):
-        sides = [asked.selection(each, question, time.time()) for each in (a, b)]
-    with options.snapshot() as ledger:
-        report = asked.report(ledger, question, *sides)
-    options.show(report)
+        first, second = (asked.selection(each, question, time.time()) for each in (a, b))
+    options.answer(asked.report, question, first, second)
 
 
-@calls_app.command("list")
-@with_filters
-def list_calls(
-    options: Options,
-    sort: Annotated[
-        Literal["latest", "cost", "duration", "latency", "turns"],
-        typer.Option(help="Which come first; latency is a call's longest wait."),
-    ] = "latest",
+@report_app.command("whatif")
+@takes(ALL)
+def whatif(
+    options: LedgerOptions,
+    swaps: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Price usage as this model's, such as llm=groq/llama-3.3-70b-versatile.",
+            metavar="STAGE=PROVIDER/MODEL...",
+            show_default=False,
+        ),
+    ] = None,
+    prices: Annotated[
+        Path | None,
+        typer.Option(help="Price all usage with this price file, YAML.", show_default=False),
+    ] = None,
 ) -> None:
-    """Which calls there were, twenty if not said otherwise."""
-    from livekit_exporter.reports import calls
+    """Report what the same usage would cost with other models or other prices."""
+    from livekit_exporter.reports import whatif as asked
+    from livekit_exporter.reports.question import QuestionError
 
-    question = options.question()
-    with options.snapshot() as ledger:
-        report = calls.listing(ledger, question, sort)
-    options.show(report)
+    if not swaps and prices is None:
+        fail("whatif needs a model, such as llm=groq/llama-3.3-70b-versatile, or --prices FILE")
+    question = options.question("stage", "provider", "model")
+    catalogue = options.catalogue(prices)
+    with one_line_for(QuestionError):
+        swapped = asked.swaps(swaps or (), catalogue)
+    options.answer(asked.report, question, swapped, None if prices is None else catalogue)
 
 
-@calls_app.command("show")
-@with_place
-def show_call(
-    options: Options,
-    session: Annotated[
-        str, typer.Argument(help="Id of a call, or its begin.", metavar="ID", show_default=False)
+@report_app.command("advise")
+@takes(UNGROUPED)
+def advise(options: LedgerOptions) -> None:
+    """Suggest changes that save money, with the amount that each would save."""
+    from livekit_exporter.reports.advise import report
+
+    options.answer(report, options.question(), options.catalogue(), time.time())
+
+
+@report_app.command("margin")
+@takes(ALL)
+def margin(
+    options: LedgerOptions,
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="Revenue, CSV: user (or the label of --by), revenue_usd, and optionally period,"
+            " as 2026-11."
+        ),
     ],
-    *,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the export of the call, names included.")
-    ] = False,
 ) -> None:
-    """One call: its turns, what callers waited for, and what it cost."""
-    from livekit_exporter.export.document import call_export
-    from livekit_exporter.reports import calls, tables
+    """Report revenue minus cost, by user or by a label of the calls."""
+    from livekit_exporter.reports import csv_table, revenue
+    from livekit_exporter.reports import margin as asked
+    from livekit_exporter.reports.question import QuestionError
 
-    with options.snapshot() as ledger:
-        detail = calls.detail(ledger, session)
-    if as_json:
-        rows = detail.rows
-        exported = call_export(detail.call, rows.turns, rows.usage, rows.failures)
-        typer.echo(exported.model_dump_json(indent=1))
-        return
-    tables.write_facts(f"Call {detail.call.session}", calls.facts(detail, options.zone))
-    parts = [calls.turns(detail), calls.models(detail)]
-    estimates = calls.estimates(detail)
-    for part in [*parts, estimates] if estimates.rows else parts:
-        typer.echo()
-        tables.write(part)
+    question = options.question("user")
+    with one_line_for(QuestionError, csv_table.CsvError):
+        found = revenue.read(csv_table.load(file), asked.key(question))
+        if found.by_month:
+            if options.since or options.until:
+                fail(f"{file} says which months it is about; leave --since and --until out")
+            question = replace(question, period=asked.months(found, question.period.zone))
+    options.answer(asked.report, question, found, time.time())
+    if found.mistakes:
+        raise typer.Exit(1)
+
+
+@report_app.command("forecast")
+@takes(UNGROUPED)
+def forecast(options: LedgerOptions) -> None:
+    """Forecast the cost of the current month at its end, with a range."""
+    from livekit_exporter.reports import forecast as asked
+    from livekit_exporter.reports.extra import ExtraError
+
+    if options.until is not None:
+        fail("a forecast begins now; leave --until out, and say with --since where history begins")
+    question = replace(options, since=options.since or f"{asked.HISTORY_DAYS}d").question()
+    with one_line_for(ExtraError):
+        options.answer(asked.report, question, time.time(), options.month_budget())

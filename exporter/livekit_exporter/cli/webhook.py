@@ -1,59 +1,47 @@
-"""Commands about deliveries to the webhook: which wait, which were given up, and a trial."""
+"""Commands about deliveries to the webhook: list them, send them again, send a test."""
 
 import json
-import os
 import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from livekit_exporter import __version__, files
+from livekit_exporter import __version__
+from livekit_exporter.cli import settings
 from livekit_exporter.cli.errors import fail, one_line_for
+from livekit_exporter.cli.parameters import AsJson, Config, LedgerDir
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from livekit_exporter.ledger.rows import DeliveryRow, DeliveryState
-    from livekit_exporter.sidecar.config.settings import Config
+    from livekit_exporter.sidecar.config.settings import Config as Settings
 
 webhook_app = typer.Typer(
-    no_args_is_help=True, help="Look after what is delivered to the webhook when calls end."
+    no_args_is_help=True, help="List, retry and test deliveries of calls to the webhook."
 )
-
-_DataDir = Annotated[
-    str | None,
-    typer.Option(help=f"Directory of the ledger, else {files.ENVIRONMENT}.", show_default=False),
-]
-_Config = Annotated[
-    Path | None,
-    typer.Option(
-        help="The sidecar's configuration file.",
-        envvar="LIVEKIT_EXPORTER_CONFIG",
-        show_default=False,
-    ),
-]
-_AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, with everything.")]
 
 
 @webhook_app.command("list")
 def list_deliveries(
-    dead: Annotated[bool, typer.Option("--dead", help="Those that were given up.")] = False,
+    dead: Annotated[
+        bool, typer.Option("--dead", help="Only deliveries that were given up.")
+    ] = False,
     pending: Annotated[
-        bool, typer.Option("--pending", help="Those that are still to be delivered.")
+        bool, typer.Option("--pending", help="Only those still to be sent.")
     ] = False,
     delivered: Annotated[
-        bool, typer.Option("--delivered", help="Those that the receiver has.")
+        bool, typer.Option("--delivered", help="Only those the receiver accepted.")
     ] = False,
-    as_json: _AsJson = False,
-    data_dir: _DataDir = None,
-    config: _Config = None,
+    as_json: AsJson = False,
+    data_dir: LedgerDir = None,
+    config: Config = None,
 ) -> None:
-    """List deliveries, oldest first; without a choice all that the receiver does not have."""
+    """List deliveries, oldest first; by default those that the receiver has not accepted."""
     states = _states(dead=dead, pending=pending, delivered=delivered)
-    found = _listed(_settings(data_dir, config), states)
+    found = _listed(settings.load(config, data_dir=data_dir), states)
     if as_json:
         typer.echo(json.dumps([_described(row) for row in found], indent=1))
         return
@@ -69,39 +57,41 @@ def retry(
         list[str] | None,
         typer.Argument(
             metavar="ID...",
-            help="Ids of deliveries, or of calls; one that was delivered is sent again.",
+            help="Ids of deliveries or calls; delivered ones are sent again too.",
             show_default=False,
         ),
     ] = None,
-    all_dead: Annotated[bool, typer.Option("--all-dead", help="All that were given up.")] = False,
-    all_pending: Annotated[
-        bool, typer.Option("--all-pending", help="All that wait for their next attempt.")
+    all_dead: Annotated[
+        bool, typer.Option("--all-dead", help="Send those that were given up.")
     ] = False,
-    data_dir: _DataDir = None,
-    config: _Config = None,
+    all_pending: Annotated[
+        bool, typer.Option("--all-pending", help="Send those that wait for their next attempt.")
+    ] = False,
+    data_dir: LedgerDir = None,
+    config: Config = None,
 ) -> None:
-    """Send deliveries again at once; a running sidecar sees to it within seconds."""
+    """Send deliveries again; a running sidecar does so within seconds."""
     from livekit_exporter.ledger import deliveries
     from livekit_exporter.ledger.database import LedgerError
 
     if bool(ids) == (all_dead or all_pending):
         fail("say which: ids as 'webhook list' shows them, --all-dead or --all-pending")
-    settings = _settings(data_dir, config)
+    configured = settings.load(config, data_dir=data_dir)
     states = _states(dead=all_dead, pending=all_pending)
     chosen = (
-        _named(ids, _listed(settings, ["dead", "pending", "delivered"]))
+        _named(ids, _listed(configured, ["dead", "pending", "delivered"]))
         if ids
-        else _listed(settings, states)
+        else _listed(configured, states)
     )
     with one_line_for(LedgerError):
-        number = deliveries.retry(_place(settings), chosen) if chosen else 0
+        number = deliveries.retry(settings.ledger(configured), chosen) if chosen else 0
     typer.echo(f"{number} to be sent again")
-    if number and settings.webhook.url is None:
+    if number and configured.webhook.url is None:
         typer.echo("no webhook is configured here, so nobody may send them", err=True)
 
 
 @webhook_app.command("test")
-def try_out(config: _Config = None) -> None:
+def try_out(config: Config = None) -> None:
     """Send one signed event to the configured address and print the answer."""
     import asyncio
     import secrets
@@ -112,7 +102,7 @@ def try_out(config: _Config = None) -> None:
     from livekit_exporter.sidecar.webhook import endpoint as webhook
 
     with one_line_for(ConfigError):
-        target = webhook.configured(_settings(None, config))
+        target = webhook.configured(settings.load(config))
     if target is None:
         fail("no webhook is configured; set webhook.url, and name the file with --config")
     message = f"test_{secrets.token_hex(16)}"
@@ -130,36 +120,21 @@ def try_out(config: _Config = None) -> None:
 
 
 def _states(*, dead: bool, pending: bool, delivered: bool = False) -> "Sequence[DeliveryState]":
-    """The states that were chosen; without a choice those that want somebody's attention."""
+    """Return the chosen states; by default those of deliveries that have not arrived."""
     chosen: dict[DeliveryState, bool] = {"dead": dead, "pending": pending, "delivered": delivered}
     return [state for state, wanted in chosen.items() if wanted] or ["dead", "pending"]
 
 
-def _settings(data_dir: str | None, config: Path | None) -> "Config":
-    """Settings of the sidecar whose deliveries they are."""
-    from livekit_exporter.sidecar.config.settings import ConfigError, load
-
-    with one_line_for(ConfigError):
-        return load(config, os.environ, {"data_dir": data_dir})
-
-
-def _place(settings: "Config") -> Path | str:
-    from livekit_exporter.sidecar.config.settings import ConfigError
-
-    with one_line_for(ConfigError):
-        return settings.ledger.where(settings.data_dir)
-
-
-def _listed(settings: "Config", states: "Sequence[DeliveryState]") -> "list[DeliveryRow]":
+def _listed(configured: "Settings", states: "Sequence[DeliveryState]") -> "list[DeliveryRow]":
     from livekit_exporter.ledger import deliveries
     from livekit_exporter.ledger.database import LedgerError
 
     with one_line_for(LedgerError):
-        return deliveries.listed(_place(settings), states)
+        return deliveries.listed(settings.ledger(configured), states)
 
 
 def _named(ids: "Sequence[str]", known: "Sequence[DeliveryRow]") -> "list[DeliveryRow]":
-    """Deliveries by their own ids, or by those of their calls."""
+    """Find deliveries by their own ids, or by those of their calls."""
     found = []
     for name in ids:
         meant = [row for row in known if name in {row.id, row.session}]
@@ -173,7 +148,7 @@ def _named(ids: "Sequence[str]", known: "Sequence[DeliveryRow]") -> "list[Delive
 
 
 def _described(row: "DeliveryRow") -> dict[str, object]:
-    """A delivery with times that people and programs read."""
+    """Return a delivery for JSON, with times in ISO 8601."""
     times = {
         name: _time(value) if isinstance(value, float) else value
         for name, value in asdict(row).items()

@@ -17,7 +17,7 @@ _DELIMITERS: Final = ",;\t"
 _DECIMAL: Final = re.compile(r"[+-]?[0-9]{1,15}(?:\.[0-9]{1,20})?")
 
 
-class TableError(Exception):
+class CsvError(Exception):
     """Nothing of the file can be used; the message says why and what to do."""
 
 
@@ -26,7 +26,7 @@ class LineError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class CsvTable:
     """The lines of a file.
 
     Args:
@@ -43,11 +43,11 @@ class Table:
         """See to it that there is one column of this name.
 
         Raises:
-            TableError: There is none, or there are two.
+            CsvError: There is none, or there are two.
         """
         if self.columns.count(column) != 1:
             said = "is missing" if column not in self.columns else "is there twice"
-            raise TableError(f"{self.name}:1: column '{column}' {said}; {remedy}")
+            raise CsvError(f"{self.name}:1: column '{column}' {said}; {remedy}")
 
     def line(self, cells: Sequence[str]) -> Mapping[str, str]:
         """Cells by the names of their columns.
@@ -60,25 +60,25 @@ class Table:
         return dict(zip(self.columns, cells, strict=True))
 
 
-def load(file: Path) -> Table:
+def load(file: Path) -> CsvTable:
     """Read a file.
 
     Raises:
-        TableError: It cannot be read, is no text, or has no first line.
+        CsvError: It cannot be read, is no text, or has no first line.
     """
     try:
         return parse(file.read_text("utf-8"), str(file))
     except OSError as error:
-        raise TableError(f"cannot read '{file}': {error.strerror or error}") from error
+        raise CsvError(f"cannot read '{file}': {error.strerror or error}") from error
     except UnicodeDecodeError as error:
-        raise TableError(f"{file}: it is no text in UTF-8; save it as CSV") from error
+        raise CsvError(f"{file}: it is no text in UTF-8; save it as CSV") from error
 
 
-def parse(text: str, name: str) -> Table:
+def parse(text: str, name: str) -> CsvTable:
     """Read the text of a file; its first line names the columns and shows the delimiter.
 
     Raises:
-        TableError: There is no first line.
+        CsvError: There is no first line.
     """
     text = text.removeprefix("\N{ZERO WIDTH NO-BREAK SPACE}")
     head = text.partition("\n")[0]
@@ -86,8 +86,8 @@ def parse(text: str, name: str) -> Table:
     rows = _rows(text, delimiter)
     columns = next(rows, (1, ()))[1]
     if not any(columns):
-        raise TableError(f"{name}:1: the first line must name the columns; it is empty")
-    return Table(name, columns, tuple(row for row in rows if any(row[1])))
+        raise CsvError(f"{name}:1: the first line must name the columns; it is empty")
+    return CsvTable(name, columns, tuple(row for row in rows if any(row[1])))
 
 
 def amount(text: str, column: str) -> Decimal:

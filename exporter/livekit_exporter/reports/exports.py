@@ -1,4 +1,4 @@
-"""What a provider says it billed: its usage or cost export, a CSV file.
+"""A provider's usage or cost export, a CSV file.
 
 OpenAI's two exports are recognised by their columns, as they are in files of its usage
 dashboard and in the import documentation of third parties; of any other file, the
@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime, tzinfo
 from decimal import Decimal
 from typing import Final, NamedTuple
 
-from livekit_exporter.reports.csv_table import LineError, Table, TableError, amount
+from livekit_exporter.reports.csv_table import CsvError, CsvTable, LineError, amount
 
 # Unix seconds of this century, not a day written without dashes.
 _SECONDS: Final = re.compile(r"[0-9]{10}(?:\.[0-9]+)?")
@@ -74,25 +74,23 @@ class Layout:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """A kind of export that is recognised.
+class KnownExport:
+    """A kind of export that its columns identify.
 
     Args:
-        name: For people.
-        provider: Whose it is.
-        columns: Those that tell it from others.
-        layout: What they hold.
+        provider: Provider that writes it.
+        columns: Columns that identify it.
+        layout: The layout of these columns.
     """
 
-    name: str
     provider: str
     columns: tuple[str, ...]
     layout: Layout
 
 
 KNOWN: Final = (
-    Known(
-        "OpenAI's cost export",
+    # The cost export.
+    KnownExport(
         "openai",
         ("start_time", "amount_value", "amount_currency", "line_item"),
         Layout(
@@ -103,8 +101,8 @@ KNOWN: Final = (
             currency="amount_currency",
         ),
     ),
-    Known(
-        "OpenAI's activity export",
+    # The activity export.
+    KnownExport(
         "openai",
         ("start_time", "num_model_requests", "model", "input_tokens", "output_tokens"),
         Layout(
@@ -120,53 +118,80 @@ KNOWN: Final = (
 )
 
 
-@dataclass(slots=True)
-class Billed:
-    """What an export says.
+class Columns(NamedTuple):
+    """Names of the columns of an export, as a person gives them; `None` where they are not given.
 
     Args:
+        date: Column of the day or time.
+        model: Column of the model.
+        cost: Column of US dollars.
+        usage: Column of an amount used, in place of `cost`.
+        unit: Unit of that amount.
+    """
+
+    date: str | None = None
+    model: str | None = None
+    cost: str | None = None
+    usage: str | None = None
+    unit: str = "tokens"
+
+
+@dataclass(slots=True)
+class Export:
+    """The amounts in an export.
+
+    Args:
+        units: Units of the amounts.
+        provider: Provider that wrote it; `None` where its columns do not tell.
         first: First day that it has a line of, and `last` the last.
         amounts: By unit's name, day (`YYYY-MM-DD`) and model, `None` where it says none.
         mistakes: Lines that could not be read, each as `file:line: what; remedy`.
     """
 
+    units: tuple[Unit, ...]
+    provider: str | None = None
     first: date | None = None
     last: date | None = None
     amounts: dict[tuple[str, str, str | None], Decimal] = field(default_factory=dict)
     mistakes: list[str] = field(default_factory=list)
 
 
-def recognised(table: Table) -> Known | None:
-    """The kind of export that a file is, if its columns tell."""
-    return next((known for known in KNOWN if set(known.columns) <= set(table.columns)), None)
-
-
-def read(table: Table, layout: Layout, zone: tzinfo) -> Billed:
-    """Read an export.
+def read(table: CsvTable, columns: Columns, zone: tzinfo) -> Export:
+    """Read an export, by the named columns or as one of the known kinds.
 
     Args:
         table: The file.
-        layout: Which column says what.
-        zone: Whose days are meant where a line says a time.
+        columns: Names of its columns; without any the file must be of a known kind.
+        zone: Time zone of the days, for lines that say a time.
 
     Raises:
-        TableError: A column of the layout is not there.
+        CsvError: The columns are not known, or one of them is missing.
     """
+    given = (columns.date, columns.model, columns.cost, columns.usage)
+    known = None if any(given) else _recognised(table)
+    layout = _layout(columns) if known is None else known.layout
     for column in (layout.date, layout.model, *(name for name, _ in layout.measures)):
         if column is not None:
             table.require(column, f"the first line names {', '.join(table.columns)}")
-    found = Billed()
+    found = Export(
+        units=tuple(unit for _, unit in layout.measures),
+        provider=None if known is None else known.provider,
+    )
     for number, cells in table.rows:
         try:
             _take(found, table.line(cells), layout, zone)
         except LineError as error:
             found.mistakes.append(f"{table.name}:{number}: {error}")
     if found.first is None:
-        raise TableError(next(iter(found.mistakes), f"{table.name}: there are no lines in it"))
+        raise CsvError(next(iter(found.mistakes), f"{table.name}: there are no lines in it"))
     return found
 
 
-def _take(found: Billed, line: Mapping[str, str], layout: Layout, zone: tzinfo) -> None:
+def _recognised(table: CsvTable) -> KnownExport | None:
+    return next((known for known in KNOWN if set(known.columns) <= set(table.columns)), None)
+
+
+def _take(found: Export, line: Mapping[str, str], layout: Layout, zone: tzinfo) -> None:
     day = _day(line[layout.date], layout.date, zone)
     amounts = [
         # A day on which nothing was used has a line without amounts.
@@ -203,33 +228,20 @@ def _item(text: str) -> str:
     return model.split()[0] if comma and model.split() else text
 
 
-def chosen(
-    *, date: str | None, model: str | None, cost: str | None, usage: str | None, unit: str
-) -> Layout:
-    """A layout from what a person says of columns.
-
-    Args:
-        date: The column that says when.
-        model: The one that says which model.
-        cost: The one of US dollars.
-        usage: The one of an amount used, in place of `cost`.
-        unit: Of the amount.
-
-    Raises:
-        TableError: It is not enough, or contradicts itself.
-    """
+def _layout(columns: Columns) -> Layout:
+    date, cost, usage = columns.date, columns.cost, columns.usage
     if date is None or (cost is None) == (usage is None):
-        raise TableError(
+        raise CsvError(
             "this export is not recognised by its columns; say which hold what with --date-column,"
             " --model-column, and --cost-column or --usage-column"
         )
-    measure = (cost, USD) if cost is not None else (usage or "", _unit(unit))
-    return Layout(date=date, model=model, measures=(measure,))
+    measure = (cost, USD) if cost is not None else (usage or "", _unit(columns.unit))
+    return Layout(date=date, model=columns.model, measures=(measure,))
 
 
 def _unit(name: str) -> Unit:
     unit = UNITS.get(name)
     if unit is None:
         known = ", ".join(each for each in UNITS if each != USD.name)
-        raise TableError(f"'{name}' is no unit; --unit takes {known}")
+        raise CsvError(f"'{name}' is no unit; --unit takes {known}")
     return unit

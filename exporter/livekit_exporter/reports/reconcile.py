@@ -1,9 +1,9 @@
-"""The ledger held against what a provider says it billed."""
+"""The ledger compared with a provider's usage export."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, time, timedelta, tzinfo
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Final, NamedTuple, TypeAlias, get_args
 
@@ -12,7 +12,7 @@ from livekit_exporter.prices.catalogue import Catalogue
 from livekit_exporter.prices.rules import exact
 from livekit_exporter.record import Stage
 from livekit_exporter.reports import lines, reading, written
-from livekit_exporter.reports.exports import UNITS, USD, Billed, Known, Unit
+from livekit_exporter.reports.exports import UNITS, USD, Export, Unit
 from livekit_exporter.reports.period import Period
 from livekit_exporter.reports.question import Question, QuestionError
 from livekit_exporter.reports.reading import Group, Numbers, counted
@@ -42,7 +42,7 @@ class Pair(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Names:
+class ModelNames:
     """What a model is called on both sides.
 
     A provider bills the dated snapshot behind the name that an agent asked for, and some
@@ -71,11 +71,15 @@ class Names:
         return model
 
 
-def provider(asked: Question, known: Known | None) -> str:
-    """Whose export it is.
+def provider(asked: Question, known: str | None) -> str:
+    """Find out which provider an export is from.
+
+    Args:
+        asked: The question, whose filter may name it.
+        known: Provider that the columns of the file identify.
 
     Raises:
-        QuestionError: The file does not tell, and nobody said.
+        QuestionError: Neither names one.
     """
     named = asked.only.get("provider", ())
     if len(named) > 1:
@@ -84,16 +88,15 @@ def provider(asked: Question, known: Known | None) -> str:
         return named[0]
     if known is None:
         raise QuestionError("say whose export it is, such as --provider deepgram")
-    return known.provider
+    return known
 
 
-def question(asked: Question, billed: Billed, zone: tzinfo, *, bounded: bool) -> Question:
-    """The same question about the days of a file.
+def question(asked: Question, export: Export, *, bounded: bool) -> Question:
+    """Limit a question to the days of a file.
 
     Args:
-        asked: What was asked.
-        billed: The file.
-        zone: Whose days.
+        asked: The question.
+        export: The file.
         bounded: A period was asked for, of which whole days count; else it is the file's.
 
     Raises:
@@ -102,7 +105,8 @@ def question(asked: Question, billed: Billed, zone: tzinfo, *, bounded: bool) ->
     """
     if not asked.by or not set(asked.by) <= set(_BY):
         raise QuestionError(f"a file is compared by {', '.join(_BY)}, or some of these")
-    first, last = billed.first or date.max, billed.last or date.min
+    zone = asked.period.zone
+    first, last = export.first or date.max, export.last or date.min
     if bounded:
         since, until = (
             datetime.fromtimestamp(at, zone) for at in (asked.period.since, asked.period.until)
@@ -111,7 +115,7 @@ def question(asked: Question, billed: Billed, zone: tzinfo, *, bounded: bool) ->
         last = min(last, until.date() - timedelta(days=1))
     if first > last:
         raise QuestionError(
-            f"the file is about {billed.first} to {billed.last}; no day of it is in the period"
+            f"the file is about {export.first} to {export.last}; no day of it is in the period"
         )
     begin, end = (
         datetime.combine(day, time(), zone).timestamp() for day in (first, last + timedelta(days=1))
@@ -122,48 +126,46 @@ def question(asked: Question, billed: Billed, zone: tzinfo, *, bounded: bool) ->
 def report(
     ledger: Snapshot,
     asked: Question,
-    billed: Billed,
-    names: Names,
-    units: Sequence[Unit],
+    export: Export,
+    names: ModelNames,
     tolerance: Decimal,
 ) -> tuple[Report, bool]:
-    """Hold the ledger against a file.
+    """Compare the ledger with a file.
 
     Args:
-        ledger: To read from.
-        asked: Period, filters and what to divide by; see `question`.
-        billed: The file.
-        names: What models are called.
-        units: What is compared.
-        tolerance: Share of the file's amount that is no difference.
+        ledger: Snapshot to read.
+        asked: Period, filters and groups; see `question`.
+        export: The file.
+        names: Names of the models.
+        tolerance: Share of the file's amount up to which a difference is accepted.
 
     Returns:
-        The answer, and whether both sides agree.
+        The report, and True if both sides agree.
 
     Raises:
         QuestionError: A label is asked for that no call has.
     """
     reading.check_labels(ledger, asked)
-    sums = tuple(dict.fromkeys(name for unit in units for name in unit.sums))
+    sums = tuple(dict.fromkeys(name for unit in export.units for name in unit.sums))
     by_all = replace(asked, by=("day", "model"), only={**asked.only, "provider": (names.provider,)})
     answer = reading.usage(ledger, by_all, sums)
     pairs: dict[Key, Pair] = {}
     place = _placing(asked, names)
-    for unit in units:
+    for unit in export.units:
         for group, numbers in answer.reported.items():
             _add(pairs, (unit.name, place(*group)), Pair(ledger=_amount(numbers, unit)))
         for group, numbers in answer.estimated.items():
             _add(pairs, (unit.name, place(*group)), Pair(estimated=_amount(numbers, unit)))
     renamed: dict[str, str] = {}
     first, last = asked.period.day(asked.period.since), asked.period.day(asked.period.until - 1)
-    for (unit_name, day, model), quantity in billed.amounts.items():
+    for (unit_name, day, model), quantity in export.amounts.items():
         if first <= day <= last:
             name = names.of(model)
             if model is not None and name is not None and name != model:
                 renamed[model] = name
             _add(pairs, (unit_name, place(day, model)), Pair(billed=quantity))
     notes = [*_said_of_names(renamed), *reading.notes(ledger, by_all)]
-    return compared(asked, pairs, billed.mistakes, tolerance, notes)
+    return compared(asked, pairs, export.mistakes, tolerance, notes)
 
 
 def compared(
@@ -231,7 +233,7 @@ def _ordered(asked: Question, shown: Mapping[Key, Pair], units: Sequence[str]) -
     return ordered
 
 
-def _placing(asked: Question, names: Names) -> Callable[[str | None, str | None], Group]:
+def _placing(asked: Question, names: ModelNames) -> Callable[[str | None, str | None], Group]:
     def place(day: str | None, model: str | None) -> Group:
         values = {"day": day, "provider": names.provider, "model": names.of(model)}
         return tuple(values[name] for name in asked.by)

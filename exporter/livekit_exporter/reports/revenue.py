@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final
 
-from livekit_exporter.reports.csv_table import LineError, Table, amount
+from livekit_exporter.reports.csv_table import CsvTable, LineError, amount
 
 AMOUNT: Final = "revenue_usd"
 PERIOD: Final = "period"
@@ -29,7 +29,7 @@ class Revenue:
     mistakes: list[str] = field(default_factory=list)
 
 
-def read(table: Table, key: str) -> Revenue:
+def read(table: CsvTable, key: str) -> Revenue:
     """Read a file; several lines of one user add up.
 
     Args:
@@ -37,7 +37,7 @@ def read(table: Table, key: str) -> Revenue:
         key: Column that says whose revenue it is: `user`, or a label's name.
 
     Raises:
-        TableError: It does not name the columns.
+        CsvError: It does not name the columns.
     """
     for column in (key, AMOUNT):
         table.require(

@@ -10,6 +10,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from http import HTTPStatus
 from http.client import HTTPException
@@ -19,7 +20,6 @@ from urllib.parse import urlencode
 from urllib.request import HTTPHandler, HTTPSHandler, OpenerDirector, UnknownHandler
 
 from livekit_exporter import files
-from livekit_exporter.agent.budget.watch import Day, Watch
 from livekit_exporter.agent.complaints import Complaints
 from livekit_exporter.agent.journal import Journal
 from livekit_exporter.record import BudgetLookupFailed, Record, Scope
@@ -39,19 +39,34 @@ for _handler in (UnknownHandler, HTTPHandler, HTTPSHandler):
 
 
 class AnswerError(ValueError):
-    """The answer is none of a sidecar's."""
+    """The answer is not a sidecar's."""
 
 
 class LookupFailedError(Exception):
-    """The sidecar could not be asked, or its answer is none; the cause says why."""
+    """The sidecar could not be asked or gave no valid answer; the cause says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """Spend of other calls in the current day of the sidecar's time zone.
+
+    Args:
+        start: When it began, Unix seconds.
+        end: When the next one begins.
+        spent: US dollars by scope, without this call's own.
+    """
+
+    start: float
+    end: float
+    spent: Mapping[Scope, Decimal]
 
 
 def sidecar_url(explicit: str | None, root: Path) -> str:
-    """Where the sidecar is: as told, by the environment, by its own word, or the usual place.
+    """Find the sidecar: by argument, environment, the data directory, or at the default address.
 
     Args:
-        explicit: As the agent's author wrote it.
-        root: The data directory, where a sidecar says at which address it listens.
+        explicit: The address that the agent's author wrote.
+        root: The data directory, where a sidecar writes the address at which it listens.
     """
     told = explicit or os.environ.get(ENVIRONMENT)
     if told:
@@ -66,10 +81,10 @@ def sidecar_url(explicit: str | None, root: Path) -> str:
 
 
 def ask(url: str, question: Mapping[str, str]) -> Day:
-    """What others have spent.
+    """Ask a sidecar for the spend of others.
 
     Raises:
-        LookupFailedError: Nobody answers, or nothing that can be understood.
+        LookupFailedError: It does not answer, or not with a spend.
     """
     address = f"{url.rstrip('/')}{_PATH}?{urlencode(question)}"
     try:
@@ -94,7 +109,7 @@ def _read(status: int, body: bytes) -> Day:
 
 def _mapping(said: object) -> Mapping[str, object]:
     if not isinstance(said, dict):
-        raise AnswerError("its answer is no spend")
+        raise AnswerError("its answer is no JSON object with the spend")
     return said
 
 
@@ -107,45 +122,48 @@ def _amount(said: Mapping[str, object], name: str) -> Decimal:
     return Decimal(str(number))
 
 
-class _Answer:
-    """What a lookup brought, to be read by the journal's writer."""
+@dataclass(frozen=True, slots=True)
+class _SpendAnswer:
+    """The answer to one lookup, to be read by the journal's writer."""
 
-    def __init__(self, watch: Watch, session: str, day: Day | None, error: str) -> None:
-        self._watch, self._session, self._day, self._error = watch, session, day, error
+    learn: Callable[[Day | None], None]
+    session: str
+    day: Day | None
+    error: str = ""
 
     def records(self) -> Sequence[Record]:
-        """Let the watch know; a record of a failure."""
-        self._watch.learn(self._day)
-        if self._day is not None:
+        """Hand it to the tracker; a failure makes a record."""
+        self.learn(self.day)
+        if self.day is not None:
             return ()
-        return (BudgetLookupFailed(session=self._session, at=time.time(), error=self._error),)
+        return (BudgetLookupFailed(session=self.session, at=time.time(), error=self.error),)
 
 
 class Lookups:
-    """Asks when the call begins and then again and again, until its journal ends.
+    """Asks when the call begins and then at intervals, until its journal ends.
 
-    A `journal.Follower` for its end only.
+    It is a `journal.Follower` only to be told of that end.
 
     Args:
         journal: The call's journal, whose writer reads the answers.
-        watch: Who wants to know.
+        learn: Gets each answer on the writer's thread, `None` for a lookup that failed.
         session: Session id.
-        url: Where the sidecar is by now.
-        question: Parameters of the question.
-        every_seconds: How often.
+        url: Finds the sidecar's address, which may change.
+        question: Parameters of the request.
+        every_seconds: Seconds between two requests.
     """
 
     def __init__(
         self,
         journal: Journal,
-        watch: Watch,
+        learn: Callable[[Day | None], None],
         session: str,
         url: Callable[[], str],
         question: Mapping[str, str],
         every_seconds: float,
     ) -> None:
         self._journal = journal
-        self._watch = watch
+        self._learn = learn
         self._session = session
         self._url = url
         self._question = {**question, "exclude_session": session}
@@ -157,14 +175,14 @@ class Lookups:
         )
 
     def start(self) -> None:
-        """Begin to ask."""
+        """Start to ask, in a thread of its own."""
         self._thread.start()
 
     def take(self, record: Record) -> None:
-        """Nothing: records are none of its business."""
+        """Ignore a record."""
 
     def end(self) -> None:
-        """The call is over."""
+        """Stop asking: the call is over."""
         self._ended.set()
 
     def _run(self) -> None:
@@ -175,7 +193,7 @@ class Lookups:
                 self._journal.put(answer)
             self._ended.wait(self._every_seconds)
 
-    def _look_up(self) -> _Answer:
+    def _look_up(self) -> _SpendAnswer:
         url = self._url()
         try:
             day = ask(url, self._question)
@@ -187,6 +205,6 @@ class Lookups:
                     f"the sidecar at {url} cannot be asked what others have spent today ({cause});"
                     " budgets go by the last figure known and this call's own spend"
                 )
-            return _Answer(self._watch, self._session, None, type(cause).__name__)
+            return _SpendAnswer(self._learn, self._session, None, type(cause).__name__)
         self._away = False
-        return _Answer(self._watch, self._session, day, "")
+        return _SpendAnswer(self._learn, self._session, day)

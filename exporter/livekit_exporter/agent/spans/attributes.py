@@ -1,4 +1,4 @@
-"""What goes onto LiveKit's spans, and how LiveKit calls them."""
+"""The attributes that go onto LiveKit's spans, and LiveKit's own names of them."""
 
 import json
 from collections.abc import Mapping
@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from livekit_exporter.agent.spans.costs import ATTO, SpanCost
-from livekit_exporter.agent.spans.totals import Totals, Turn
+from livekit_exporter.calls.account import Account, TurnAccount, total
+from livekit_exporter.calls.turns import plausible
 
 Attributes: TypeAlias = dict[str, str | int | float | bool]
 
@@ -36,12 +37,12 @@ class SpanNames:
     Args:
         cost: US dollars, of a request, and on the session of everything without a span.
         cost_details: The same as JSON text, on the session by stage.
-        usage_details: What was used, as JSON text, each unit once.
+        usage_details: Usage as JSON text, each unit once.
         model: The model as the plugin names it.
-        kind: Says that a span is to be shown as a model's answer.
-        kind_value: What it says then.
-        totals: What the names of plain totals begin with.  A name that a backend takes for a
-            cost would count everything twice.
+        kind: Marks a span as a model's answer.
+        kind_value: Value of that mark.
+        totals: Prefix of the names of plain totals.  A name that a backend takes for a cost
+            would count everything twice.
     """
 
     cost: str | None = "gen_ai.usage.cost"
@@ -57,7 +58,7 @@ NAMES: Final = SpanNames()
 
 
 def of_request(names: SpanNames, cost: SpanCost) -> Attributes:
-    """A request: its usage, and its cost where it has a price."""
+    """Describe a request: its usage, and its cost where it has a price."""
     said: Attributes = {}
     if names.usage_details is not None:
         said[names.usage_details] = f"{{{cost.usage}}}"
@@ -69,7 +70,7 @@ def of_request(names: SpanNames, cost: SpanCost) -> Attributes:
 
 
 def of_rest(names: SpanNames, units: Mapping[str, int]) -> Attributes:
-    """What has no span of its own, by stage, in `ATTO`; nothing where it costs nothing."""
+    """Describe the costs by stage, in 1e-18 USD, that have no span of their own."""
     total = sum(units.values())
     said: Attributes = {}
     if not total:
@@ -80,46 +81,48 @@ def of_rest(names: SpanNames, units: Mapping[str, int]) -> Attributes:
         parts = {stage: part / _ATTO for stage, part in units.items()}
         said[names.cost_details] = json.dumps({**parts, "total": total / _ATTO})
     if names.kind is not None:
-        # Langfuse reads the cost of no span that is not a model's answer.
+        # Langfuse reads costs off spans of models' answers only.
         said[names.kind] = names.kind_value
     return said
 
 
-def of_session(names: SpanNames, session: str, totals: Totals) -> Attributes:
-    """The whole call."""
+def of_session(names: SpanNames, session: str, account: Account) -> Attributes:
+    """Describe the whole call."""
     if names.totals is None:
         return {}
-    about = f"{names.totals}.session"
+    about, spent = f"{names.totals}.session", total(account.spent.values())
     return {
         f"{about}.id": session,
-        f"{about}.cost_usd": totals.units / _ATTO,
-        f"{about}.turns": totals.turns,
-        f"{about}.turns_interrupted": totals.interrupted,
-        f"{about}.unpriced_requests": totals.unpriced,
+        f"{about}.cost_usd": spent.atto / _ATTO,
+        f"{about}.turns": account.turns,
+        f"{about}.turns_interrupted": account.interrupted,
+        f"{about}.unpriced_requests": spent.unpriced,
     }
 
 
-def of_turn(names: SpanNames, turn: Turn) -> Attributes:
-    """A reply, as far as it has come; waits are in seconds, and there where they were measured."""
+def of_turn(names: SpanNames, turn: TurnAccount) -> Attributes:
+    """Describe a reply, as far as it has come; only waits that were measured, in seconds."""
     if names.totals is None:
         return {}
+    message = turn.message
     parts = {
         "number": turn.number or None,
-        "latency_seconds": turn.latency_seconds,
+        "latency_seconds": None if turn.derived else turn.latency_seconds,
         "eou_delay_seconds": turn.eou_delay_seconds,
         "transcription_delay_seconds": turn.transcription_delay_seconds,
         "callback_seconds": turn.callback_seconds,
-        "first_token_seconds": turn.first_token_seconds,
-        "first_byte_seconds": turn.first_byte_seconds,
+        # LiveKit measures them on the message, the attempts of a fallback adapter included.
+        "first_token_seconds": None if message is None else plausible(message.first_token_seconds),
+        "first_byte_seconds": None if message is None else plausible(message.first_byte_seconds),
         "interrupted": turn.interrupted,
-        "cost_usd": turn.units / _ATTO,
+        "cost_usd": total(turn.spent.values()).atto / _ATTO,
     }
     about = f"{names.totals}.turn"
     return {f"{about}.{name}": value for name, value in parts.items() if value is not None}
 
 
 def too_late(units: int, session: str) -> str:
-    """What a log says of a cost, in `ATTO`, that came when every span of a call was gone."""
+    """Say in the log that a cost, in 1e-18 USD, came when every span of a call had ended."""
     return (
         f"{units / _ATTO} US dollars were reported after the spans of session {session} had ended;"
         " the ledger has them, the trace has not"

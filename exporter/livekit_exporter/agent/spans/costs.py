@@ -3,13 +3,13 @@
 import json
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from livekit_exporter.agent.prices import Prices
+from livekit_exporter.calls.account import atto
 from livekit_exporter.record import Stage, UsageReported
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from decimal import Decimal
 
+    from livekit_exporter.prices.pricing import Quote
     from livekit_exporter.prices.units import Bucket
 
 ATTO: Final = 10**18
@@ -35,12 +35,11 @@ class SpanCost(NamedTuple):
     usage: str
 
 
-def of_record(record: UsageReported, prices: Prices) -> SpanCost | None:
-    """Price a record for a span; `None` where there is nothing to bill."""
+def of_record(record: UsageReported, quote: "Quote") -> SpanCost | None:
+    """Read the cost of a record off its quote; `None` where there is nothing to bill."""
     from livekit_exporter.prices import rules
     from livekit_exporter.prices.explain.langfuse import CHARACTERS
 
-    quote = prices.quote(record)
     if quote.status == "nothing_to_bill":
         return None
     by_token = any(part.unit.endswith("_token") for part in quote.parts)
@@ -62,13 +61,6 @@ def together(one: SpanCost, other: SpanCost) -> SpanCost:
         priced=one.priced or other.priced,
         usage=json.dumps(total)[1:-1],
     )
-
-
-def atto(usd: "Decimal") -> int:
-    """Convert US dollars; a price per hour may leave a rest, which is rounded."""
-    from livekit_exporter.prices.units import EXACT
-
-    return int(EXACT.scaleb(usd, 18).to_integral_value(context=EXACT))
 
 
 def _tokens(buckets: "Mapping[Bucket, int]") -> str:

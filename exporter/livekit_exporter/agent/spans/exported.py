@@ -1,26 +1,21 @@
-"""`enriched`: costs go onto LiveKit's spans where they are exported, off the event loop.
+"""`enriched`: puts costs on LiveKit's spans where they are exported, off the event loop.
 
-The spans have ended by then, so each that gets something is exported as a copy with more
-attributes.  What a call used is kept by a follower of its journal, on the writer's thread,
-until an exporter of the process asks for it; the event loop does nothing for it.
+The spans have ended by then, so each that gets a cost is exported as a copy with more attributes.
+`charges` keeps the costs on the journal writer's thread; the event loop does nothing for them.
 """
 
 import json
-import threading
 import time
-import weakref
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import reduce
-from typing import Final, NamedTuple
+from typing import Final
 
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from livekit_exporter.agent.complaints import Complaints
-from livekit_exporter.agent.journal import Journal
-from livekit_exporter.agent.prices import Prices
 from livekit_exporter.agent.spans import costs
 from livekit_exporter.agent.spans.attributes import (
     JOB,
@@ -40,156 +35,41 @@ from livekit_exporter.agent.spans.attributes import (
     of_turn,
     too_late,
 )
-from livekit_exporter.agent.spans.costs import SpanCost
-from livekit_exporter.agent.spans.totals import Totals
-from livekit_exporter.record import (
-    MessageAdded,
-    Record,
-    SessionClosed,
-    SessionStarted,
-    TurnCommitted,
-    UsageReported,
+from livekit_exporter.agent.spans.charges import (
+    CALLS_AT_HAND,
+    CallCharges,
+    SpanRequest,
+    traced_calls,
 )
+from livekit_exporter.agent.spans.costs import SpanCost
 
 _LIVEKITS: Final = frozenset((SESSION, TURN, JOB, *REQUESTS))
 _FLUSH_SECONDS: Final = 1.0
-_CALLS_AT_HAND: Final = 256
-"""Calls of a process that are kept for their spans, which a sampler may never let through."""
-
-
-class _Request(NamedTuple):
-    """A provider request as a span knows it."""
-
-    stage: str
-    name: str
-    """Its id."""
-    at: float | None
-    """When its metrics were made."""
-
-
-class _Charge(NamedTuple):
-    """What one event reported of a request."""
-
-    cost: SpanCost
-    at: float
-
-
-class CallCharges:
-    """What a call used, for its spans; a `journal.Follower`.
-
-    Args:
-        started: The call.
-        prices: Prices in force.
-        journal: Its journal.
-    """
-
-    def __init__(self, started: SessionStarted, prices: Prices, journal: Journal) -> None:
-        self.started = started
-        self.trace = started.trace
-        """Trace id, once it is known."""
-        self.totals = Totals()
-        self.units: dict[str, int] = {}
-        """Cost by stage, in `ATTO`."""
-        self.lock = threading.Lock()
-        self._prices = prices
-        self._journal = journal
-        self._charges: dict[tuple[str, str], list[_Charge]] = {}
-        with _lock:
-            _idle.add(self)
-            if _exporting:
-                self.follow()
-
-    def follow(self) -> None:
-        """Take in the call's records from now on, and stay until its spans are exported."""
-        _idle.discard(self)
-        _calls[self.started.session] = self
-        if len(_calls) > _CALLS_AT_HAND:
-            _calls.popitem(last=False)
-        self._journal.follow(self)
-
-    def take(self, record: Record) -> None:
-        """A record of the call."""
-        with self.lock:
-            self.trace = self.trace or getattr(record, "trace", None)
-            match record:
-                case UsageReported():
-                    self._use(record)
-                case TurnCommitted():
-                    self.totals.commit(record)
-                case MessageAdded():
-                    self.totals.hear(record)
-                case SessionClosed():
-                    for leg in self._prices.legs(self.started, record.at):
-                        self._use(leg)
-
-    def end(self) -> None:
-        """That was the last one; what is known stays until it was exported."""
-
-    def catch_up(self, seconds: float) -> None:
-        """Wait until everything that was heard is taken in, so many seconds at most."""
-        if self._journal.closing:
-            self._journal.close(seconds)
-        else:
-            self._journal.flush(seconds)
-
-    def of(self, request: _Request) -> list[_Charge]:
-        """What was reported of a request up to its metrics, which are the last that its span has.
-
-        A stream of speech reports for every segment, and providers may repeat their ids.
-        """
-        charges = self._charges.get((request.stage, request.name), [])
-        if any(charge.at == request.at for charge in charges):
-            return [charge for charge in charges if charge.at <= (request.at or 0.0)]
-        # The clock of its metrics was none.
-        return list(charges) if request.name else []
-
-    def _use(self, record: UsageReported) -> None:
-        cost = costs.of_record(record, self._prices)
-        if cost is None:
-            return
-        self.totals.use(cost, record.speech)
-        self.units[cost.stage] = self.units.get(cost.stage, 0) + cost.atto
-        if cost.stage in METRICS:
-            charge = _Charge(cost, record.at)
-            self._charges.setdefault((cost.stage, record.request), []).append(charge)
-
-
-_calls: "Final[OrderedDict[str, CallCharges]]" = OrderedDict()
-_idle: "Final[weakref.WeakSet[CallCharges]]" = weakref.WeakSet()
-"""Calls whose spans nobody exports with costs so far."""
-_lock: Final = threading.Lock()
-_exporting = False
-"""Whether an exporter of this process puts costs on spans."""
 
 
 def enriched(exporter: SpanExporter, *, names: SpanNames = NAMES) -> SpanExporter:
-    """Have costs on the spans that LiveKit's tracer provider hands to an exporter.
+    """Put costs on the spans that LiveKit's tracer provider hands to an exporter.
 
     Give it to a `BatchSpanProcessor` in place of the exporter itself, before the session
     starts.
 
     Args:
-        exporter: Where the spans go.
+        exporter: Exports the spans with their costs.
         names: Names of the attributes.
 
     Raises:
-        TypeError: It is no exporter.
+        TypeError: It is not an exporter.
     """
     if not all(callable(getattr(exporter, name, None)) for name in ("export", "shutdown")):
         raise TypeError(
             f"enriched needs a SpanExporter such as OTLPSpanExporter(), not {exporter!r}"
         )
-    global _exporting  # noqa: PLW0603 - of calls, a process knows them all
-    with _lock:
-        if not _exporting:
-            _exporting = True
-            for call in list(_idle):
-                call.follow()
+    traced_calls.export()
     return _Exporter(exporter, names)
 
 
-class _Told:
-    """What an exporter has told of one call."""
+class _Carried:
+    """The costs of one call that spans carried through one exporter."""
 
     def __init__(self, call: CallCharges) -> None:
         self.call = call
@@ -198,10 +78,10 @@ class _Told:
         self.charged: set[int] = set()
         self.on_requests: dict[str, int] = {}
         self.rest: dict[str, int] | None = None
-        """Told with the session's span: what is on no request's."""
+        """Carried by the session's span: everything that no request's span carried."""
 
-    def request(self, request: _Request) -> SpanCost | None:
-        """What a request cost that nobody was told of."""
+    def request(self, request: SpanRequest) -> SpanCost | None:
+        """Take the cost of a request that no span carried so far."""
         charges = [charge for charge in self.call.of(request) if id(charge) not in self.charged]
         if not charges or self.rest is not None:
             return None
@@ -210,23 +90,23 @@ class _Told:
         self.on_requests[cost.stage] = self.on_requests.get(cost.stage, 0) + cost.atto
         return cost
 
-    def untold(self) -> dict[str, int]:
-        """Cost by stage that is on no span so far."""
-        told = self.rest or {}
+    def left(self) -> dict[str, int]:
+        """Sum the cost by stage that no span carried so far."""
+        rest = self.rest or {}
         left = {
-            stage: units - self.on_requests.get(stage, 0) - told.get(stage, 0)
-            for stage, units in self.call.units.items()
+            stage: units - self.on_requests.get(stage, 0) - rest.get(stage, 0)
+            for stage, units in self.call.by_stage().items()
         }
         return {stage: units for stage, units in left.items() if units}
 
 
 class _Exporter(SpanExporter):
-    """Exports copies of LiveKit's spans with what they cost; others as they are."""
+    """Exports copies of LiveKit's spans with their costs, other spans as they are."""
 
     def __init__(self, exporter: SpanExporter, names: SpanNames) -> None:
         self._exporter = exporter
         self._names = names
-        self._told: OrderedDict[str, _Told] = OrderedDict()
+        self._carried: OrderedDict[str, _Carried] = OrderedDict()
         self._complaints = Complaints()
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
@@ -238,11 +118,11 @@ class _Exporter(SpanExporter):
         return self._exporter.export(spans)
 
     def shutdown(self) -> None:
-        """Shut down, and say what came too late for any span."""
-        for told in self._told.values():
-            late = 0 if told.rest is None else sum(told.untold().values())
+        """Shut down, and log the costs that came too late for any span."""
+        for carried in self._carried.values():
+            late = 0 if carried.rest is None else sum(carried.left().values())
             if late:
-                self._complaints.say(too_late(late, told.call.started.session))
+                self._complaints.say(too_late(late, carried.call.session))
         self._exporter.shutdown()
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
@@ -252,15 +132,14 @@ class _Exporter(SpanExporter):
     def _with_costs(self, spans: Sequence[ReadableSpan]) -> Sequence[ReadableSpan]:
         if not any(span.name in _LIVEKITS for span in spans):
             return spans
-        with _lock:
-            calls = list(_calls.values())
+        calls = traced_calls.recent()
         # Together: a disk that hangs must not hold the exporter up once for every call.
         until = time.monotonic() + _FLUSH_SECONDS
         for call in calls:
             call.catch_up(max(0.0, until - time.monotonic()))
-            self._told.setdefault(call.started.session, _Told(call))
-        while len(self._told) > _CALLS_AT_HAND:
-            self._told.popitem(last=False)
+            self._carried.setdefault(call.session, _Carried(call))
+        while len(self._carried) > CALLS_AT_HAND:
+            self._carried.popitem(last=False)
         return [self._with(span) for span in spans]
 
     def _with(self, span: ReadableSpan) -> ReadableSpan:
@@ -288,9 +167,9 @@ class _Exporter(SpanExporter):
         request = _request(REQUESTS[span.name], known)
         said: Attributes = {} if names.kind is None else {names.kind: names.kind_value}
         model = known.get(MODEL)
-        for told in self._nearest(request):
-            with told.call.lock:
-                cost = told.request(request)
+        for carried in self._nearest(request):
+            with carried.call.lock:
+                cost = carried.request(request)
             if cost is not None:
                 said |= of_request(names, cost)
                 model = model or cost.model
@@ -299,66 +178,68 @@ class _Exporter(SpanExporter):
             said[names.model] = model
         return said
 
-    def _nearest(self, request: _Request) -> list[_Told]:
-        """Calls, those first that had metrics of that very moment."""
+    def _nearest(self, request: SpanRequest) -> list[_Carried]:
+        """Sort calls, those first that had metrics of that very moment."""
         if request.at is None and not request.name:
             return []
         return sorted(
-            self._told.values(),
-            key=lambda told: all(charge.at != request.at for charge in told.call.of(request)),
+            self._carried.values(),
+            key=lambda carried: all(charge.at != request.at for charge in carried.call.of(request)),
         )
 
     def _of_turn(self, span: ReadableSpan) -> Attributes:
         speech = (span.attributes or {}).get(SPEECH)
         if not isinstance(speech, str):
             return {}
-        for told in self._told.values():
-            with told.call.lock:
-                turn = told.call.totals.spoken(speech)
-                if turn is not None:
-                    told.span = told.span or (None if span.parent is None else span.parent.span_id)
+        for carried in self._carried.values():
+            with carried.call.lock:
+                turn = carried.call.account.reply(speech)
+                if turn is not None and turn.spoken:
+                    carried.span = carried.span or (
+                        None if span.parent is None else span.parent.span_id
+                    )
                     return of_turn(self._names, turn)
         return {}
 
     def _of_session(self, span: ReadableSpan) -> Attributes:
         context = span.context
-        of_trace = [told for told in self._of_trace(span) if told.rest is None]
-        own = [told for told in of_trace if context and told.span == context.span_id]
-        # One that never answered is known by its trace alone.
-        told = next(iter(own or [told for told in of_trace if told.span is None]), None)
-        if told is None:
+        of_trace = [carried for carried in self._of_trace(span) if carried.rest is None]
+        own = [carried for carried in of_trace if context and carried.span == context.span_id]
+        # A call that never answered is known by its trace alone.
+        carried = next(iter(own or [carried for carried in of_trace if carried.span is None]), None)
+        if carried is None:
             return {}
-        with told.call.lock:
-            rest = told.untold()
-            told.rest = rest
+        with carried.call.lock:
+            rest = carried.left()
+            carried.rest = rest
             return {
                 **of_rest(self._names, rest),
-                **of_session(self._names, told.call.started.session, told.call.totals),
+                **of_session(self._names, carried.call.session, carried.call.account),
             }
 
     def _of_job(self, span: ReadableSpan) -> Attributes:
         late: dict[str, int] = {}
-        for told in self._of_trace(span):
-            with told.call.lock:
-                untold = told.untold()
-                told.rest = dict(told.rest or {})
-                for stage, units in untold.items():
-                    told.rest[stage] = told.rest.get(stage, 0) + units
+        for carried in self._of_trace(span):
+            with carried.call.lock:
+                left = carried.left()
+                carried.rest = dict(carried.rest or {})
+                for stage, units in left.items():
+                    carried.rest[stage] = carried.rest.get(stage, 0) + units
                     late[stage] = late.get(stage, 0) + units
         return of_rest(self._names, late)
 
-    def _of_trace(self, span: ReadableSpan) -> list[_Told]:
+    def _of_trace(self, span: ReadableSpan) -> list[_Carried]:
         context = span.context
         if context is None:
             return []
         trace = f"{context.trace_id:032x}"
-        return [told for told in self._told.values() if told.call.trace == trace]
+        return [carried for carried in self._carried.values() if carried.call.trace == trace]
 
 
-def _request(stage: str, known: Mapping[str, object]) -> _Request:
-    """What a span says of its request: the metrics that LiveKit put there, or its response."""
+def _request(stage: str, known: Mapping[str, object]) -> SpanRequest:
+    """Read the request of a span off the metrics that LiveKit put there, or off its response."""
     text, metrics = known.get(METRICS[stage]), None
-    # A provider may have a limit on the length of attributes.
+    # A provider may cut attributes at a length, and JSON with them.
     with suppress(ValueError):
         metrics = json.loads(text) if isinstance(text, str) else None
     if not isinstance(metrics, dict):
@@ -366,7 +247,7 @@ def _request(stage: str, known: Mapping[str, object]) -> _Request:
     names = (metrics.get("request_id"), known.get(RESPONSE))
     name = next((name for name in names if isinstance(name, str)), "")
     at = metrics.get("timestamp")
-    return _Request(stage, name, at if isinstance(at, float) else None)
+    return SpanRequest(stage, name, at if isinstance(at, float) else None)
 
 
 class _Copy(ReadableSpan):
@@ -396,10 +277,10 @@ class _Copy(ReadableSpan):
 
     @property
     def dropped_events(self) -> int:
-        """The same of events."""
+        """Events that the original had no room for."""
         return self._span.dropped_events
 
     @property
     def dropped_links(self) -> int:
-        """The same of links."""
+        """Links that the original had no room for."""
         return self._span.dropped_links

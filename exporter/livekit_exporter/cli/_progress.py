@@ -1,0 +1,107 @@
+"""Progress bars on standard error, for commands that take a while."""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from threading import Timer
+from types import TracebackType
+from typing import Final, Self, TypeVar
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    track,
+)
+from rich.progress_bar import ProgressBar
+
+from livekit_exporter.ledger.queries import Snapshot
+
+_DELAY_SECONDS: Final = 1.0
+"""A command that is done sooner shows no bar."""
+
+_Item = TypeVar("_Item")
+
+
+class TableBars:
+    """A bar per table of a ledger that is being copied; shown on a terminal only."""
+
+    def __init__(self) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        console = Console(stderr=True)
+        self._progress = Progress(
+            *columns, console=console, transient=True, disable=not console.is_terminal
+        )
+        self._begun = time.monotonic()
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._tasks:
+            self._progress.stop()
+
+    def show(self, table: str, done: int, total: int) -> None:
+        """Show how many rows of a table are copied."""
+        if time.monotonic() - self._begun < _DELAY_SECONDS:
+            return
+        if table not in self._tasks:
+            self._progress.start()
+            self._tasks[table] = self._progress.add_task(table, total=total)
+        self._progress.update(self._tasks[table], completed=done)
+
+
+class _Rows(BarColumn):
+    """The share of rows that a snapshot has read, where it knows how many there are."""
+
+    def __init__(self, ledger: Snapshot) -> None:
+        super().__init__()
+        self._ledger = ledger
+
+    def render(self, task: Task) -> ProgressBar:
+        task.total, task.completed = self._ledger.expected, self._ledger.read
+        return super().render(task)
+
+
+@contextmanager
+def reading(ledger: Snapshot) -> Iterator[None]:
+    """Show on a terminal how many rows have been read."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    progress = Progress(
+        TextColumn("reading the ledger"),
+        _Rows(ledger),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    progress.add_task("", total=None)
+    timer = Timer(_DELAY_SECONDS, progress.start)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+        progress.stop()
+
+
+def pricing(calls: list[_Item]) -> Iterable[_Item]:
+    """Iterate over chunks of calls and show on a terminal how many are priced."""
+    if not sys.stderr.isatty():
+        return calls
+    return track(calls, "pricing calls", console=Console(stderr=True), transient=True)
