@@ -15,9 +15,11 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from livekit_exporter import __version__
 from livekit_exporter.ledger.rows import SessionRow, TurnRow
-from livekit_exporter.sidecar.http import call_page as call
-from livekit_exporter.sidecar.http.app import CallView, Overview, OverviewRow, application
-from livekit_exporter.sidecar.http.spend import Question
+from livekit_exporter.sidecar.http import call_page
+from livekit_exporter.sidecar.http.call_page import CallView
+from livekit_exporter.sidecar.http.landing import Overview, OverviewRow, PeriodSpend
+from livekit_exporter.sidecar.http.routes import application
+from livekit_exporter.sidecar.http.spend_api import SpendQuestion
 from livekit_exporter.sidecar.registry import Exposition
 
 PAGE = b"# HELP livekit_agent_turns_total Turns.\n"
@@ -26,8 +28,8 @@ QUIET = Overview(
     timezone="Europe/Berlin",
     uptime_seconds=93784,
     active_sessions=0,
-    day_usd=Decimal(0),
-    month_usd=Decimal(0),
+    day=PeriodSpend(),
+    month=PeriodSpend(),
 )
 CALL = CallView(
     SessionRow(
@@ -86,9 +88,9 @@ class Memory:
         """Give the one call that there is."""
         return CALL if session == CALL.session.session else None
 
-    def spend(self, asked: Question) -> dict[str, object] | None:
+    def spend(self, question: SpendQuestion) -> dict[str, object] | None:
         """Say what was asked, or nothing in times of trouble."""
-        return None if self.trouble else {"asked": asked.user}
+        return None if self.trouble else {"asked": question.user}
 
 
 @asynccontextmanager
@@ -234,9 +236,8 @@ async def test_landing_page_shows_the_figures() -> None:
     figures = replace(
         QUIET,
         active_sessions=1234,
-        day_usd=Decimal("0.004321"),
-        month_usd=Decimal("12345.678"),
-        month_budget_usd=Decimal(10000),
+        day=PeriodSpend(Decimal("0.004321")),
+        month=PeriodSpend(Decimal("12345.678"), budget=Decimal(10000)),
         rows=(ROW,),
     )
 
@@ -255,11 +256,8 @@ async def test_landing_page_holds_budgets_against_estimates_too() -> None:
     """Spend is what was reported; the vendor's bill, and so the budget, has more in it."""
     figures = replace(
         QUIET,
-        day_usd=Decimal(6),
-        day_estimated_usd=Decimal(3),
-        day_budget_usd=Decimal(10),
-        month_usd=Decimal(40),
-        month_estimated_usd=Decimal("0.5"),
+        day=PeriodSpend(Decimal(6), Decimal(3), Decimal(10)),
+        month=PeriodSpend(Decimal(40), Decimal("0.5")),
     )
 
     page = await landing(Memory(figures=figures))
@@ -306,7 +304,7 @@ async def test_landing_page_is_self_contained() -> None:
 @pytest.mark.parametrize("figure", ["-0", "1E+400", "1E-30", "0.0000004", "999999999999999.995"])
 async def test_landing_page_survives_any_amount(figure: str) -> None:
     """A catalogue with a slipped decimal point must not take the page away."""
-    figures = replace(QUIET, day_usd=Decimal(figure), day_budget_usd=Decimal(1))
+    figures = replace(QUIET, day=PeriodSpend(Decimal(figure), budget=Decimal(1)))
 
     assert "Spend today" in await landing(Memory(figures=figures))
 
@@ -326,11 +324,11 @@ async def test_a_call_has_a_page_of_its_own() -> None:
 
 def test_a_call_has_what_is_estimated_beside_its_cost() -> None:
     """Not in it, and not there where nothing is."""
-    page = call.render(replace(CALL, estimated_usd=Decimal("0.0045")))
+    page = call_page.render(replace(CALL, estimated_usd=Decimal("0.0045")))
 
     assert '<h2>Cost</h2><div class="value">$0.012300</div>' in page
     assert '<h2>Estimated beside it</h2><div class="value">$0.004500</div>' in page
-    assert "Estimated" not in call.render(CALL)
+    assert "Estimated" not in call_page.render(CALL)
 
 
 async def test_an_unknown_call_is_said_to_be_unknown() -> None:

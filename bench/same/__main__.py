@@ -115,10 +115,10 @@ def _allowed() -> Mapping[str, str]:
 def _difference(before: bytes, after: bytes) -> str:
     """The first lines that differ."""
     try:
-        lines = [text.decode().splitlines() for text in (before, after)]
+        old, new = before.decode().splitlines(), after.decode().splitlines()
     except UnicodeDecodeError:
         return "    (bytes)"
-    shown = list(difflib.unified_diff(*lines, "base", "head", n=0, lineterm=""))[2:]
+    shown = list(difflib.unified_diff(old, new, "base", "head", n=0, lineterm=""))[2:]
     rest = len(shown) - _SHOWN_LINES
     cut = [f"    {line[:_LONGEST_LINE]}" for line in shown[:_SHOWN_LINES]]
     return "\n".join([*cut, *([f"    and {rest} lines more"] if rest > 0 else [])])

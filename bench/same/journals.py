@@ -454,13 +454,19 @@ _SPOILT: Final = (
     b'{"v": 1, "kind": "tool_call", "session": "x", "at": 1795000000, "tool": "'
     + b"t" * 300
     + b'"}',
-    b'{"v": 1, "kind": "usage", "session": "x", "at": 1795000000, "stage": "llm",'
-    b' "provider": "p", "model": "m", "usage": {"input_tokens": -4}}',
-    b'{"v": 1, "kind": "usage", "session": "x", "at": 1795000000, "stage": "llm",'
-    b' "provider": "p", "model": "m", "usage": {"input_tokens": 1e15}}',
+    (
+        b'{"v": 1, "kind": "usage", "session": "x", "at": 1795000000, "stage": "llm",'
+        b' "provider": "p", "model": "m", "usage": {"input_tokens": -4}}'
+    ),
+    (
+        b'{"v": 1, "kind": "usage", "session": "x", "at": 1795000000, "stage": "llm",'
+        b' "provider": "p", "model": "m", "usage": {"input_tokens": 1e15}}'
+    ),
     b'{"v": 1, "kind": "usage", "session": "x", "at": NaN, "stage": "llm"}',
-    b'{"v": 1, "kind": "message", "session": "call0001", "at": 1794707100, "role": "user",'
-    b' "unheard_of": 1, "characters": 4}',
+    (
+        b'{"v": 1, "kind": "message", "session": "call0001", "at": 1794707100, "role": "user",'
+        b' "unheard_of": 1, "characters": 4}'
+    ),
     b'"' + b"x" * (1024 * 1024 + 5) + b'"',
     b"",
 )

@@ -93,7 +93,7 @@ class _Receiver:
         received = self.received
 
         class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:  # noqa: N802 - the name that the base class looks for
+            def do_POST(self) -> None:
                 """Take a delivery."""
                 body = self.rfile.read(int(self.headers["content-length"]))
                 heads = sorted(

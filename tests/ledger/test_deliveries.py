@@ -79,11 +79,11 @@ def pass_until_some(intake: Intake) -> None:
 
 
 def attempt(intake: Intake, session: str = "s1", **outcome: object) -> DeliveryRow:
-    """A courier tried, and hands over what became of it."""
+    """Add an attempt, as the webhook sender does."""
     row = rows(intake)[session]
     tried = replace(row, attempts=row.attempts + 1, last_attempt_at=time.time())
     tried = replace(tried, **outcome)  # type: ignore[arg-type]
-    intake.ingest.handover.put(tried)
+    intake.ingest.attempts.add(tried)
     return tried
 
 
@@ -162,10 +162,10 @@ def test_an_attempt_at_an_older_revision_says_nothing_of_the_newer(intake: Intak
     """It was on its way while the call changed."""
     intake.take(started(), heard())
     late = attempt(intake, state="delivered", delivered_at=1.0)
-    intake.ingest.handover.noted([late])
+    intake.ingest.attempts.committed([late])
     intake.take(closed(at=AT + 60))
 
-    intake.ingest.handover.put(late)
+    intake.ingest.attempts.add(late)
     intake.passes()
 
     assert (rows(intake)["s1"].state, rows(intake)["s1"].revision) == ("pending", 2)
@@ -214,7 +214,7 @@ def test_attempts_are_noted_and_counted(intake: Intake) -> None:
     assert intake.counter(contract.WEBHOOK_DELIVERIES) == 1
     assert intake.counter(contract.WEBHOOK_ERRORS) == 2
     assert intake.counter(contract.WEBHOOK_DEAD_LETTERS) == 1
-    assert intake.ingest.handover.tried() == ()
+    assert intake.ingest.attempts.pending() == ()
 
 
 def test_counters_of_deliveries_go_on_after_a_restart(data_dir: Path, place: Place) -> None:
@@ -244,7 +244,7 @@ def test_an_attempt_is_kept_until_it_could_be_noted(
 
     monkeypatch.setattr(Ledger, "commit", refuse)
     assert not intake.ingest.attempt()
-    assert len(intake.ingest.handover.tried()) == 1
+    assert len(intake.ingest.attempts.pending()) == 1
 
     monkeypatch.setattr(Ledger, "commit", commit)
     intake.passes()
@@ -271,7 +271,7 @@ def test_a_commit_whose_answer_was_lost_counts_once(
 
     assert rows(intake)["s1"].attempts == 1
     assert intake.counter(contract.WEBHOOK_ERRORS) == 1
-    assert intake.ingest.handover.tried() == ()
+    assert intake.ingest.attempts.pending() == ()
 
 
 def test_what_is_due_comes_in_its_order_and_no_more_than_asked_for(intake: Intake) -> None:
@@ -475,7 +475,7 @@ def test_the_page_tells_of_a_backlog_only_while_there_is_one(intake: Intake) -> 
     intake.take(*call())
     ledger = intake.ingest.ledger
     assert ledger is not None
-    intake.ingest.handover.backlog = ledger.backlog()
+    intake.ingest.attempts.backlog = ledger.backlog()
     intake.passes()
     assert "livekit_exporter_webhook_pending 1.0" in intake.page()
     assert f"\n{oldest} " in intake.page()

@@ -12,7 +12,7 @@ import pytest
 
 from livekit_exporter import contract, files
 from livekit_exporter.sidecar.config.settings import Config, ExportSettings
-from livekit_exporter.sidecar.exports import file_name
+from livekit_exporter.sidecar.export_files import file_name
 from tests.intake import Intake
 from tests.records import (
     AT,

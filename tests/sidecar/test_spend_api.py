@@ -18,7 +18,12 @@ from livekit_exporter.ledger.rows import Batch, UsageRow
 from livekit_exporter.ledger.spending import Spending, UserSpend
 from livekit_exporter.ledger.store import Ledger
 from livekit_exporter.record import SessionStarted, Usage, UsageReported
-from livekit_exporter.sidecar.http.spend import DaySpend, Question, QuestionError, question
+from livekit_exporter.sidecar.http.spend_api import (
+    DaySpend,
+    SpendQuestion,
+    SpendQuestionError,
+    read_question,
+)
 from tests.intake import Intake
 from tests.records import AT, closed, started
 
@@ -59,12 +64,12 @@ def call_of(
 
 
 def answer(
-    intake: Intake, now: float, asked: Question | None = None, zone: tzinfo = UTC
+    intake: Intake, now: float, asked: SpendQuestion | None = None, zone: tzinfo = UTC
 ) -> dict[str, Any]:
     """What a sidecar with this clock and zone says."""
     ledger = intake.ingest.ledger
     assert ledger is not None
-    return DaySpend(lambda: now).answer(ledger, zone, str(zone), asked or Question())
+    return DaySpend(lambda: now).answer(ledger, zone, str(zone), asked or SpendQuestion())
 
 
 def reported(said: dict[str, Any], scope: str = "day") -> float:
@@ -79,9 +84,11 @@ def test_each_is_answered_apart(intake: Intake) -> None:
     intake.take(*call_of("c", AT, cents("c", AT, 4), user="u-1", tenant="globex", agent="sales"))
     intake.take(*call_of("d", AT, cents("d", AT, 8)))
 
-    said = answer(intake, AT, Question(user="u-1", label=("tenant", "acme")))
-    of_sales = answer(intake, AT, Question(user="u-1", label=("tenant", "acme"), agent="sales"))
-    nobody = answer(intake, AT, Question(user="u-3", label=("tenant", "")))
+    said = answer(intake, AT, SpendQuestion(user="u-1", label=("tenant", "acme")))
+    of_sales = answer(
+        intake, AT, SpendQuestion(user="u-1", label=("tenant", "acme"), agent="sales")
+    )
+    nobody = answer(intake, AT, SpendQuestion(user="u-3", label=("tenant", "")))
 
     assert [reported(said, scope) for scope in ("day", "user", "label")] == [15, 5, 3]
     assert [reported(of_sales, scope) for scope in ("day", "user", "label")] == [4, 4, 0]
@@ -125,7 +132,7 @@ def test_a_call_can_be_left_out(intake: Intake) -> None:
     intake.take(
         *call_of("own", yesterday, cents("own", yesterday, 50), *spoken, user="u-1", tenant="acme")
     )
-    asked = Question(user="u-1", label=("tenant", "acme"), exclude_session="own")
+    asked = SpendQuestion(user="u-1", label=("tenant", "acme"), exclude_session="own")
 
     alone = answer(intake, MIDNIGHT + HOUR, asked)
     assert {reported(alone, scope) for scope in ("day", "user", "label")} == {0}
@@ -134,7 +141,7 @@ def test_a_call_can_be_left_out(intake: Intake) -> None:
 
     assert [reported(said, scope) for scope in ("day", "user", "label")] == [2, 2, 0]
     # A call of nobody, and one that is made up.
-    assert reported(answer(intake, MIDNIGHT, Question(exclude_session="x' OR 1=1 --"))) == 9
+    assert reported(answer(intake, MIDNIGHT, SpendQuestion(exclude_session="x' OR 1=1 --"))) == 9
 
 
 @pytest.mark.parametrize(
@@ -145,8 +152,8 @@ def test_a_label_is_held_against_its_whole_value(intake: Intake, value: str) -> 
     intake.take(*call_of("a", AT, cents("a", AT, 1), tenant="acme"))
     intake.take(*call_of("b", AT, cents("b", AT, 2), tenant=value))
 
-    assert reported(answer(intake, AT, Question(label=("tenant", value))), "label") == 2
-    assert reported(answer(intake, AT, Question(label=("tenant", "acme"))), "label") == 1
+    assert reported(answer(intake, AT, SpendQuestion(label=("tenant", value))), "label") == 2
+    assert reported(answer(intake, AT, SpendQuestion(label=("tenant", "acme"))), "label") == 1
 
 
 def test_estimates_stand_apart(intake: Intake, data_dir: Path) -> None:
@@ -162,7 +169,7 @@ def test_estimates_stand_apart(intake: Intake, data_dir: Path) -> None:
         ledger.commit()
 
     said = answer(intake, AT)
-    without = answer(intake, AT, Question(exclude_session="s1"))
+    without = answer(intake, AT, SpendQuestion(exclude_session="s1"))
 
     assert said["spend"]["day"] == {"reported_usd": 0.02, "estimated_usd": 0.01}
     assert without["spend"]["day"] == {"reported_usd": 0, "estimated_usd": 0}
@@ -176,7 +183,7 @@ def test_calls_on_other_hosts_count(database_url: str) -> None:
         for ledger, usd in ((first, 1.0), (second, 2.0)):
             ledger.commit(batch_of(ledger.instance, now, usd))
         said: Any = DaySpend().answer(
-            first, UTC, "UTC", Question(user="u", exclude_session="second")
+            first, UTC, "UTC", SpendQuestion(user="u", exclude_session="second")
         )
     finally:
         first.close()
@@ -228,7 +235,7 @@ def test_many_calls_read_the_ledger_once() -> None:
     day = DaySpend(lambda: now[0])
 
     threads = [
-        threading.Thread(target=day.answer, args=(ledger, UTC, "UTC", Question()))
+        threading.Thread(target=day.answer, args=(ledger, UTC, "UTC", SpendQuestion()))
         for _ in range(50)
     ]
     for thread in threads:
@@ -237,7 +244,7 @@ def test_many_calls_read_the_ledger_once() -> None:
         thread.join()
     assert ledger.reads == 1
     now[0] += 86400
-    said: Any = day.answer(ledger, UTC, "UTC", Question())
+    said: Any = day.answer(ledger, UTC, "UTC", SpendQuestion())
 
     assert ledger.reads == 2
     assert said["day"]["start_at"] == said["spend"]["day"]["reported_usd"] > AT
@@ -249,7 +256,7 @@ def test_another_ledger_is_not_answered_from_memory() -> None:
     first, second = Counting(), Counting()
 
     for ledger in (first, second):
-        day.answer(ledger, UTC, "UTC", Question())
+        day.answer(ledger, UTC, "UTC", SpendQuestion())
 
     assert second.reads == 1
 
@@ -275,7 +282,7 @@ def test_it_is_the_sum_of_the_rows(
             rows = [cents(session, at, count) for owner, at, count in used if owner == session]
             intake.take(*call_of(session, MIDNIGHT - 2 * 86400, *rows))
         now = MIDNIGHT + 43200
-        said = answer(intake, now, Question(exclude_session="b"), zone)
+        said = answer(intake, now, SpendQuestion(exclude_session="b"), zone)
     finally:
         intake.ingest.close()
 
@@ -286,13 +293,15 @@ def test_it_is_the_sum_of_the_rows(
 
 def test_parameters_are_read() -> None:
     """A value may hold what separates."""
-    asked = question(
+    asked = read_question(
         [("user", "u=1"), ("label", "tenant=a=b"), ("agent", "x"), ("exclude_session", "s")]
     )
 
-    assert asked == Question(user="u=1", label=("tenant", "a=b"), agent="x", exclude_session="s")
-    assert question([("label", "tenant=")]).label == ("tenant", "")
-    assert question([]) == Question()
+    assert asked == SpendQuestion(
+        user="u=1", label=("tenant", "a=b"), agent="x", exclude_session="s"
+    )
+    assert read_question([("label", "tenant=")]).label == ("tenant", "")
+    assert read_question([]) == SpendQuestion()
 
 
 @pytest.mark.parametrize(
@@ -308,5 +317,5 @@ def test_parameters_are_read() -> None:
 )
 def test_a_question_that_is_none_is_refused(parameters: list[tuple[str, str]], said: str) -> None:
     """Rather than answered for somebody else."""
-    with pytest.raises(QuestionError, match=said):
-        question(parameters)
+    with pytest.raises(SpendQuestionError, match=said):
+        read_question(parameters)

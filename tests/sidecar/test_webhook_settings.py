@@ -37,7 +37,7 @@ def test_everything_can_be_set(tmp_path: Path) -> None:
     assert webhook is not None
     assert (webhook.url, webhook.origin) == (URL, "https://billing.example.com")
     assert (webhook.keys, webhook.timeout_seconds) == ((key(SECRET),), 3)
-    assert (webhook.patience.retry_seconds, webhook.patience.give_up_seconds) == (1, 1800)
+    assert (webhook.retry.retry_seconds, webhook.retry.give_up_seconds) == (1, 1800)
     assert webhook.redaction == "drop"
 
 

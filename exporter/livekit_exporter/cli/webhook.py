@@ -109,13 +109,13 @@ def try_out(config: Config = None) -> None:
     body = call_event.trial(time.time(), __version__)
     answer = asyncio.run(webhook.post_once(target, message, body))
     typer.echo(f"sent {message} to {target.origin}")
-    if answer.taken:
+    if answer.delivered:
         typer.echo(f"HTTP {answer.status} after {answer.seconds * 1000:.0f} ms")
     else:
         typer.echo(f"{answer.error} after {answer.seconds * 1000:.0f} ms")
-    if answer.said:
-        typer.echo(answer.said)
-    if not answer.taken:
+    if answer.body:
+        typer.echo(answer.body)
+    if not answer.delivered:
         raise typer.Exit(1)
 
 

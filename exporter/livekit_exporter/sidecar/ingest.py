@@ -15,17 +15,17 @@ from livekit_exporter.prices.catalogue import Catalogue
 from livekit_exporter.record import Source
 from livekit_exporter.sidecar import for_agents
 from livekit_exporter.sidecar.config.settings import Config, ConfigError
-from livekit_exporter.sidecar.exports import Exports
+from livekit_exporter.sidecar.export_files import Exports
 from livekit_exporter.sidecar.gauges import Moment, gauges
 from livekit_exporter.sidecar.intake import InForce, JournalIntake
 from livekit_exporter.sidecar.lock import HeldError, Lock
 from livekit_exporter.sidecar.loop import Clock, Job, Loop
-from livekit_exporter.sidecar.page import Page
+from livekit_exporter.sidecar.metrics_page import MetricsPage
 from livekit_exporter.sidecar.periods import PERIODS
 from livekit_exporter.sidecar.reader import CHUNK_BYTES, Reader
 from livekit_exporter.sidecar.registry import Registry
 from livekit_exporter.sidecar.retention import Retention
-from livekit_exporter.sidecar.webhook.handover import Handover
+from livekit_exporter.sidecar.webhook.attempts import AttemptLog
 
 _log = logging.getLogger("livekit_exporter")
 
@@ -62,9 +62,9 @@ class Ingest:
         self._reloaded, self._reloaded_at = True, time.time()
         self._registry = registry
         self._clock = clock
-        self.handover = Handover()
-        """Deliveries that the courier has tried; the next transaction notes them."""
-        self._page = Page(registry, lambda: self.config)
+        self.attempts = AttemptLog()
+        """Delivery attempts of the webhook sender; the next transaction commits them."""
+        self._page = MetricsPage(registry, lambda: self.config)
         self._reader = Reader(files.journals(config.data_dir))
         self._lock: Lock | None = None
         self._intake: JournalIntake | None = None
@@ -101,7 +101,7 @@ class Ingest:
 
         def call_ended() -> None:
             exports.call_ended()
-            self.handover.ring()
+            self.attempts.wake()
 
         exports = Exports(ledger, self._page, lambda: self.config)
         retention = Retention(ledger, exports, lambda: self.config)
@@ -110,7 +110,7 @@ class Ingest:
             self._reader,
             self._registry,
             self._page,
-            self.handover,
+            self.attempts,
             lambda: self._in_force,
             call_ended,
             self._clock,
@@ -291,7 +291,7 @@ class Ingest:
             lag_bytes=intake.lag_bytes(),
             ledger_bytes=intake.ledger.size_bytes(),
             last_record_at=intake.last_record_at,
-            backlog=self.handover.backlog,
+            backlog=self.attempts.backlog,
             reloaded=self._reloaded,
             reloaded_at=self._reloaded_at,
         )

@@ -19,12 +19,12 @@ from livekit_exporter.sidecar.config.settings import Config
 from livekit_exporter.sidecar.decode import RejectedError, decode
 from livekit_exporter.sidecar.loop import Clock
 from livekit_exporter.sidecar.meter import Meter
-from livekit_exporter.sidecar.page import Page
+from livekit_exporter.sidecar.metrics_page import MetricsPage
 from livekit_exporter.sidecar.periods import Spend
 from livekit_exporter.sidecar.reader import Chunk, Reader
 from livekit_exporter.sidecar.registry import Registry
 from livekit_exporter.sidecar.transaction import Transaction
-from livekit_exporter.sidecar.webhook.handover import Handover
+from livekit_exporter.sidecar.webhook.attempts import AttemptLog
 
 _log = logging.getLogger("livekit_exporter")
 
@@ -58,7 +58,7 @@ class JournalIntake:
         reader: Reads the journals.
         registry: The series.
         page: Keeps them in step with the ledger.
-        handover: Deliveries that the courier has tried.
+        attempts: Delivery attempts that are not in the ledger yet.
         in_force: Gives settings and prices in force.
         call_ended: Called after the commit of a transaction in which a call ended.
         clock: Monotonic seconds.
@@ -72,8 +72,8 @@ class JournalIntake:
         ledger: Ledger,
         reader: Reader,
         registry: Registry,
-        page: Page,
-        handover: Handover,
+        page: MetricsPage,
+        attempts: AttemptLog,
         in_force: Callable[[], InForce],
         call_ended: Callable[[], None],
         clock: Clock,
@@ -82,7 +82,7 @@ class JournalIntake:
         self._reader = reader
         self._registry = registry
         self._page = page
-        self._handover = handover
+        self._attempts = attempts
         self._in_force = in_force
         self._call_ended = call_ended
         self._clock = clock
@@ -128,7 +128,7 @@ class JournalIntake:
         self.spend.follow(time.time())
         self._reader.scan()
         transaction, taken = self._page.begin(), 0
-        self._note_deliveries(transaction)
+        self._add_attempts(transaction)
         for chunk in self._reader.chunks(self._positions):
             taken += self._take(chunk, transaction)
             if taken >= BATCH_RECORDS:
@@ -199,12 +199,12 @@ class JournalIntake:
         if self.last_record_at is None or record.at > self.last_record_at:
             self.last_record_at = record.at
 
-    def _note_deliveries(self, transaction: Transaction) -> None:
-        """Put what the courier has tried into the transaction."""
-        tried = self._handover.tried()
+    def _add_attempts(self, transaction: Transaction) -> None:
+        """Put the attempts of the webhook sender into the transaction."""
+        tried = self._attempts.pending()
         rows = transaction.rows
         rows.deliveries = self.ledger.unknown(tried)
-        self._handover.noted(set(tried).difference(rows.deliveries))
+        self._attempts.committed(set(tried).difference(rows.deliveries))
         for row in rows.deliveries:
             delivered = row.state == "delivered"
             transaction.count(contract.WEBHOOK_DELIVERIES, (), delivered)
@@ -236,7 +236,7 @@ class JournalIntake:
         self._commit_seconds = time.monotonic() - begun
         self._page.saved()
         self._positions.update(rows.positions)
-        self._handover.noted(rows.deliveries)
+        self._attempts.committed(rows.deliveries)
         if any(row.ended for row in rows.sessions.values()):
             self._call_ended()
         self._registry.publish(transaction.changed)

@@ -1,4 +1,4 @@
-"""One sidecar to a data directory: two would each count half, or all twice."""
+"""Locks a data directory for one sidecar: two would each count half, or all twice."""
 
 import fcntl
 import json
@@ -20,10 +20,10 @@ class HeldError(Exception):
 
 
 class Lock:
-    """Holds a data directory for as long as this process lives.
+    """Locks a data directory until `close`, or the end of the process.
 
     Args:
-        root: The data directory; made when it is missing.
+        root: The data directory; created when it is missing.
 
     Raises:
         HeldError: Another process holds it.
@@ -34,7 +34,7 @@ class Lock:
         files.make(root)
         self._path = files.lock(root)
         self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        # Whoever only looks whether it is taken holds it for an instant.
+        # A process that only looks if it is locked holds it for an instant: try once more.
         if not _take(self._descriptor) and not _take_later(self._descriptor):
             holder = _holder(self._path)
             os.close(self._descriptor)
@@ -42,28 +42,28 @@ class Lock:
                 f"data directory '{root}' is served by {holder}; stop that one or choose"
                 " another directory with --data-dir"
             )
-        # On a full disk the directory is ours all the same, only nobody can read by whom.
+        # A full disk does not undo the lock; the file then does not name its holder.
         with suppress(OSError):
             os.fchmod(self._descriptor, files.file_mode(root))
             self.tell("")
 
     def tell(self, address: str) -> None:
-        """Write down who holds the directory and where it listens.
+        """Write this process and its address into the lock file.
 
         Raises:
             OSError: The file cannot be written.
         """
-        said = {
+        holder = {
             "pid": os.getpid(),
             "host": platform.node(),
             "since": datetime.now(UTC).isoformat(timespec="seconds"),
             "address": address,
         }
         os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, json.dumps(said).encode() + b"\n", 0)
+        os.pwrite(self._descriptor, json.dumps(holder).encode() + b"\n", 0)
 
     def close(self) -> None:
-        """Let go."""
+        """Unlock the directory."""
         os.close(self._descriptor)
 
 
@@ -82,8 +82,10 @@ def _take_later(descriptor: int) -> bool:
 
 def _holder(path: Path) -> str:
     try:
-        said = json.loads(path.read_text())
-        address = f", listening on {said['address']}" if said["address"] else ""
-        return f"process {said['pid']} on host '{said['host']}' since {said['since']}{address}"
+        holder = json.loads(path.read_text())
+        address = f", listening on {holder['address']}" if holder["address"] else ""
+        return (
+            f"process {holder['pid']} on host '{holder['host']}' since {holder['since']}{address}"
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return "another sidecar"

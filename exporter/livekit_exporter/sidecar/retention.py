@@ -6,7 +6,7 @@ from typing import Final
 
 from livekit_exporter.ledger.store import Ledger
 from livekit_exporter.sidecar.config.settings import Config
-from livekit_exporter.sidecar.exports import Exports
+from livekit_exporter.sidecar.export_files import Exports
 from livekit_exporter.sidecar.periods import period_start
 
 _CALLS_PER_STEP: Final = 50

@@ -1,4 +1,4 @@
-"""Puts the sidecar together and runs it: wires, decides nothing."""
+"""Runs the sidecar: starts ingest, web server and webhook sender, reloads and stops them."""
 
 import asyncio
 import json
@@ -7,11 +7,8 @@ import os
 import signal
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
-from decimal import Decimal
-from itertools import product
 from typing import Final
 
 from aiohttp import web
@@ -20,14 +17,13 @@ from livekit_exporter import __version__
 from livekit_exporter.ledger.store import LedgerError
 from livekit_exporter.sidecar import prices_in_force
 from livekit_exporter.sidecar.config.settings import Config, ConfigError
-from livekit_exporter.sidecar.http.app import CallView, Overview, OverviewRow, application
-from livekit_exporter.sidecar.http.spend import DaySpend, Question
+from livekit_exporter.sidecar.http.pages import SidecarPages
+from livekit_exporter.sidecar.http.routes import application
 from livekit_exporter.sidecar.ingest import Ingest
 from livekit_exporter.sidecar.lock import HeldError
-from livekit_exporter.sidecar.periods import PERIODS, period_start
-from livekit_exporter.sidecar.registry import Exposition, Registry
+from livekit_exporter.sidecar.registry import Registry
 from livekit_exporter.sidecar.webhook import endpoint as webhook
-from livekit_exporter.sidecar.webhook.sender import Courier
+from livekit_exporter.sidecar.webhook.sender import WebhookSender
 
 _log = logging.getLogger("livekit_exporter")
 
@@ -35,82 +31,18 @@ _DRAIN_SECONDS: Final = 5.0
 _FIXED: Final = ("data_dir", "listen_address")
 
 
-class _Json(logging.Formatter):
-    """One JSON object per line."""
+class _JsonFormatter(logging.Formatter):
+    """Formats each log record as one line of JSON."""
 
     def format(self, record: logging.LogRecord) -> str:
-        said: dict[str, object] = {
+        entry: dict[str, object] = {
             "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"),
             "level": record.levelname.lower(),
             "message": record.getMessage(),
         }
         if record.exc_info:
-            said["exception"] = self.formatException(record.exc_info)
-        return json.dumps(said)
-
-
-class _Served:
-    """What the web pages show, from the registry and the ledger."""
-
-    def __init__(self, ingest: Ingest, registry: Registry) -> None:
-        self._ingest = ingest
-        self._registry = registry
-        self._started = time.monotonic()
-        self._day_spend = DaySpend()
-
-    def render(self, accept: str) -> Exposition:
-        return self._registry.render(accept)
-
-    def problem(self) -> str | None:
-        return self._ingest.problem()
-
-    def overview(self) -> Overview:
-        config = self._ingest.config
-        ledger = self._ingest.ledger
-        now = time.time()
-        spend = dict.fromkeys(product(PERIODS, ("reported", "estimated")), 0.0)
-        rows: tuple[OverviewRow, ...] = ()
-        active = 0
-        if ledger is not None:
-            with suppress(LedgerError):  # /-/ready says why
-                for period in PERIODS:
-                    spent = ledger.spend(period_start(period, now, config.zone))
-                    for (_, source), usd in spent.items():
-                        spend[period, source] += usd
-                today = ledger.models(period_start("day", now, config.zone))
-                rows = _rows(today)
-                active = sum(row.closed_at is None for row in ledger.open_sessions())
-        return Overview(
-            data_dir=str(config.data_dir),
-            timezone=config.timezone,
-            uptime_seconds=time.monotonic() - self._started,
-            active_sessions=active,
-            day_usd=_money(spend["day", "reported"]),
-            month_usd=_money(spend["month", "reported"]),
-            day_estimated_usd=_money(spend["day", "estimated"]),
-            month_estimated_usd=_money(spend["month", "estimated"]),
-            day_budget_usd=config.budget.day_usd,
-            month_budget_usd=config.budget.month_usd,
-            rows=rows,
-        )
-
-    def call(self, session: str) -> CallView | None:
-        ledger = self._ingest.ledger
-        row = ledger.session(session) if ledger is not None else None
-        if ledger is None or row is None:
-            return None
-        models = _rows(ledger.models(0.0, session=session))
-        beside = _money(ledger.estimated_usd(session))
-        return CallView(row, ledger.turns(session), models, self._ingest.config.zone, beside)
-
-    def spend(self, asked: Question) -> dict[str, object] | None:
-        ledger, config = self._ingest.ledger, self._ingest.config
-        if ledger is None:
-            return None
-        try:
-            return self._day_spend.answer(ledger, config.zone, config.timezone, asked)
-        except LedgerError:  # /-/ready says why
-            return None
+            entry["exception"] = self.formatException(record.exc_info)
+        return json.dumps(entry)
 
 
 def run(
@@ -119,12 +51,15 @@ def run(
     parent_fd: int | None = None,
     reload: Callable[[], Config] | None = None,
 ) -> int:
-    """Serve until SIGTERM or SIGINT, then take in what is there; the exit status.
+    """Serve until SIGTERM or SIGINT, then take in what the journals hold.
 
     Args:
         config: Settings.
-        parent_fd: A pipe whose end means that the parent process is gone: then stop.
+        parent_fd: A pipe that the parent process holds open; the sidecar stops when it closes.
         reload: Reads the configuration again, on SIGHUP.
+
+    Returns:
+        The exit status.
     """
     _log_to_stderr(config)
     registry = Registry(config.metrics.labels)
@@ -141,7 +76,7 @@ def run(
         print(f"livekit-exporter: {error}", file=sys.stderr)  # noqa: T201 - what a person reads
         return 1
     except (LedgerError, ConfigError, OSError):
-        _log.debug("not ready at start, the loop says why and tries again", exc_info=True)
+        _log.debug("not ready at start; ingest logs the reason and tries again", exc_info=True)
     try:
         return asyncio.run(_serve(ingest, registry, target, parent_fd, reload))
     finally:
@@ -159,12 +94,12 @@ async def _serve(
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    courier = Courier(ingest.config.data_dir, lambda: ingest.ledger, ingest.handover)
-    courier.use(target)
-    loop.add_signal_handler(signal.SIGHUP, _reload, ingest, courier, reload)
+    sender = WebhookSender(ingest.config.data_dir, lambda: ingest.ledger, ingest.attempts)
+    sender.use(target)
+    loop.add_signal_handler(signal.SIGHUP, _reload, ingest, sender, reload)
     if parent_fd is not None:
         loop.add_reader(parent_fd, _watch_parent, parent_fd, stopped)
-    runner = web.AppRunner(application(_Served(ingest, registry)), access_log=None)
+    runner = web.AppRunner(application(SidecarPages(ingest, registry)), access_log=None)
     await runner.setup()
     address = ingest.config.listen_address
     try:
@@ -180,15 +115,28 @@ async def _serve(
         return 1
     host, port = runner.addresses[0][:2]
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    with suppress(OSError):  # the loop reports a directory that cannot be written
+    with suppress(OSError):  # ingest reports a directory that cannot be written
         ingest.listening(url)
     _log.info("livekit-exporter %s serves %s/metrics", __version__, url)
+    died = await _work(ingest, sender, stopped)
+    await runner.cleanup()
+    if died:
+        _log.error("the ingest loop ended by itself, see above")
+    return 1 if died else 0
+
+
+async def _work(ingest: Ingest, sender: WebhookSender, stopped: asyncio.Event) -> bool:
+    """Run ingest and the sender until `stopped`, then let both finish what they have begun.
+
+    Returns:
+        True when ingest ended before it was told to.
+    """
     finish = threading.Event()
     worker = threading.Thread(
         target=ingest.run, args=(finish, _DRAIN_SECONDS), name="ingest", daemon=True
     )
     worker.start()
-    delivering = asyncio.create_task(courier.run())
+    delivering = asyncio.create_task(sender.run())
     watch = asyncio.create_task(asyncio.to_thread(worker.join))
     await asyncio.wait(
         [watch, asyncio.create_task(stopped.wait())], return_when=asyncio.FIRST_COMPLETED
@@ -197,14 +145,12 @@ async def _serve(
     _log.info("stopping: taking in what the journals hold")
     finish.set()
     await watch
-    courier.stop()
+    sender.stop()
     await delivering
-    if ingest.handover.tried() and not died:
+    # The calls that ended last were sent after the last pass; one more commits the results.
+    if ingest.attempts.pending() and not died:
         await asyncio.to_thread(ingest.attempt)
-    await runner.cleanup()
-    if died:
-        _log.error("the ingest loop ended by itself, see above")
-    return 1 if died else 0
+    return died
 
 
 def _watch_parent(descriptor: int, stopped: asyncio.Event) -> None:
@@ -213,7 +159,7 @@ def _watch_parent(descriptor: int, stopped: asyncio.Event) -> None:
         stopped.set()
 
 
-def _reload(ingest: Ingest, courier: Courier, reload: Callable[[], Config] | None) -> None:
+def _reload(ingest: Ingest, sender: WebhookSender, reload: Callable[[], Config] | None) -> None:
     if reload is None:
         return
     try:
@@ -234,35 +180,15 @@ def _reload(ingest: Ingest, courier: Courier, reload: Callable[[], Config] | Non
             "data_dir, listen_address, ledger.url and metrics.labels need a restart to change"
         )
     ingest.configure(config.model_copy(update=fixed), prices, merged)
-    courier.use(target)
+    sender.use(target)
     _log.info("configuration loaded")
 
 
 def _log_to_stderr(config: Config) -> None:
     stream = logging.StreamHandler()
     stream.setFormatter(
-        _Json()
+        _JsonFormatter()
         if config.log.format == "json"
         else logging.Formatter("%(asctime)s %(levelname)s %(message)s")
     )
     logging.basicConfig(level=config.log.level.upper(), handlers=[stream], force=True)
-
-
-def _money(usd: float) -> Decimal:
-    """An amount for a page; the twelfth digit is far below what anyone is billed."""
-    return Decimal(usd).quantize(Decimal("1e-12"))
-
-
-def _rows(models: Iterable[tuple[str, str, str, int, int, float]]) -> tuple[OverviewRow, ...]:
-    """What models did, for a page."""
-    return tuple(
-        OverviewRow(
-            stage=stage,
-            provider=provider,
-            model=model,
-            requests=requests,
-            cost_usd=_money(usd),
-            unpriced=unpriced,
-        )
-        for stage, provider, model, requests, unpriced, usd in sorted(models)
-    )

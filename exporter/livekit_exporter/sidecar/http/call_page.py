@@ -1,6 +1,6 @@
-"""The page of one call: where a dot on a dashboard leads to.
+"""Renders the page of one call, to which exemplars on dashboards link.
 
-The user's id stays in the ledger: nobody is asked for a name before this page.
+The page does not show the user's id, because it asks nobody for a password.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,19 +11,20 @@ from html import escape
 
 from livekit_exporter.export.html import duration, frame, money
 from livekit_exporter.ledger.rows import SessionRow, TurnRow
-from livekit_exporter.sidecar.http.landing import OverviewRow, table
+from livekit_exporter.sidecar.http.landing import OverviewRow, table, usd
 
 
 @dataclass(frozen=True, slots=True)
 class CallView:
-    """What is known of one call.
+    """One call with its turns and models.
 
     Args:
-        session: Its row.
+        session: The call.
         turns: Its replies, in their order.
-        models: What it used, by model.
+        models: Its usage by model.
         zone: Time zone to show times in.
-        estimated_usd: What vendors bill for it and no event reports, beside its cost.
+        estimated_usd: Cost of usage that vendors bill and LiveKit does not report; not part
+            of the cost of the call.
     """
 
     session: SessionRow
@@ -49,8 +50,8 @@ def render(view: CallView) -> str:
         ("Host", row.host),
     ]
     cards = [
-        ("Cost", money(_usd(row.cost_usd))),
-        ("Of it heard by nobody", money(_usd(row.wasted_usd))),
+        ("Cost", money(usd(row.cost_usd))),
+        ("Of it heard by nobody", money(usd(row.wasted_usd))),
         *([("Estimated beside it", money(view.estimated_usd))] if view.estimated_usd else []),
         ("Turns", f"{row.turns:,}"),
         ("Talked over", f"{row.interrupted:,}"),
@@ -78,7 +79,7 @@ def render(view: CallView) -> str:
 
 
 def missing(session: str) -> str:
-    """The page of a call that the ledger does not know."""
+    """Render the page for a call that the ledger does not know."""
     body = (
         f"<header><h1>No call {escape(session)}</h1></header>"
         '<nav><a href="../">livekit-exporter</a></nav>'
@@ -107,14 +108,14 @@ def _turns(turns: Iterable[TurnRow], began: float) -> str:
             f"<td>{_note(turn)}</td>",
             *(f'<td class="figure">{_seconds(wait)}</td>' for wait in waits),
             f'<td class="figure">{turn.tool_calls or ""}</td>',
-            f'<td class="figure">{money(_usd(turn.cost_usd))}</td></tr>',
+            f'<td class="figure">{money(usd(turn.cost_usd))}</td></tr>',
         ]
     lines.append("</tbody></table>")
     return "\n".join(lines)
 
 
 def _note(turn: TurnRow) -> str:
-    """What is special about a reply."""
+    """Render what is special about a reply."""
     if not turn.spoken:
         return f'<span class="quiet">{"used a tool" if turn.tool_calls else "never said"}</span>'
     if turn.interrupted:
@@ -128,7 +129,3 @@ def _seconds(seconds: float | None) -> str:
 
 def _moment(at: float, zone: tzinfo) -> str:
     return datetime.fromtimestamp(at, zone).isoformat(sep=" ", timespec="seconds")
-
-
-def _usd(usd: float) -> Decimal:
-    return Decimal(usd).quantize(Decimal("1e-12"))

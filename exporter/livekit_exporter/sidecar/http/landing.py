@@ -1,7 +1,4 @@
-"""The page at `/`: what is being spent, at a glance, and where to go from there.
-
-What stands in it is `landing.html`; this module fills it in.
-"""
+"""Fills in the page at `/`, `landing.html`: spend at a glance, and links to the rest."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -27,14 +24,14 @@ async def entrypoint(ctx: JobContext):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OverviewRow:
-    """What one model did today.
+    """Usage of one model.
 
     Args:
         stage: Stage of the pipeline.
-        provider: Who is billed.
-        model: What for.
-        requests: Provider requests ended.
-        cost_usd: Priced cost.
+        provider: Provider as the price catalogue names it.
+        model: Model.
+        requests: Requests that ended.
+        cost_usd: Cost of those that have a price.
         unpriced: Requests with usage that the catalogue has no price for.
     """
 
@@ -46,34 +43,41 @@ class OverviewRow:
     unpriced: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Overview:
-    """What the landing page shows.
+@dataclass(frozen=True, slots=True)
+class PeriodSpend:
+    """US dollars since the day or the month began.
 
     Args:
-        data_dir: Where journals and ledger are.
+        reported: Cost of usage that LiveKit reports.
+        estimated: Cost of usage that vendors bill beyond it.
+        budget: Allowed cost; `None` where no budget is set.
+    """
+
+    reported: Decimal = Decimal(0)
+    estimated: Decimal = Decimal(0)
+    budget: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overview:
+    """Figures of the landing page.
+
+    Args:
+        data_dir: The data directory.
         timezone: IANA name of the zone in which day and month begin.
-        uptime_seconds: Since the sidecar started.
-        active_sessions: Calls going on now.
-        day_usd: Reported cost since the day began.
-        month_usd: Reported cost since the month began.
-        day_estimated_usd: Beyond it, what vendors bill and no event reports.
-        month_estimated_usd: Likewise.
-        day_budget_usd: Allowed per day, if set.
-        month_budget_usd: Allowed per month, if set.
-        rows: One per model in use, in the order to be shown.
+        uptime_seconds: Time since the sidecar started.
+        active_sessions: Calls that have not ended.
+        day: Spend of today.
+        month: Spend of this month.
+        rows: One per model used today, in the order to show.
     """
 
     data_dir: str
     timezone: str
     uptime_seconds: float
     active_sessions: int
-    day_usd: Decimal
-    month_usd: Decimal
-    day_estimated_usd: Decimal = Decimal(0)
-    month_estimated_usd: Decimal = Decimal(0)
-    day_budget_usd: Decimal | None = None
-    month_budget_usd: Decimal | None = None
+    day: PeriodSpend
+    month: PeriodSpend
     rows: tuple[OverviewRow, ...] = ()
 
 
@@ -82,7 +86,7 @@ def render(overview: Overview, problem: str | None) -> str:
 
     Args:
         overview: The figures.
-        problem: Why the sidecar is not ready, `None` when it is.
+        problem: Reason why the sidecar is not ready; `None` when it is.
     """
     body = _BODY.substitute(
         version=escape(__version__),
@@ -92,33 +96,36 @@ def render(overview: Overview, problem: str | None) -> str:
         state="ready" if problem is None else "waiting",
         state_text="Ready" if problem is None else escape(f"Not ready: {problem}"),
         active_sessions=f"{overview.active_sessions:,}",
-        day=money(overview.day_usd),
-        day_budget=_budget(overview.day_usd, overview.day_estimated_usd, overview.day_budget_usd),
-        month=money(overview.month_usd),
-        month_budget=_budget(
-            overview.month_usd, overview.month_estimated_usd, overview.month_budget_usd
-        ),
+        day=money(overview.day.reported),
+        day_budget=_budget(overview.day),
+        month=money(overview.month.reported),
+        month_budget=_budget(overview.month),
         models=table(overview.rows) if overview.rows else _first_steps(overview.data_dir),
     )
     return frame("livekit-exporter", body, refresh=True)
 
 
-def _budget(spent: Decimal, estimated: Decimal, budget: Decimal | None) -> str:
-    """How far a budget is used up: by what is estimated too, because vendors bill it."""
-    beside = f"<br>{money(estimated)} more estimated" if estimated else ""
-    if budget is None:
+def usd(amount: float) -> Decimal:
+    """Round US dollars to the twelfth digit, which is far below any bill."""
+    return Decimal(amount).quantize(Decimal("1e-12"))
+
+
+def _budget(spend: PeriodSpend) -> str:
+    """Show the used share of a budget; estimates count, because vendors bill them."""
+    beside = f"<br>{money(spend.estimated)} more estimated" if spend.estimated else ""
+    if spend.budget is None:
         return f'<p class="note">no budget set{beside}</p>'
-    share = (spent + estimated) / budget
-    counted = " used, estimate included" if estimated else ""
+    share = (spend.reported + spend.estimated) / spend.budget
+    counted = " used, estimate included" if spend.estimated else ""
     over = ' class="over"' if share > 1 else ""
     return (
         f'<meter{over} min="0" max="1" high="0.8" optimum="0" value="{min(share, Decimal(1)):.4f}">'
-        f'</meter><p class="note">{share:.0%} of {money(budget)}{counted}{beside}</p>'
+        f'</meter><p class="note">{share:.0%} of {money(spend.budget)}{counted}{beside}</p>'
     )
 
 
 def table(rows: Iterable[OverviewRow]) -> str:
-    """What models cost, one a line."""
+    """Render a table of models, one a row."""
     lines = [
         "<table><thead><tr>",
         "<th>Stage</th><th>Provider</th><th>Model</th>",

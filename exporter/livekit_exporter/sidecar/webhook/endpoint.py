@@ -1,7 +1,7 @@
-"""The webhook: where calls are sent, and one request to it.
+"""Sends one request to the webhook.
 
-The receiver may be anybody's and do anything: nothing of its answer is believed but the
-status, no redirect is followed, and no more is read than somebody asked for.
+The receiver is not trusted: only the status of its answer counts, no redirect is followed,
+and no more of the body is read than the caller asked for.
 """
 
 import asyncio
@@ -18,13 +18,13 @@ import aiohttp
 from livekit_exporter import __version__
 from livekit_exporter.export.document import Redaction
 from livekit_exporter.sidecar.config.settings import Config
-from livekit_exporter.sidecar.webhook.retry import Answer, Patience, retry_after
+from livekit_exporter.sidecar.webhook.retry import DeliveryAttempt, RetryPolicy, retry_after
 from livekit_exporter.sidecar.webhook.signature import headers
 
 _ERROR_CHARACTERS: Final = 200
 _SHOWN_BYTES: Final = 1000
 _READING_SECONDS: Final = 1.0
-_SECONDS_AN_HOUR: Final = 3600.0
+_HOUR_SECONDS: Final = 3600.0
 _HEADERS: Final = {
     "content-type": "application/json",
     "user-agent": f"livekit-exporter/{__version__}",
@@ -33,34 +33,34 @@ _HEADERS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """Where calls are sent, and how.
+    """The configured receiver.
 
     Args:
-        url: Where.
-        keys: Secrets that messages are signed with, each with every one.
+        url: Its address.
+        keys: Secrets; every message is signed with each of them.
         timeout_seconds: Time for one request, from its name look-up to the answer's headers.
-        patience: How long a delivery is tried.
-        redaction: What becomes of names of people.
+        retry: Limits of the attempts to deliver a call.
+        redaction: Treatment of names of people.
     """
 
     url: str
     keys: Sequence[bytes]
     timeout_seconds: float
-    patience: Patience
+    retry: RetryPolicy
     redaction: Redaction
 
     @property
     def origin(self) -> str:
-        """What messages call it: a token may stand in the rest of the URL."""
+        """Scheme and host, for messages: a token may stand in the rest of the URL."""
         parts = urlsplit(self.url)
         return f"{parts.scheme}://{parts.netloc}"
 
 
 def configured(config: Config) -> Webhook | None:
-    """The webhook of a configuration, if there is one.
+    """Read the webhook from the settings; `None` when they have no URL.
 
     Raises:
-        ConfigError: The file with the secret cannot be read, or it is no secret.
+        ConfigError: The file with the secret cannot be read, or the secret is too short.
     """
     settings = config.webhook
     if settings.url is None:
@@ -69,19 +69,15 @@ def configured(config: Config) -> Webhook | None:
         url=settings.url,
         keys=settings.keys(),
         timeout_seconds=settings.timeout_seconds,
-        patience=Patience(settings.retry_seconds, settings.give_up_after_hours * _SECONDS_AN_HOUR),
+        retry=RetryPolicy(settings.retry_seconds, settings.give_up_after_hours * _HOUR_SECONDS),
         redaction=settings.redaction or config.export.redaction,
     )
 
 
 def session(connections: int = 1) -> aiohttp.ClientSession:
-    """What requests are made with; to be closed.
-
-    Args:
-        connections: Requests at a time.
-    """
+    """Make the HTTP client, for at most so many requests at a time; the caller closes it."""
     return aiohttp.ClientSession(
-        # A connection kept open for the next call is a connection that broke meanwhile.
+        # Calls end minutes apart: a connection kept open would have broken meanwhile.
         connector=aiohttp.TCPConnector(limit=connections, force_close=True),
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
@@ -91,15 +87,15 @@ def session(connections: int = 1) -> aiohttp.ClientSession:
 
 async def post(
     http: aiohttp.ClientSession, webhook: Webhook, message: str, body: bytes, *, read: int = 0
-) -> Answer:
+) -> DeliveryAttempt:
     """Send a message once.
 
     Args:
-        http: What with.
-        webhook: Where to.
-        message: Its id.
+        http: The HTTP client.
+        webhook: The receiver.
+        message: Id of the message.
         body: Its body.
-        read: How many bytes of the answer are wanted; the rest stays unread.
+        read: Bytes of the answer's body to read; the rest stays unread.
     """
     begun = time.monotonic()
     now = time.time()
@@ -114,36 +110,35 @@ async def post(
                 timeout=aiohttp.ClientTimeout(total=None),
             ) as response,
         ):
-            said = await _beginning(response, read)
+            beginning = await _beginning(response, read)
             response.close()
-            answer = Answer(
+            return DeliveryAttempt(
                 response.status,
-                _wrong(response),
+                _failure(response.status),
                 retry_after(response.headers.get("retry-after"), now),
-                said,
+                beginning,
+                time.monotonic() - begun,
             )
     except TimeoutError:
-        answer = Answer(None, f"no answer within {webhook.timeout_seconds:g} s")
+        reason = f"no answer within {webhook.timeout_seconds:g} s"
     except aiohttp.ClientResponseError as error:
-        # Its own text repeats the URL.
-        answer = Answer(None, _printable(f"no HTTP answer: {error.message}"))
+        # The text of the error itself repeats the URL, which may hold a token.
+        reason = _printable(f"no HTTP answer: {error.message}")
     except aiohttp.InvalidURL:
-        answer = Answer(None, "webhook.url is no URL that can be used")
+        reason = "webhook.url is no URL that can be used"
     except (aiohttp.ClientError, OSError, ValueError) as error:
-        answer = Answer(None, _printable(str(error) or type(error).__name__))
-    return Answer(
-        answer.status, answer.error, answer.retry_after, answer.said, time.monotonic() - begun
-    )
+        reason = _printable(str(error) or type(error).__name__)
+    return DeliveryAttempt(None, reason, seconds=time.monotonic() - begun)
 
 
-async def post_once(webhook: Webhook, message: str, body: bytes) -> Answer:
-    """Send a message once, with nothing before and after, and keep what the receiver says."""
+async def post_once(webhook: Webhook, message: str, body: bytes) -> DeliveryAttempt:
+    """Send a message once, with a client of its own, and keep the beginning of the answer."""
     async with session() as http:
         return await post(http, webhook, message, body, read=_SHOWN_BYTES)
 
 
 async def _beginning(response: aiohttp.ClientResponse, size: int) -> str:
-    """The first bytes of an answer, as far as they come before it ends or breaks off."""
+    """Read the first bytes of an answer, as far as they come before it ends or breaks off."""
     taken = b""
     with suppress(aiohttp.ClientError, OSError):  # a time-out is an OSError, too
         async with asyncio.timeout(_READING_SECONDS):
@@ -152,9 +147,8 @@ async def _beginning(response: aiohttp.ClientResponse, size: int) -> str:
     return _printable(taken.decode(errors="replace"), size)
 
 
-def _wrong(response: aiohttp.ClientResponse) -> str:
-    """What is wrong with a status, in our own words: the receiver's may be anything."""
-    status = response.status
+def _failure(status: int) -> str:
+    """Describe a status that is no success in our own words; the receiver's are not trusted."""
     if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
         return ""
     try:

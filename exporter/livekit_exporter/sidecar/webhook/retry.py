@@ -1,4 +1,4 @@
-"""What an attempt to deliver a call comes to: done, to be repeated, or given up.  Pure."""
+"""Decides after an attempt to deliver a call: delivered, back-off, or dead letter.  Pure."""
 
 from dataclasses import dataclass, replace
 from datetime import UTC
@@ -9,46 +9,46 @@ from livekit_exporter.ledger.outbox import LONGEST_PAUSE_SECONDS
 from livekit_exporter.ledger.rows import DeliveryRow
 
 REFUSALS: Final = 10
-"""Times that a receiver may refuse a call before it is given up."""
+"""Refusals of a call by the receiver that make it a dead letter."""
 
 _GONE: Final = 410
-_PASSING: Final = frozenset((408, 409, 425, 429))
-"""Refusals that say nothing about the message."""
+_TRANSIENT: Final = frozenset((408, 409, 425, 429))
+"""Statuses from 400 to 499 that say nothing about the message."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What came back.
+class DeliveryAttempt:
+    """The result of one request to the receiver.
 
     Args:
         status: HTTP status; `None` when no answer came.
-        error: Why none came, or what is wrong with it; empty when it was taken.
-        retry_after: Seconds that the receiver wants to be left alone.
-        said: The beginning of the body, where somebody asked for it.
-        seconds: How long it took.
+        error: Reason for the failure; empty when the call was delivered.
+        retry_after: Seconds that the receiver asks us to wait.
+        body: The beginning of the answer's body, as far as it was asked for.
+        seconds: Duration.
     """
 
     status: int | None
     error: str = ""
     retry_after: float | None = None
-    said: str = ""
+    body: str = ""
     seconds: float = 0.0
 
     @property
-    def taken(self) -> bool:
-        """Whether the receiver has it now."""
+    def delivered(self) -> bool:
+        """True when the receiver accepted the call."""
         return self.status is not None and 200 <= self.status < 300  # noqa: PLR2004 - HTTP's own
 
     @property
     def refused(self) -> bool:
-        """Whether the receiver does not want this message, as far as it knows."""
+        """True when the receiver rejects this message, and would reject it again."""
         status = self.status
-        return status is not None and 400 <= status < 500 and status not in _PASSING  # noqa: PLR2004
+        return status is not None and 400 <= status < 500 and status not in _TRANSIENT  # noqa: PLR2004
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
-    """How often and for how long a delivery is tried.
+class RetryPolicy:
+    """Limits of the attempts to deliver a call.
 
     Args:
         retry_seconds: Pause after the first attempt; doubled after each.
@@ -60,49 +60,55 @@ class Patience:
 
 
 def after(
-    row: DeliveryRow, answer: Answer, now: float, patience: Patience, chance: float
+    row: DeliveryRow, attempt: DeliveryAttempt, now: float, policy: RetryPolicy, jitter: float
 ) -> DeliveryRow:
-    """A delivery after an attempt.
+    """Return a delivery as it is after an attempt.
 
     Args:
-        row: As it was before.
-        answer: What came back.
+        row: The delivery before it.
+        attempt: The result.
         now: Unix seconds.
-        patience: How long it is tried.
-        chance: From 0 to 1: which part of the second half of the pause is waited, so that
+        policy: Limits of the attempts.
+        jitter: From 0 to 1: the share of the second half of the pause to wait, so that
             calls that failed together do not come back together.
     """
     first = now if row.first_attempt_at is None else row.first_attempt_at
     tried = replace(
         row,
         attempts=row.attempts + 1,
-        refusals=row.refusals + answer.refused,
+        refusals=row.refusals + attempt.refused,
         first_attempt_at=first,
         last_attempt_at=now,
-        status=answer.status,
-        error=answer.error,
+        status=attempt.status,
+        error=attempt.error,
     )
-    if answer.taken:
+    if attempt.delivered:
         return replace(tried, state="delivered", delivered_at=now, error="")
     if (
-        answer.status == _GONE
+        attempt.status == _GONE
         or tried.refusals >= REFUSALS
-        or now - first >= patience.give_up_seconds
+        or now - first >= policy.give_up_seconds
     ):
         return replace(tried, state="dead")
-    pause = pause_seconds(tried.attempts, patience.retry_seconds, chance)
-    return replace(tried, next_attempt_at=now + max(pause, answer.retry_after or 0.0))
+    pause = backoff_seconds(tried.attempts, policy.retry_seconds, jitter)
+    return replace(tried, next_attempt_at=now + max(pause, attempt.retry_after or 0.0))
 
 
-def pause_seconds(attempts: int, first: float, chance: float) -> float:
-    """Pause after so many attempts: doubled each time, at most an hour, half of it by chance."""
-    # Beyond this many it is the hour anyway, and a float has its limits.
+def backoff_seconds(attempts: int, first: float, jitter: float) -> float:
+    """Return the pause after so many attempts: doubled each time, at most an hour.
+
+    Args:
+        attempts: Attempts so far.
+        first: Pause after the first one, in seconds.
+        jitter: From 0 to 1: the share of the second half of the pause to wait.
+    """
+    # From 40 doublings on it is an hour anyway, and a float would overflow.
     whole = min(first * 2.0 ** min(attempts - 1, 40), LONGEST_PAUSE_SECONDS)
-    return whole * (0.5 + 0.5 * chance)
+    return whole * (0.5 + 0.5 * jitter)
 
 
 def retry_after(header: str | None, now: float) -> float | None:
-    """Seconds that a `Retry-After` asks for, at most an hour; `None` when it says nothing."""
+    """Read a `Retry-After` header: seconds, at most an hour; `None` when it says nothing."""
     if header is None:
         return None
     text = header.strip()

@@ -1,8 +1,8 @@
-"""Delivers calls that ended to the webhook, beside everything else the sidecar does.
+"""Delivers ended calls to the webhook, on the event loop beside the web server.
 
-Reads the outbox in the ledger, sends what is due, a few at a time, and hands over what became
-of it; ingest notes that with its next transaction.  Whoever is killed between the two sends
-again, under the same id.
+The sender reads the outbox in the ledger, sends deliveries that are due, a few at a time, and
+leaves their results to ingest, which commits them with its next transaction.  A sidecar that
+is killed between the two sends again after its restart, under the same id.
 """
 
 import asyncio
@@ -14,170 +14,172 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Final, ParamSpec, TypeVar
+from typing import Final, TypeVar, TypeVarTuple
 
 import aiohttp
 
 from livekit_exporter.export.event import call_ended
 from livekit_exporter.ledger.rows import Backlog, DeliveryRow
 from livekit_exporter.ledger.store import Ledger, LedgerError
-from livekit_exporter.sidecar.exports import document
+from livekit_exporter.sidecar.export_files import document
+from livekit_exporter.sidecar.webhook.attempts import AttemptLog
 from livekit_exporter.sidecar.webhook.endpoint import Webhook, post, session
-from livekit_exporter.sidecar.webhook.handover import Handover
-from livekit_exporter.sidecar.webhook.retry import Answer, after
+from livekit_exporter.sidecar.webhook.retry import DeliveryAttempt, after
 
 _log = logging.getLogger("livekit_exporter")
 
-_P = ParamSpec("_P")
-_R = TypeVar("_R")
+_Arguments = TypeVarTuple("_Arguments")
+_Result = TypeVar("_Result")
 
-AT_A_TIME: Final = 8
-"""Requests under way: a receiver that hangs holds no more than these."""
+MAX_IN_FLIGHT: Final = 8
+"""Requests in flight: a receiver that hangs blocks no more than these."""
 
 _LOOK_EVERY_SECONDS: Final = 5.0
-"""How soon a retry that somebody asked for on the command line is seen."""
+"""Time until the sender sees a retry that an operator asked for on the command line."""
 
 _COUNT_EVERY_SECONDS: Final = 1.0
-_FAREWELL_SECONDS: Final = 3.0
+_FLUSH_SECONDS: Final = 3.0
 
 
-class Courier:
-    """Delivers what one ledger holds.
+class WebhookSender:
+    """Delivers the outbox of one ledger.
 
     Args:
         root: The data directory.
         ledger: Gives the ledger, once it is open.
-        handover: Where attempts are left.
+        attempts: Takes the results.
     """
 
-    def __init__(self, root: Path, ledger: Callable[[], Ledger | None], handover: Handover) -> None:
+    def __init__(
+        self, root: Path, ledger: Callable[[], Ledger | None], attempts: AttemptLog
+    ) -> None:
         self._root = root
         self._ledger = ledger
-        self._handover = handover
+        self._attempts = attempts
         self._webhook: Webhook | None = None
-        self._under_way: dict[str, asyncio.Task[None]] = {}
-        self._rung = asyncio.Event()
+        self._in_flight: dict[str, asyncio.Task[None]] = {}
+        self._wake = asyncio.Event()
         self._stopping = False
         self._quiet_until = float("-inf")
         self._counted_at = float("-inf")
         self._failing = False
-        # Calls are read here, one after the other, and not where pages are made.
-        self._reader = ThreadPoolExecutor(1, thread_name_prefix="courier")
+        # A thread of its own: reading many calls does not hold up the pages.
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="webhook")
 
     def use(self, webhook: Webhook | None) -> None:
-        """Deliver there from now on; `None` for nowhere."""
+        """Deliver to this webhook from now on; `None` to pause."""
         self._webhook = webhook
         self._quiet_until = float("-inf")
-        self._rung.set()
+        self._wake.set()
 
     def stop(self) -> None:
-        """Send what is due now once more, for some seconds, and end."""
+        """Send what is due now once more, for some seconds, and end `run`."""
         self._stopping = True
-        self._rung.set()
+        self._wake.set()
 
     async def run(self) -> None:
-        """Deliver until somebody says `stop`."""
+        """Deliver until `stop` is called."""
         loop = asyncio.get_running_loop()
-        self._handover.answer_bell(lambda: loop.call_soon_threadsafe(self._rung.set))
+        self._attempts.on_wake(lambda: loop.call_soon_threadsafe(self._wake.set))
         try:
-            async with session(AT_A_TIME) as http:
+            async with session(MAX_IN_FLIGHT) as http:
                 while not self._stopping:
-                    self._rung.clear()
+                    self._wake.clear()
                     pause = await self._attempt(http)
                     with suppress(TimeoutError):
                         async with asyncio.timeout(pause):
-                            await self._rung.wait()
-                await self._farewell(http)
+                            await self._wake.wait()
+                await self._flush(http)
         finally:
-            self._handover.answer_bell(None)
+            self._attempts.on_wake(None)
             self._reader.shutdown(wait=False, cancel_futures=True)
 
-    async def _farewell(self, http: aiohttp.ClientSession) -> None:
-        deadline = time.monotonic() + _FAREWELL_SECONDS
+    async def _flush(self, http: aiohttp.ClientSession) -> None:
+        deadline = time.monotonic() + _FLUSH_SECONDS
         while (left := deadline - time.monotonic()) > 0:
             await self._attempt(http)
-            if not self._under_way:
+            if not self._in_flight:
                 return
             await asyncio.wait(
-                self._under_way.values(), timeout=left, return_when=asyncio.FIRST_COMPLETED
+                self._in_flight.values(), timeout=left, return_when=asyncio.FIRST_COMPLETED
             )
-        unfinished = list(self._under_way.values())
+        unfinished = list(self._in_flight.values())
         for task in unfinished:
             task.cancel()
         await asyncio.gather(*unfinished, return_exceptions=True)
 
     async def _attempt(self, http: aiohttp.ClientSession) -> float:
-        """One round, whatever happens in it."""
+        """Make a round that never raises; return the seconds until the next one."""
         try:
             return await self._round(http)
         except LedgerError:
-            # Ingest says so and sees to it.
+            # Ingest uses the same ledger: it logs the error and tries again.
             return _LOOK_EVERY_SECONDS
-        except Exception:  # noqa: BLE001 - the sidecar goes on, and so do deliveries
+        except Exception:  # noqa: BLE001 - an error in one round must not end all deliveries
             _log.exception("cannot deliver calls, trying again")
             return _LOOK_EVERY_SECONDS
 
     async def _round(self, http: aiohttp.ClientSession) -> float:
-        """Begin to send what is due; the seconds until there may be more."""
+        """Start to send what is due; return the seconds until more may be due."""
         webhook, ledger = self._webhook, self._ledger()
         if webhook is None or ledger is None:
-            self._handover.backlog = Backlog()
+            self._attempts.backlog = Backlog()
             return _LOOK_EVERY_SECONDS
-        limit = len(self._busy()) + AT_A_TIME
-        due = await self._reading(ledger.due, time.time(), limit)
+        limit = len(self._busy()) + MAX_IN_FLIGHT
+        due = await self._read(ledger.due, time.time(), limit)
         await self._count(ledger)
         quiet = self._quiet_until - time.monotonic()
         if quiet > 0:
             return min(quiet, _LOOK_EVERY_SECONDS)
         busy = self._busy()
         for row in due.deliveries:
-            if len(self._under_way) >= AT_A_TIME:
+            if len(self._in_flight) >= MAX_IN_FLIGHT:
                 break
             if row.session not in busy:
                 task = asyncio.create_task(self._deliver(http, webhook, ledger, row))
-                self._under_way[row.session] = task
+                self._in_flight[row.session] = task
                 task.add_done_callback(partial(self._finished, row.session))
         if due.next_at is None:
             return _LOOK_EVERY_SECONDS
         return min(max(due.next_at - time.time(), 0.0), _LOOK_EVERY_SECONDS)
 
     async def _count(self, ledger: Ledger) -> None:
-        """Count what is to be delivered, once a second: there may be many."""
+        """Count pending deliveries, at most once a second: there may be many."""
         if time.monotonic() - self._counted_at >= _COUNT_EVERY_SECONDS:
-            self._handover.backlog = await self._reading(ledger.backlog)
+            self._attempts.backlog = await self._read(ledger.backlog)
             self._counted_at = time.monotonic()
 
     def _busy(self) -> set[str]:
-        """Calls that are being sent, or whose attempt is not in the ledger yet."""
-        return {*self._under_way, *(row.session for row in self._handover.tried())}
+        """Return the calls in flight, and those whose attempt is not in the ledger yet."""
+        return {*self._in_flight, *(row.session for row in self._attempts.pending())}
 
     def _finished(self, session: str, task: asyncio.Task[None]) -> None:
-        del self._under_way[session]
+        del self._in_flight[session]
         if not task.cancelled() and task.exception() is not None:
-            _log.error("the delivery of a call ended with a mistake", exc_info=task.exception())
-        self._rung.set()
+            _log.error("cannot deliver a call, trying again", exc_info=task.exception())
+        self._wake.set()
 
     async def _deliver(
         self, http: aiohttp.ClientSession, webhook: Webhook, ledger: Ledger, row: DeliveryRow
     ) -> None:
-        """Send one call once, and hand over what became of it."""
+        """Send one call once and leave the result to ingest."""
         try:
-            body = await self._reading(self._body, ledger, row, webhook)
+            body = await self._read(self._body, ledger, row, webhook)
             if body is None:
                 return
-            answer = await post(http, webhook, row.id, body)
+            attempt = await post(http, webhook, row.id, body)
         except LedgerError:
             return
-        except Exception:  # noqa: BLE001 - a call that nobody foresaw must not stop all the others
+        except Exception:  # noqa: BLE001 - one strange call must not stop all the others
             _log.exception("cannot send call '%s'", row.session)
-            answer = Answer(None, "cannot be sent, see the log of the sidecar")
+            attempt = DeliveryAttempt(None, "cannot be sent, see the log of the sidecar")
         now = time.time()
-        if answer.retry_after is not None and not answer.taken:
-            # It is the receiver that asks for it, so it holds for every call.
-            self._quiet_until = time.monotonic() + answer.retry_after
-        tried = after(row, answer, now, webhook.patience, random.random())  # noqa: S311 - no secret
-        self._handover.put(tried)
-        self._say(webhook, tried)
+        if attempt.retry_after is not None and not attempt.delivered:
+            # The receiver asks for itself, not for this call, so all calls wait.
+            self._quiet_until = time.monotonic() + attempt.retry_after
+        tried = after(row, attempt, now, webhook.retry, random.random())  # noqa: S311 - no secret
+        self._attempts.add(tried)
+        self._log_result(webhook, tried)
 
     def _body(self, ledger: Ledger, row: DeliveryRow, webhook: Webhook) -> bytes | None:
         found = ledger.to_deliver(row)
@@ -187,8 +189,8 @@ class Courier:
         export = document(call, rows, webhook.redaction, self._root)
         return call_ended(export, row.revision, row.made_at)
 
-    def _say(self, webhook: Webhook, tried: DeliveryRow) -> None:
-        """Say when deliveries begin to fail and when they go on, and every one that is given up."""
+    def _log_result(self, webhook: Webhook, tried: DeliveryRow) -> None:
+        """Log every dead letter, and once each when deliveries start and stop to fail."""
         if tried.state == "dead":
             _log.error(
                 "gave up to deliver call '%s' to %s after %d attempts: %s; see 'livekit-exporter"
@@ -209,6 +211,5 @@ class Courier:
             _log.info("delivering calls to %s again", webhook.origin)
         self._failing = tried.state != "delivered"
 
-    async def _reading(self, read: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs) -> _R:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._reader, partial(read, *args, **kwargs))
+    async def _read(self, read: Callable[[*_Arguments], _Result], *args: *_Arguments) -> _Result:
+        return await asyncio.get_running_loop().run_in_executor(self._reader, read, *args)

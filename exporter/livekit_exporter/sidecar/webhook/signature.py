@@ -1,5 +1,6 @@
-"""How a webhook's receiver knows that we sent it: signatures after Standard Webhooks.  Pure.
+"""Signs messages to the webhook, so that its receiver knows that we sent them.  Pure.
 
+The signatures follow Standard Webhooks:
 https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 """
 
@@ -15,10 +16,10 @@ _SHORTEST_BYTES: Final = 16
 
 
 def key(secret: str) -> bytes:
-    """Key of a secret: `whsec_` and base64, or any text, whose bytes are the key.
+    """Read the key from a secret: base64 behind `whsec_`, or any text, whose bytes are the key.
 
     Raises:
-        ValueError: It is empty, too short to be secret, or no base64.
+        ValueError: The secret is empty, too short, or not base64.
     """
     if not secret.startswith(_PREFIX):
         made = secret.encode()
@@ -26,7 +27,7 @@ def key(secret: str) -> bytes:
         try:
             made = base64.b64decode(secret.removeprefix(_PREFIX), validate=True)
         except (binascii.Error, ValueError) as error:
-            # The secret is not repeated.
+            # The message does not repeat the secret: it goes into logs.
             raise ValueError(f"what follows '{_PREFIX}' is not base64") from error
     if len(made) < _SHORTEST_BYTES:
         raise ValueError(
@@ -37,13 +38,14 @@ def key(secret: str) -> bytes:
 
 
 def headers(message: str, at: int, body: bytes, keys: Sequence[bytes]) -> Mapping[str, str]:
-    """The three headers of a message.
+    """Return the three headers that sign a message.
 
     Args:
-        message: Its id, the same each time that it is sent.
-        at: When it is sent, Unix seconds.
-        body: Its body as it is sent.
-        keys: Signed with each of them, so that a receiver may know either while they change.
+        message: Id of the message, the same in every attempt.
+        at: Time of the attempt, Unix seconds.
+        body: The body, byte for byte as it is sent.
+        keys: Keys to sign with, all of them: while a key is replaced, the receiver may know
+            either.
     """
     signed = f"{message}.{at}.".encode() + body
     return {

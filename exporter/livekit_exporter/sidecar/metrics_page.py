@@ -16,7 +16,7 @@ from livekit_exporter.sidecar.transaction import Transaction
 _DAY_SECONDS: Final = 86400.0
 
 
-class Page:
+class MetricsPage:
     """The series of one registry, as the ledger keeps them.
 
     Args:

@@ -20,9 +20,8 @@ from livekit_exporter.ledger import outbox
 from livekit_exporter.ledger.rows import DeliveryRow
 from livekit_exporter.prices import catalogue
 from livekit_exporter.sidecar.config.settings import Config, ExportSettings, WebhookSettings
-from livekit_exporter.sidecar.webhook import sender as courier
 from livekit_exporter.sidecar.webhook.endpoint import configured
-from livekit_exporter.sidecar.webhook.sender import Courier
+from livekit_exporter.sidecar.webhook.sender import MAX_IN_FLIGHT, WebhookSender
 from tests.intake import Intake
 from tests.receivers import SECRET, Received, Receiver, answering
 from tests.records import call, closed, started
@@ -53,16 +52,16 @@ def config(data_dir: Path, receiver: Receiver, **settings: object) -> Config:
     return Config(data_dir=data_dir, webhook=webhook)
 
 
-class Office:
-    """Ingest and courier side by side, without their process."""
+class Delivering:
+    """Ingest and the webhook sender side by side, without their process."""
 
     def __init__(self, settings: Config) -> None:
         self.intake = Intake(settings.data_dir)
         self.use(settings)
-        self.courier = Courier(
-            settings.data_dir, lambda: self.intake.ingest.ledger, self.intake.ingest.handover
+        self.sender = WebhookSender(
+            settings.data_dir, lambda: self.intake.ingest.ledger, self.intake.ingest.attempts
         )
-        self.courier.use(configured(settings))
+        self.sender.use(configured(settings))
 
     def use(self, settings: Config) -> None:
         self.settings = settings
@@ -89,21 +88,21 @@ class Office:
 
 
 @asynccontextmanager
-async def working(settings: Config) -> AsyncIterator[Office]:
-    """An office with its courier out; he is back at the end of the block."""
-    office = Office(settings)
-    with closing(office.intake.ingest):
-        running = asyncio.create_task(office.courier.run())
-        yield office
-        office.courier.stop()
-        await running
+async def working(settings: Config) -> AsyncIterator[Delivering]:
+    """Run the sender for the length of the block."""
+    running = Delivering(settings)
+    with closing(running.intake.ingest):
+        sending = asyncio.create_task(running.sender.run())
+        yield running
+        running.sender.stop()
+        await sending
 
 
 async def test_a_call_is_delivered_as_it_is_exported(data_dir: Path, receiver: Receiver) -> None:
     """In an envelope, signed, in the format of the published schema."""
-    async with working(config(data_dir, receiver)) as office:
-        office.intake.take(PERSON, *call()[1:])
-        await office.until(lambda: office.states() == {"s1": "delivered"})
+    async with working(config(data_dir, receiver)) as running:
+        running.intake.take(PERSON, *call()[1:])
+        await running.until(lambda: running.states() == {"s1": "delivered"})
 
         (request,) = receiver.received
         event = request.event
@@ -111,12 +110,12 @@ async def test_a_call_is_delivered_as_it_is_exported(data_dir: Path, receiver: R
         assert event["data"] == json.loads(file.read_text("utf-8"))
         jsonschema.validate(event["data"], SCHEMA, cls=jsonschema.Draft202012Validator)
         assert (event["type"], event["revision"]) == ("call.ended", 1)
-        assert request.id == office.rows["s1"].id
+        assert request.id == running.rows["s1"].id
         assert request.path == "/hooks/token-in-the-path"
         assert request.headers["content-type"] == "application/json"
         assert request.headers["user-agent"].startswith("livekit-exporter/")
         assert abs(int(request.headers["webhook-timestamp"]) - time.time()) < 60
-        assert office.intake.counter(contract.WEBHOOK_DELIVERIES) == 1
+        assert running.intake.counter(contract.WEBHOOK_DELIVERIES) == 1
 
 
 async def test_what_is_sent_again_is_the_same_under_the_same_id(
@@ -124,17 +123,17 @@ async def test_what_is_sent_again_is_the_same_under_the_same_id(
 ) -> None:
     """Only the time and so the signature are another attempt's."""
     receiver.behaviour = answering(500)
-    async with working(config(data_dir, receiver)) as office:
-        office.intake.take(*call())
-        await office.until(lambda: len(receiver.received) >= 4)
+    async with working(config(data_dir, receiver)) as running:
+        running.intake.take(*call())
+        await running.until(lambda: len(receiver.received) >= 4)
         receiver.behaviour = answering(200)
-        await office.until(lambda: office.states() == {"s1": "delivered"})
+        await running.until(lambda: running.states() == {"s1": "delivered"})
 
-        row = office.rows["s1"]
+        row = running.rows["s1"]
         assert row.attempts == len(receiver.received) >= 5
         assert {request.id for request in receiver.received} == {row.id}
         assert len({request.body for request in receiver.received}) == 1
-        assert office.intake.counter(contract.WEBHOOK_ERRORS) == row.attempts - 1
+        assert running.intake.counter(contract.WEBHOOK_ERRORS) == row.attempts - 1
         assert {request.session for request in receiver.received} == {"s1"}
 
 
@@ -210,28 +209,28 @@ async def test_a_bad_receiver_gets_it_later(
 ) -> None:
     """Whatever it does, the call is kept, the reason is noted, and the time is bounded."""
     receiver.behaviour = behaviour
-    async with working(config(data_dir, receiver)) as office:
+    async with working(config(data_dir, receiver)) as running:
         begun = time.monotonic()
-        office.intake.take(*call())
-        await office.until(lambda: office.rows["s1"].attempts >= 1)
+        running.intake.take(*call())
+        await running.until(lambda: running.rows["s1"].attempts >= 1)
 
-        row = office.rows["s1"]
+        row = running.rows["s1"]
         assert row.state == "pending"
         assert (row.status, row.error[: len(error)]) == (status, error)
         assert row.error.isprintable()
         assert "token-in-the-path" not in row.error
         assert time.monotonic() - begun < 15
         receiver.behaviour = answering(200)
-        await office.until(lambda: office.states() == {"s1": "delivered"})
+        await running.until(lambda: running.states() == {"s1": "delivered"})
 
 
 async def test_an_endless_answer_is_not_read(data_dir: Path, receiver: Receiver) -> None:
     """Taken is taken; the rest is the receiver's own business, and its connection is closed."""
     BROKEN_OFF.clear()
     receiver.behaviour = endless(200)
-    async with working(config(data_dir, receiver)) as office:
-        office.intake.take(*call())
-        await office.until(lambda: office.states() == {"s1": "delivered"})
+    async with working(config(data_dir, receiver)) as running:
+        running.intake.take(*call())
+        await running.until(lambda: running.states() == {"s1": "delivered"})
 
         assert await asyncio.to_thread(BROKEN_OFF.wait, PATIENCE_SECONDS)
         assert len(receiver.received) == 1
@@ -242,9 +241,9 @@ async def test_a_redirect_is_not_followed(data_dir: Path, receiver: Receiver) ->
     elsewhere = Receiver()
     with elsewhere.up():
         receiver.behaviour = answering(307, location=elsewhere.url)
-        async with working(config(data_dir, receiver)) as office:
-            office.intake.take(*call())
-            await office.until(lambda: office.rows["s1"].attempts >= 3)
+        async with working(config(data_dir, receiver)) as running:
+            running.intake.take(*call())
+            await running.until(lambda: running.rows["s1"].attempts >= 3)
 
     assert elsewhere.received == []
 
@@ -252,21 +251,21 @@ async def test_a_redirect_is_not_followed(data_dir: Path, receiver: Receiver) ->
 async def test_no_cookie_is_kept(data_dir: Path, receiver: Receiver) -> None:
     """Each delivery is its own."""
     receiver.behaviour = answering(500, set_cookie="a=b; Path=/")
-    async with working(config(data_dir, receiver)) as office:
-        office.intake.take(*call())
-        await office.until(lambda: len(receiver.received) >= 3)
+    async with working(config(data_dir, receiver)) as running:
+        running.intake.take(*call())
+        await running.until(lambda: len(receiver.received) >= 3)
 
     assert not any("cookie" in request.headers for request in receiver.received)
 
 
 async def test_a_name_that_nobody_knows_is_a_failure_like_others(data_dir: Path) -> None:
     settings = config(data_dir, Receiver(), url="http://no-such-host.invalid/hook")
-    async with working(settings) as office:
-        office.intake.take(*call())
-        await office.until(lambda: office.rows["s1"].attempts >= 1)
+    async with working(settings) as running:
+        running.intake.take(*call())
+        await running.until(lambda: running.rows["s1"].attempts >= 1)
 
-        assert office.rows["s1"].state == "pending"
-        assert "no-such-host.invalid" in office.rows["s1"].error
+        assert running.rows["s1"].state == "pending"
+        assert "no-such-host.invalid" in running.rows["s1"].error
 
 
 async def test_what_is_gone_is_given_up_and_said(
@@ -274,12 +273,12 @@ async def test_what_is_gone_is_given_up_and_said(
 ) -> None:
     """With the way to find it again."""
     receiver.behaviour = answering(410)
-    async with working(config(data_dir, receiver)) as office:
-        office.intake.take(*call())
-        await office.until(lambda: office.states() == {"s1": "dead"})
+    async with working(config(data_dir, receiver)) as running:
+        running.intake.take(*call())
+        await running.until(lambda: running.states() == {"s1": "dead"})
 
-        assert office.intake.counter(contract.WEBHOOK_DEAD_LETTERS) == 1
-        assert office.intake.counter(contract.WEBHOOK_ERRORS) == 1
+        assert running.intake.counter(contract.WEBHOOK_DEAD_LETTERS) == 1
+        assert running.intake.counter(contract.WEBHOOK_ERRORS) == 1
     assert len(receiver.received) == 1
     assert "gave up to deliver call 's1' to http://127.0.0.1:" in caplog.text
     assert "HTTP 410 Gone; see 'livekit-exporter webhook list --dead'" in caplog.text
@@ -288,9 +287,9 @@ async def test_what_is_gone_is_given_up_and_said(
 
 async def test_what_is_refused_ten_times_is_given_up(data_dir: Path, receiver: Receiver) -> None:
     receiver.behaviour = answering(422)
-    async with working(config(data_dir, receiver, retry_seconds=0.001)) as office:
-        office.intake.take(*call())
-        await office.until(lambda: office.states() == {"s1": "dead"})
+    async with working(config(data_dir, receiver, retry_seconds=0.001)) as running:
+        running.intake.take(*call())
+        await running.until(lambda: running.states() == {"s1": "dead"})
 
     assert len(receiver.received) == 10
 
@@ -301,16 +300,16 @@ async def test_what_fails_for_long_is_given_up_and_can_be_retried(
     """Beside the running sidecar, under the same id."""
     receiver.behaviour = answering(500)
     settings = config(data_dir, receiver, give_up_after_hours=1 / 3600)
-    async with working(settings) as office:
-        office.intake.take(*call())
-        await office.until(lambda: office.states() == {"s1": "dead"})
+    async with working(settings) as running:
+        running.intake.take(*call())
+        await running.until(lambda: running.states() == {"s1": "dead"})
         tries = len(receiver.received)
         assert tries > 1
         receiver.behaviour = answering(200)
         where = files.ledger(data_dir)
 
-        assert outbox.retry(where, list(office.rows.values())) == 1
-        await office.until(lambda: office.states() == {"s1": "delivered"})
+        assert outbox.retry(where, list(running.rows.values())) == 1
+        await running.until(lambda: running.states() == {"s1": "delivered"})
 
         assert len(receiver.received) == tries + 1
         assert len({request.id for request in receiver.received}) == 1
@@ -328,18 +327,18 @@ async def test_one_call_that_the_receiver_chokes_on_holds_no_other_up(
             answering(200)(handler, request)
 
     receiver.behaviour = choke
-    async with working(config(data_dir, receiver)) as office:
-        for number in range(courier.AT_A_TIME):
-            office.intake.take(*call(f"bad-{number}"))
+    async with working(config(data_dir, receiver)) as running:
+        for number in range(MAX_IN_FLIGHT):
+            running.intake.take(*call(f"bad-{number}"))
         for number in range(20):
-            office.intake.take(*call(f"good-{number}"))
+            running.intake.take(*call(f"good-{number}"))
 
         def all_good() -> bool:
-            states = office.states()
+            states = running.states()
             return sum(state == "delivered" for state in states.values()) == 20
 
-        await office.until(all_good)
-        assert {state for name, state in office.states().items() if "bad" in name} == {"pending"}
+        await running.until(all_good)
+        assert {state for name, state in running.states().items() if "bad" in name} == {"pending"}
 
 
 async def test_no_more_are_under_way_than_eight(data_dir: Path, receiver: Receiver) -> None:
@@ -357,29 +356,29 @@ async def test_no_more_are_under_way_than_eight(data_dir: Path, receiver: Receiv
         answering(200)(handler, request)
 
     receiver.behaviour = count
-    async with working(config(data_dir, receiver, timeout_seconds=20)) as office:
+    async with working(config(data_dir, receiver, timeout_seconds=20)) as running:
         for number in range(40):
-            office.intake.take(started(f"s{number}"), closed(f"s{number}"))
-        await office.until(lambda: set(office.states().values()) == {"delivered"})
+            running.intake.take(started(f"s{number}"), closed(f"s{number}"))
+        await running.until(lambda: set(running.states().values()) == {"delivered"})
 
-    assert 1 < most <= courier.AT_A_TIME
+    assert 1 < most <= MAX_IN_FLIGHT
     assert sorted(receiver.sessions) == sorted(f"s{number}" for number in range(40))
 
 
 async def test_ingest_does_not_wait_for_the_receiver(data_dir: Path, receiver: Receiver) -> None:
     """It takes calls in while every request hangs."""
     receiver.behaviour = hang
-    async with working(config(data_dir, receiver, timeout_seconds=60)) as office:
-        for number in range(courier.AT_A_TIME):
-            office.intake.take(*call(f"s{number}"))
-        await office.until(lambda: len(receiver.received) == courier.AT_A_TIME)
+    async with working(config(data_dir, receiver, timeout_seconds=60)) as running:
+        for number in range(MAX_IN_FLIGHT):
+            running.intake.take(*call(f"s{number}"))
+        await running.until(lambda: len(receiver.received) == MAX_IN_FLIGHT)
 
         begun = time.monotonic()
-        await asyncio.to_thread(office.intake.take, *call("meanwhile"))
+        await asyncio.to_thread(running.intake.take, *call("meanwhile"))
 
         assert time.monotonic() - begun < 10
-        assert office.intake.figure("SELECT count(*) FROM sessions WHERE ended") == 9
-        assert office.states() == dict.fromkeys(office.rows, "pending")
+        assert running.intake.figure("SELECT count(*) FROM sessions WHERE ended") == 9
+        assert running.states() == dict.fromkeys(running.rows, "pending")
         receiver.closing.set()
 
 
@@ -388,13 +387,13 @@ async def test_a_receiver_that_asks_for_time_gets_it_for_all_calls(
 ) -> None:
     """A second is asked for, and no other call comes in it."""
     receiver.behaviour = answering(429, retry_after="1")
-    async with working(config(data_dir, receiver)) as office:
-        office.intake.take(*call("first"))
-        await office.until(lambda: office.rows["first"].attempts == 1)
+    async with working(config(data_dir, receiver)) as running:
+        running.intake.take(*call("first"))
+        await running.until(lambda: running.rows["first"].attempts == 1)
         asked = time.monotonic()
         receiver.behaviour = answering(200)
-        office.intake.take(*call("second"))
-        await office.until(lambda: set(office.states().values()) == {"delivered"})
+        running.intake.take(*call("second"))
+        await running.until(lambda: set(running.states().values()) == {"delivered"})
 
     assert time.monotonic() - asked > 0.5
     assert len(receiver.received) == 3
@@ -407,12 +406,12 @@ async def test_a_call_that_changes_is_delivered_again_as_it_is_by_then(
 ) -> None:
     """With the next revision and another id; the highest one holds."""
     monkeypatch.setattr(outbox, "SETTLE_SECONDS", 0.2)
-    async with working(config(data_dir, receiver)) as office:
-        office.intake.take(started())
-        await office.until(lambda: office.states() == {"s1": "delivered"})
-        office.intake.take(closed())
-        await office.until(lambda: office.rows["s1"].revision == 2)
-        await office.until(lambda: office.states() == {"s1": "delivered"})
+    async with working(config(data_dir, receiver)) as running:
+        running.intake.take(started())
+        await running.until(lambda: running.states() == {"s1": "delivered"})
+        running.intake.take(closed())
+        await running.until(lambda: running.rows["s1"].revision == 2)
+        await running.until(lambda: running.states() == {"s1": "delivered"})
 
     first, second = (request.event for request in receiver.received)
     assert (first["revision"], first["data"]["reason"]) == (1, "lost")
@@ -432,13 +431,13 @@ async def test_a_call_that_changes_while_it_is_sent_is_sent_again(
         answering(200)(handler, request)
 
     receiver.behaviour = slow
-    async with working(config(data_dir, receiver, timeout_seconds=60)) as office:
-        office.intake.take(started())
-        await office.until(lambda: len(receiver.received) == 1)
-        office.intake.take(closed())
-        await office.until(lambda: office.rows["s1"].revision == 2)
+    async with working(config(data_dir, receiver, timeout_seconds=60)) as running:
+        running.intake.take(started())
+        await running.until(lambda: len(receiver.received) == 1)
+        running.intake.take(closed())
+        await running.until(lambda: running.rows["s1"].revision == 2)
         changed.set()
-        await office.until(lambda: office.states() == {"s1": "delivered"})
+        await running.until(lambda: running.states() == {"s1": "delivered"})
 
     assert [request.event["revision"] for request in receiver.received] == [1, 2]
     assert receiver.received[1].event["data"]["reason"] == "user_initiated"
@@ -451,9 +450,9 @@ async def test_names_leave_the_house_as_configured(
     """A hash is the one of the file, so both can be joined."""
     settings = config(data_dir, receiver, redaction=redaction)
     settings = settings.model_copy(update={"export": ExportSettings(redaction="hash")})
-    async with working(settings) as office:
-        office.intake.take(PERSON, closed())
-        await office.until(lambda: office.states() == {"s1": "delivered"})
+    async with working(settings) as running:
+        running.intake.take(PERSON, closed())
+        await running.until(lambda: running.states() == {"s1": "delivered"})
 
     (request,) = receiver.received
     assert b"anna" not in request.body
@@ -468,13 +467,13 @@ async def test_another_address_holds_at_once(data_dir: Path, receiver: Receiver)
     receiver.behaviour = answering(500)
     other = Receiver()
     with other.up():
-        async with working(config(data_dir, receiver)) as office:
-            office.intake.take(*call())
-            await office.until(lambda: len(receiver.received) >= 2)
+        async with working(config(data_dir, receiver)) as running:
+            running.intake.take(*call())
+            await running.until(lambda: len(receiver.received) >= 2)
             settings = config(data_dir, other)
-            office.use(settings)
-            office.courier.use(configured(settings))
-            await office.until(lambda: office.states() == {"s1": "delivered"})
+            running.use(settings)
+            running.sender.use(configured(settings))
+            await running.until(lambda: running.states() == {"s1": "delivered"})
 
     assert other.received[-1].id == receiver.received[0].id
 
@@ -482,30 +481,30 @@ async def test_another_address_holds_at_once(data_dir: Path, receiver: Receiver)
 async def test_none_is_sent_while_there_is_no_webhook(data_dir: Path, receiver: Receiver) -> None:
     """What waits goes on waiting, and is not shown as late."""
     receiver.behaviour = answering(500)
-    async with working(config(data_dir, receiver)) as office:
-        office.intake.take(*call())
-        await office.until(lambda: office.intake.ingest.handover.backlog.pending == 1)
-        await office.until(lambda: office.rows["s1"].attempts >= 1)
-        office.use(Config(data_dir=data_dir))
-        office.courier.use(None)
-        await office.until(lambda: office.intake.ingest.handover.backlog.pending == 0)
+    async with working(config(data_dir, receiver)) as running:
+        running.intake.take(*call())
+        await running.until(lambda: running.intake.ingest.attempts.backlog.pending == 1)
+        await running.until(lambda: running.rows["s1"].attempts >= 1)
+        running.use(Config(data_dir=data_dir))
+        running.sender.use(None)
+        await running.until(lambda: running.intake.ingest.attempts.backlog.pending == 0)
         sent = len(receiver.received)
         await asyncio.sleep(0.5)
 
         assert len(receiver.received) <= sent + 1
-        assert office.states() == {"s1": "pending"}
+        assert running.states() == {"s1": "pending"}
 
 
 async def test_who_stops_sends_what_has_just_come(data_dir: Path, receiver: Receiver) -> None:
     """A pod that ends after its last call has no later."""
-    office = Office(config(data_dir, receiver))
-    with closing(office.intake.ingest):
-        office.intake.take(*call())
-        office.courier.stop()
-        await office.courier.run()
-        office.intake.passes()
+    running = Delivering(config(data_dir, receiver))
+    with closing(running.intake.ingest):
+        running.intake.take(*call())
+        running.sender.stop()
+        await running.sender.run()
+        running.intake.passes()
 
-        assert office.states() == {"s1": "delivered"}
+        assert running.states() == {"s1": "delivered"}
 
 
 async def test_who_stops_does_not_wait_for_a_receiver_that_hangs(
@@ -513,16 +512,16 @@ async def test_who_stops_does_not_wait_for_a_receiver_that_hangs(
 ) -> None:
     """Three seconds, and the call is kept."""
     receiver.behaviour = hang
-    office = Office(config(data_dir, receiver, timeout_seconds=300))
-    with closing(office.intake.ingest):
-        office.intake.take(*call())
-        office.courier.stop()
+    running = Delivering(config(data_dir, receiver, timeout_seconds=300))
+    with closing(running.intake.ingest):
+        running.intake.take(*call())
+        running.sender.stop()
         begun = time.monotonic()
-        await office.courier.run()
+        await running.sender.run()
 
         assert time.monotonic() - begun < 20
-        office.intake.passes()
-        assert office.states() == {"s1": "pending"}
+        running.intake.passes()
+        assert running.states() == {"s1": "pending"}
     receiver.closing.set()
 
 
@@ -530,10 +529,10 @@ async def test_a_call_that_cannot_be_told_stops_no_other(
     data_dir: Path, receiver: Receiver, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A row that nobody foresaw, as a newer agent may write one."""
-    async with working(config(data_dir, receiver)) as office:
-        office.intake.ingest.configure(Config(data_dir=data_dir), catalogue.load())
-        office.intake.take(*call("broken"))
-        office.intake.ask("SELECT 1")
+    async with working(config(data_dir, receiver)) as running:
+        running.intake.ingest.configure(Config(data_dir=data_dir), catalogue.load())
+        running.intake.take(*call("broken"))
+        running.intake.ask("SELECT 1")
         import sqlite3
 
         with closing(sqlite3.connect(files.ledger(data_dir))) as ledger, ledger:
@@ -542,12 +541,12 @@ async def test_a_call_that_cannot_be_told_stops_no_other(
                 "INSERT INTO deliveries SELECT session, instance, 1, 'pending', 1.0, 1.0, 0, 0,"
                 " NULL, NULL, NULL, '', NULL FROM sessions"
             )
-        office.use(office.settings)
-        office.intake.take(*call("good"))
-        await office.until(lambda: office.states().get("good") == "delivered")
-        await office.until(lambda: office.rows["broken"].attempts >= 1)
+        running.use(running.settings)
+        running.intake.take(*call("good"))
+        await running.until(lambda: running.states().get("good") == "delivered")
+        await running.until(lambda: running.rows["broken"].attempts >= 1)
 
-        assert office.rows["broken"].error == "cannot be sent, see the log of the sidecar"
+        assert running.rows["broken"].error == "cannot be sent, see the log of the sidecar"
         assert "cannot send call 'broken'" in caplog.text
 
 
@@ -557,12 +556,12 @@ async def test_failing_and_going_on_are_said_once(
     """Not with every attempt."""
     caplog.set_level(logging.INFO)
     receiver.behaviour = answering(500)
-    async with working(config(data_dir, receiver)) as office:
+    async with working(config(data_dir, receiver)) as running:
         for number in range(3):
-            office.intake.take(*call(f"s{number}"))
-        await office.until(lambda: all(row.attempts >= 2 for row in office.rows.values()))
+            running.intake.take(*call(f"s{number}"))
+        await running.until(lambda: all(row.attempts >= 2 for row in running.rows.values()))
         receiver.behaviour = answering(200)
-        await office.until(lambda: set(office.states().values()) == {"delivered"})
+        await running.until(lambda: set(running.states().values()) == {"delivered"})
 
     said = [record.getMessage() for record in caplog.records if "deliver" in record.getMessage()]
     assert len(said) == 2

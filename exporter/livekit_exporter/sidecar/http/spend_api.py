@@ -1,7 +1,7 @@
-"""`GET /api/v1/spend`: what was spent today, for the budgets of calls that go on.
+"""Answers `GET /api/v1/spend`: the spend of today, for the budgets of calls that go on.
 
-Any number of calls ask, so the ledger is read at most once a second, and where that
-takes long only as often as makes it a tenth of the time.
+Many calls ask at once, so the ledger is read at most once a second, and less often where
+reading is slow, so that it takes at most a tenth of the time.
 """
 
 import json
@@ -16,23 +16,23 @@ from livekit_exporter.ledger.spending import Spending, UserSpend
 from livekit_exporter.sidecar.periods import period_start
 
 _FRESH_SECONDS: Final = 1.0
-_TIMES_AS_LONG: Final = 10.0
+_FRESH_PER_READING: Final = 10.0
 _PARAMETERS: Final = ("user", "label", "agent", "exclude_session")
 
 
-class QuestionError(ValueError):
-    """The question cannot be understood; the message says why."""
+class SpendQuestionError(ValueError):
+    """The parameters cannot be read; the message says why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """Whose spend is asked for.
+class SpendQuestion:
+    """Parameters of a request; the spend of the whole day is always part of the answer.
 
     Args:
-        user: A user's; `None` for no such answer.
-        label: Name and value of a label, likewise.
-        agent: Of this agent only.
-        exclude_session: A call whose own spend is left out.
+        user: Add the spend of this user; `None` for no such sum.
+        label: Add the spend of calls with this label, name and value; `None` for no such sum.
+        agent: Count this agent only.
+        exclude_session: Leave out the spend of this call.
     """
 
     user: str | None = None
@@ -41,44 +41,46 @@ class Question:
     exclude_session: str | None = None
 
 
-def question(parameters: Sequence[tuple[str, str]]) -> Question:
+def read_question(parameters: Sequence[tuple[str, str]]) -> SpendQuestion:
     """Read the parameters of a request.
 
     Raises:
-        QuestionError: One is unknown, comes twice, or is no `name=value`.
+        SpendQuestionError: A parameter is unknown, given twice, or a label without a name.
     """
-    said = dict(parameters)
-    for name in said:
+    given = dict(parameters)
+    for name in given:
         if name not in _PARAMETERS:
-            raise QuestionError(f"'{name}' is no parameter; there are {', '.join(_PARAMETERS)}")
-    if len(said) != len(parameters):
-        raise QuestionError("a parameter is there twice")
-    name, equals, value = said.get("label", "").partition("=")
-    if "label" in said and not (name and equals):
-        raise QuestionError(f"label is '{said['label']}'; write it as name=value")
-    return Question(
-        user=said.get("user"),
+            raise SpendQuestionError(
+                f"'{name}' is no parameter; there are {', '.join(_PARAMETERS)}"
+            )
+    if len(given) != len(parameters):
+        raise SpendQuestionError("a parameter is there twice")
+    name, equals, value = given.get("label", "").partition("=")
+    if "label" in given and not (name and equals):
+        raise SpendQuestionError(f"label is '{given['label']}'; write it as name=value")
+    return SpendQuestion(
+        user=given.get("user"),
         label=(name, value) if name else None,
-        agent=said.get("agent"),
-        exclude_session=said.get("exclude_session"),
+        agent=given.get("agent"),
+        exclude_session=given.get("exclude_session"),
     )
 
 
 class SpendingSource(Protocol):
-    """The ledger."""
+    """Reads the ledger."""
 
     def spending(self, since: float) -> Spending:
-        """Spend since a Unix time."""
+        """Read the spend since a Unix time."""
         ...
 
     def spending_of(self, session: str, since: float, last_row: int) -> list[UserSpend]:
-        """Spend of one call since then, in no newer rows."""
+        """Read the spend of one call since a Unix time, up to a row."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class _State:
-    """What the ledger said, and when."""
+class _DayReading:
+    """The spend of a day as the ledger had it at one moment."""
 
     source: SpendingSource
     start: float
@@ -88,7 +90,7 @@ class _State:
 
 
 class DaySpend:
-    """Answers questions about the current day.
+    """Answers questions about the spend of the current day.
 
     Args:
         clock: Unix seconds.
@@ -97,12 +99,12 @@ class DaySpend:
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._state: _State | None = None
+        self._state: _DayReading | None = None
 
     def answer(
-        self, source: SpendingSource, zone: tzinfo, zone_name: str, asked: Question
+        self, source: SpendingSource, zone: tzinfo, zone_name: str, question: SpendQuestion
     ) -> dict[str, object]:
-        """The answer, JSON-ready.  Reads the ledger: in a thread.
+        """Answer with what `json.dumps` takes.  Reads the ledger, so call it in a thread.
 
         Raises:
             LedgerError: The ledger cannot be read.
@@ -110,16 +112,16 @@ class DaySpend:
         start = period_start("day", self._clock(), zone)
         state = self._read(source, start)
         spent = list(state.spending.spent)
-        if asked.exclude_session is not None:
-            own = source.spending_of(asked.exclude_session, start, state.spending.last_row)
+        if question.exclude_session is not None:
+            own = source.spending_of(question.exclude_session, start, state.spending.last_row)
             spent += [each._replace(usd=-each.usd) for each in own]
-        if asked.agent is not None:
-            spent = [each for each in spent if each.agent == asked.agent]
+        if question.agent is not None:
+            spent = [each for each in spent if each.agent == question.agent]
         sums = {"day": _sums(spent)}
-        if asked.user is not None:
-            sums["user"] = _sums([each for each in spent if each.user == asked.user])
-        if asked.label is not None:
-            name, value = asked.label
+        if question.user is not None:
+            sums["user"] = _sums([each for each in spent if each.user == question.user])
+        if question.label is not None:
+            name, value = question.label
             sums["label"] = _sums(
                 [each for each in spent if json.loads(each.labels).get(name) == value]
             )
@@ -136,7 +138,7 @@ class DaySpend:
             "spend": sums,
         }
 
-    def _read(self, source: SpendingSource, start: float) -> _State:
+    def _read(self, source: SpendingSource, start: float) -> _DayReading:
         with self._lock:
             state = self._state
             if (
@@ -148,8 +150,8 @@ class DaySpend:
                 begun, now = time.monotonic(), self._clock()
                 spending = source.spending(start)
                 took = time.monotonic() - begun
-                fresh_until = begun + max(_FRESH_SECONDS, _TIMES_AS_LONG * took)
-                state = self._state = _State(source, start, now, fresh_until, spending)
+                fresh_until = begun + max(_FRESH_SECONDS, _FRESH_PER_READING * took)
+                state = self._state = _DayReading(source, start, now, fresh_until, spending)
             return state
 
 
@@ -159,7 +161,7 @@ def _next_midnight(start: float, zone: tzinfo) -> float:
 
 
 def _sums(spent: Sequence[UserSpend]) -> Mapping[str, float]:
-    """By source; taking a call out leaves no dust below zero."""
+    """Add up by source; never below zero, where rounding leaves dust when a call is left out."""
     return {
         f"{source}_usd": max(0.0, sum(each.usd for each in spent if each.source == source))
         for source in ("reported", "estimated")

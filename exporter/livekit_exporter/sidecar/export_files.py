@@ -21,7 +21,7 @@ from livekit_exporter.export.document import CallExport, Redaction, call_export
 from livekit_exporter.ledger.rows import CallRows, SessionRow, utc_day
 from livekit_exporter.ledger.store import Ledger
 from livekit_exporter.sidecar.config.settings import Config
-from livekit_exporter.sidecar.page import Page
+from livekit_exporter.sidecar.metrics_page import MetricsPage
 
 _log = logging.getLogger("livekit_exporter")
 
@@ -43,7 +43,7 @@ class Exports:
         config: Gives the settings in force.
     """
 
-    def __init__(self, ledger: Ledger, page: Page, config: Callable[[], Config]) -> None:
+    def __init__(self, ledger: Ledger, page: MetricsPage, config: Callable[[], Config]) -> None:
         self._ledger = ledger
         self._page = page
         self._config = config

@@ -1,7 +1,6 @@
-"""The HTTP surface of the sidecar: metrics, health, readiness, a landing page, spend of today.
+"""Routes the sidecar's HTTP: metrics, health, readiness, landing page, calls, spend of today.
 
-It knows nothing of ledgers and registries: whatever implements `Source` is
-served.  GET and HEAD only.
+The routes know no ledger and no registry: they serve any `PageSource`.  GET and HEAD only.
 """
 
 import asyncio
@@ -12,19 +11,20 @@ from typing import Final, Protocol
 from aiohttp import hdrs, web
 
 from livekit_exporter.export import html as page
-from livekit_exporter.sidecar.http import call_page as call
-from livekit_exporter.sidecar.http import landing
+from livekit_exporter.sidecar.http import call_page, landing
 from livekit_exporter.sidecar.http.call_page import CallView
-from livekit_exporter.sidecar.http.landing import Overview, OverviewRow
-from livekit_exporter.sidecar.http.spend import Question, QuestionError, question
+from livekit_exporter.sidecar.http.landing import Overview
+from livekit_exporter.sidecar.http.spend_api import (
+    SpendQuestion,
+    SpendQuestionError,
+    read_question,
+)
 from livekit_exporter.sidecar.registry import Exposition
-
-__all__ = ["CallView", "Overview", "OverviewRow", "Source", "application"]
 
 _log = logging.getLogger("livekit_exporter")
 
 _HEADERS: Final = {
-    # Without versions: who looks for weak servers need not be helped.
+    # Without versions, which would help those who look for servers with known faults.
     hdrs.SERVER: "livekit-exporter",
     "Content-Security-Policy": (
         f"default-src 'none'; style-src '{page.STYLE_HASH}';"
@@ -36,35 +36,35 @@ _HEADERS: Final = {
 }
 
 
-class Source(Protocol):
-    """What is served."""
+class PageSource(Protocol):
+    """The content of the pages."""
 
     def render(self, accept: str) -> Exposition:
         """Render the metrics in the format that an `Accept` header asks for; called in a thread."""
         ...
 
     def problem(self) -> str | None:
-        """Why the sidecar is not ready; called on the event loop, so it may not wait."""
+        """Say why the sidecar is not ready; called on the event loop, so it may not wait."""
         ...
 
     def overview(self) -> Overview:
-        """Figures for the landing page; called in a thread."""
+        """Read the figures of the landing page; called in a thread."""
         ...
 
     def call(self, session: str) -> CallView | None:
-        """One call, `None` when nobody knows it; called in a thread."""
+        """Read one call, `None` when the ledger does not know it; called in a thread."""
         ...
 
-    def spend(self, asked: Question) -> dict[str, object] | None:
-        """Spend of today, `None` while the ledger cannot be read; called in a thread."""
+    def spend(self, question: SpendQuestion) -> dict[str, object] | None:
+        """Read the spend of today, `None` while the ledger cannot be read; called in a thread."""
         ...
 
 
-_SOURCE: Final = web.AppKey("source", Source)
+_SOURCE: Final = web.AppKey("source", PageSource)
 
 
-def application(source: Source) -> web.Application:
-    """Build the application that serves one source."""
+def application(source: PageSource) -> web.Application:
+    """Build the application that serves these pages."""
     app = web.Application(middlewares=[_plain_failures])
     app[_SOURCE] = source
     app.on_response_prepare.append(_add_headers)
@@ -96,7 +96,7 @@ async def _plain_failures(
 
 
 def _accepts_gzip(header: str) -> bool:
-    """Whether an `Accept-Encoding` header allows gzip; `gzip;q=0` forbids it."""
+    """Read from an `Accept-Encoding` header if gzip is allowed; `gzip;q=0` forbids it."""
     for part in header.split(","):
         coding, *parameters = (piece.strip().lower() for piece in part.split(";"))
         if coding in {"gzip", "x-gzip"}:
@@ -145,16 +145,16 @@ async def _call(request: web.Request) -> web.Response:
     session = request.match_info["session"]
     view = await asyncio.to_thread(request.app[_SOURCE].call, session)
     if view is None:
-        return web.Response(status=404, text=call.missing(session), content_type="text/html")
-    return web.Response(text=call.render(view), content_type="text/html")
+        return web.Response(status=404, text=call_page.missing(session), content_type="text/html")
+    return web.Response(text=call_page.render(view), content_type="text/html")
 
 
 async def _spend(request: web.Request) -> web.Response:
     try:
-        asked = question(list(request.query.items()))
-    except QuestionError as error:
+        question = read_question(list(request.query.items()))
+    except SpendQuestionError as error:
         return web.json_response({"error": str(error)}, status=400)
-    said = await asyncio.to_thread(request.app[_SOURCE].spend, asked)
-    if said is None:
+    answer = await asyncio.to_thread(request.app[_SOURCE].spend, question)
+    if answer is None:
         return web.json_response({"error": "the ledger cannot be read now"}, status=503)
-    return web.json_response(said)
+    return web.json_response(answer)
