@@ -56,7 +56,7 @@ def write(root: Path, journals: int, records: int) -> None:
 
 def _call(kind: int, records: int) -> Iterator[Record]:
     """The records of one call, exactly as many as asked for."""
-    chance = random.Random(kind)  # noqa: S311 - repeatable, and nothing secret
+    chance = random.Random(kind)
     llm = _LLMS[kind % len(_LLMS)]
     # Past times stay in range for the ledger and out of the period that is going on.
     at = time.time() - 10.0 * records

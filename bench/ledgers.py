@@ -99,7 +99,7 @@ def write(path: Path, rows: int) -> Sums:
         What the bench must find again; today is the last day.
     """
     ledger = Ledger(path)
-    random = Random(_SEED)  # noqa: S311 - the same rows every time
+    random = Random(_SEED)
     calls = iter(range(rows // (3 * _TURNS)))
     written, count, today = 0, 0, 0.0
     by_user: dict[str, float] = {}

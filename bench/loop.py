@@ -114,7 +114,7 @@ async def in_turns(
     variants: Mapping[str, tuple[Source, Handle]], events: int
 ) -> dict[str, list[int]]:
     """Nanoseconds of every event; each round gives every handler one, in random order."""
-    chance = random.Random(1)  # noqa: S311 - an order, not a secret
+    chance = random.Random(1)
     spent: dict[str, list[int]] = {name: [] for name in variants}
     for number in range(WARM_UP_EVENTS + events):
         for name in chance.sample(list(variants), len(variants)):

@@ -157,7 +157,7 @@ def _genai(record: UsageReported) -> Callable[[], Decimal]:
 
 def _in_turns(variants: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[int]]:
     """Nanoseconds of every call; each round gives every variant one, in random order."""
-    chance = random.Random(1)  # noqa: S311 - an order, not a secret
+    chance = random.Random(1)
     spent: dict[str, list[int]] = {name: [] for name in variants}
     for number in range(_WARM_UP_ROUNDS + rounds):
         for name in chance.sample(list(variants), len(variants)):

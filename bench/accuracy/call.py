@@ -117,7 +117,7 @@ async def hold(
         meter: How the exporter is attached.
         speed: How many simulated seconds pass in a second.
     """
-    line = Line(Turn(says=(), reply=""), random.Random(scenario.name), speed)  # noqa: S311
+    line = Line(Turn(says=(), reply=""), random.Random(scenario.name), speed)
     stage = Stage(Script(), Books(), line)
     async with cast(stage) as providers:
         session = _session(scenario, providers, line)

@@ -59,7 +59,7 @@ class Script:
         self.tts = self.chance.choice(_TTSS)
         self.lines: list[Line] = []
 
-    def add(self, kind: str, seconds: float = 0.5, **fields: object) -> None:
+    def add(self, kind: str, seconds: float = 0.5, /, **fields: object) -> None:
         """A record some time after the one before."""
         self.now += seconds * self.chance.uniform(0.5, 1.5)
         line: Line = {"v": 1, "kind": kind, "session": self.session, "at": self.now}

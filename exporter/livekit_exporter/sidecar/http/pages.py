@@ -10,8 +10,8 @@ from livekit_exporter.sidecar.http.call_page import CallView
 from livekit_exporter.sidecar.http.landing import Overview, OverviewRow, PeriodSpend, usd
 from livekit_exporter.sidecar.http.spend_api import DaySpend, SpendQuestion
 from livekit_exporter.sidecar.ingest import Ingest
-from livekit_exporter.sidecar.registry import Exposition, Registry
 from livekit_exporter.sidecar.periods import period_start
+from livekit_exporter.sidecar.registry import Exposition, Registry
 
 
 class SidecarPages:
