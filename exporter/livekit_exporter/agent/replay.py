@@ -14,7 +14,8 @@ from types import SimpleNamespace
 from typing import Final
 
 from livekit_exporter import files
-from livekit_exporter.agent import normalize
+from livekit_exporter.agent.events import EVENTS, read_event
+from livekit_exporter.agent.fields import Moment, UnreadableError
 from livekit_exporter.agent.journal import Journal
 from livekit_exporter.record import EARLIEST, LATEST, SessionStarted
 
@@ -61,14 +62,12 @@ class _Stream:
         now = self._now
         journal = self._journal or self._begin(now)
         self._follow(name, data)
-        if name not in normalize.EVENTS:
+        if name not in EVENTS:
             return
-        moment = normalize.Moment(
-            session=self._session, now=now, persona=self._persona, speech=self._speech
-        )
+        moment = Moment(session=self._session, now=now, persona=self._persona, speech=self._speech)
         try:
-            records = normalize.read_event(name, data, moment)
-        except normalize.UnreadableError as error:
+            records = read_event(name, data, moment)
+        except UnreadableError as error:
             self.unread(error.reason)
             return
         for record in records:

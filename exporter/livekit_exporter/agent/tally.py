@@ -8,8 +8,10 @@ from contextlib import suppress
 from dataclasses import fields
 from decimal import Decimal
 
-from livekit_exporter.agent.normalize import Added, Heard, UnreadableError
+from livekit_exporter.agent.events import RawMessage
+from livekit_exporter.agent.fields import UnreadableError
 from livekit_exporter.agent.prices import Prices
+from livekit_exporter.agent.raw_metrics import RawMetrics
 from livekit_exporter.calls.turns import Conversation
 from livekit_exporter.record import MessageAdded, Model, Record, Usage, UsageReported
 
@@ -35,16 +37,16 @@ class Tally:
         self._prices = prices
         self._conversation = Conversation()
         self._turns = 0
-        self._heard: list[Heard | Added] = []
+        self._heard: list[RawMetrics | RawMessage] = []
         self._reported: list[UsageReported] = []
         self._summed = 0
         self._usage: dict[Model, Usage] = {}
         self._priced = 0
         self._cost = Decimal(0)
 
-    def take(self, record: Record | Heard | Added) -> None:
+    def take(self, record: Record | RawMetrics | RawMessage) -> None:
         """Remember what a record says of usage and turns; events are read when somebody asks."""
-        if isinstance(record, (Heard, Added)):
+        if isinstance(record, (RawMetrics, RawMessage)):
             self._heard.append(record)
         elif isinstance(record, UsageReported):
             self._reported.append(record)

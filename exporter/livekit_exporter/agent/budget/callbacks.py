@@ -7,7 +7,7 @@ from collections.abc import Awaitable
 from contextlib import suppress
 
 from livekit_exporter.agent.budget.limits import Budget, BudgetCallback, BudgetEvent
-from livekit_exporter.agent.complaints import Complaints
+from livekit_exporter.agent.rate_limited_log import problems
 
 
 class Callbacks:
@@ -85,4 +85,4 @@ async def _awaited(result: Awaitable[object]) -> object:
 
 
 def _complain(error: BaseException) -> None:
-    Complaints().say("a budget's callback failed, the call goes on", error=error)
+    problems.warning("a budget's callback failed, the call goes on", error=error)

@@ -116,11 +116,3 @@ def of_turn(names: SpanNames, turn: Turn) -> Attributes:
     }
     about = f"{names.totals}.turn"
     return {f"{about}.{name}": value for name, value in parts.items() if value is not None}
-
-
-def too_late(units: int, session: str) -> str:
-    """What a log says of a cost, in `ATTO`, that came when every span of a call was gone."""
-    return (
-        f"{units / _ATTO} US dollars were reported after the spans of session {session} had ended;"
-        " the ledger has them, the trace has not"
-    )

@@ -18,9 +18,9 @@ from typing import Final, NamedTuple
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from livekit_exporter.agent.complaints import Complaints
 from livekit_exporter.agent.journal import Journal
 from livekit_exporter.agent.prices import Prices
+from livekit_exporter.agent.rate_limited_log import problems
 from livekit_exporter.agent.spans import costs
 from livekit_exporter.agent.spans.attributes import (
     JOB,
@@ -38,7 +38,6 @@ from livekit_exporter.agent.spans.attributes import (
     of_rest,
     of_session,
     of_turn,
-    too_late,
 )
 from livekit_exporter.agent.spans.costs import SpanCost
 from livekit_exporter.agent.spans.totals import Totals
@@ -227,14 +226,13 @@ class _Exporter(SpanExporter):
         self._exporter = exporter
         self._names = names
         self._told: OrderedDict[str, _Told] = OrderedDict()
-        self._complaints = Complaints()
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Export spans; called by one thread at a time."""
         try:
             spans = self._with_costs(spans)
         except Exception as error:  # noqa: BLE001 - spans without costs are better than none
-            self._complaints.say("spans are exported without their costs", error=error)
+            problems.warning("spans are exported without their costs", error=error)
         return self._exporter.export(spans)
 
     def shutdown(self) -> None:
@@ -242,7 +240,12 @@ class _Exporter(SpanExporter):
         for told in self._told.values():
             late = 0 if told.rest is None else sum(told.untold().values())
             if late:
-                self._complaints.say(too_late(late, told.call.started.session))
+                problems.warning(
+                    "%s US dollars were reported after the spans of session %s had ended;"
+                    " the ledger has them, the trace has not",
+                    late / 1e18,
+                    told.call.started.session,
+                )
         self._exporter.shutdown()
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
@@ -267,7 +270,7 @@ class _Exporter(SpanExporter):
         try:
             said = self._said_of(span)
         except Exception as error:  # noqa: BLE001 - one odd span must not cost the others theirs
-            self._complaints.say("a span is exported without its cost", error=error)
+            problems.warning("a span is exported without its cost", error=error)
             return span
         return _Copy(span, said) if said else span
 
