@@ -14,7 +14,8 @@ from bench.sidecar import Scraper, serving
 from livekit_exporter import contract, files
 from livekit_exporter.prices import catalogue
 from livekit_exporter.sidecar.config import settings as config
-from livekit_exporter.sidecar.ingest import BATCH_RECORDS, Ingest
+from livekit_exporter.sidecar.ingest import Ingest
+from livekit_exporter.sidecar.intake import BATCH_RECORDS
 from livekit_exporter.sidecar.registry import Distribution, Registry
 
 _REPLAY_LIMIT_SECONDS: Final = 600.0

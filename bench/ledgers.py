@@ -13,7 +13,6 @@ from livekit_exporter.ledger.rows import (
     TurnRow,
     UsageRow,
     UserSums,
-    user_key,
 )
 from livekit_exporter.ledger.store import Ledger
 from livekit_exporter.record import Stage, Usage
@@ -152,7 +151,7 @@ def _call(random: Random, number: int, calls: int, batch: Batch) -> SessionRow:
     batch.sessions[session] = row
     # What is used is added up from its rows.
     sums = UserSums(sessions=1, session_seconds=row.seconds or 0.0, turns=_TURNS)
-    batch.users.append((user_key(row, at), sums))
+    batch.add_up(row, at, sums)
     return row
 
 

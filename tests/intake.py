@@ -2,6 +2,7 @@
 
 import itertools
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -15,6 +16,20 @@ from livekit_exporter.sidecar.registry import Distribution, Registry, Value
 from tests.records import write_journal
 
 _names = itertools.count()
+
+
+class Clock:
+    """Monotonic seconds, which a test can put forward."""
+
+    def __init__(self) -> None:
+        self._ahead = 0.0
+
+    def __call__(self) -> float:
+        return time.monotonic() + self._ahead
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self._ahead += seconds
 
 
 class Intake:
@@ -43,7 +58,9 @@ class Intake:
             ledger=ledger or Ledger(),
         )
         self.registry = Registry(self.config.metrics.labels)
-        self.ingest = Ingest(self.config, prices or catalogue.load(), self.registry)
+        self.clock = Clock()
+        self.prices = prices or catalogue.load()
+        self.ingest = Ingest(self.config, self.prices, self.registry, clock=self.clock)
         self._journals = 0
 
     def take(self, *records: Record) -> None:

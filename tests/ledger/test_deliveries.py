@@ -366,7 +366,7 @@ def test_retention_waits_for_others_that_live_and_for_no_others(
 
 def later(intake: Intake) -> None:
     """An hour passes."""
-    intake.ingest._swept_at = float("-inf")
+    intake.clock.advance(3600)
     for _ in range(3):
         intake.passes()
 

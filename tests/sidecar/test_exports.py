@@ -48,7 +48,7 @@ def exported(data_dir: Path) -> dict[str, Any]:
 def with_settings(intake: Intake, **settings: object) -> None:
     """Change how exports are written."""
     config = Config(data_dir=intake.config.data_dir, export=Export.model_validate(settings))
-    intake.ingest.configure(config, intake.ingest._catalogue)
+    intake.ingest.configure(config, intake.prices)
 
 
 def test_a_call_is_exported_with_its_turns(intake: Intake) -> None:
@@ -180,7 +180,7 @@ def test_a_full_disk_costs_no_export_and_holds_nothing_up(
         assert "the ledger has it, trying again" in caplog.text
 
         files.calls(data_dir).unlink()
-        intake.ingest._export_after = 0.0
+        intake.clock.advance(10)
         intake.passes()
     assert exported(data_dir)["session"] == "s1"
 
@@ -211,16 +211,16 @@ def test_files_follow_the_mode_of_their_directory(data_dir: Path) -> None:
     assert stat.S_IMODE(file.parent.stat().st_mode) == 0o2770
 
 
-def test_days_that_are_too_old_are_removed(intake: Intake) -> None:
+def test_days_that_are_too_old_are_removed(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whole days only, and nothing that is not ours."""
     intake.take(*call())
     folder = files.calls(intake.config.data_dir)
     for name in ("2020-01-01", "notes", "2020-1-1"):
         (folder / name).mkdir()
-    opened = intake.ingest._open
-    assert opened is not None
-
-    opened.exports.remove_old(Export(keep_days=2), AT + 86400)
+    with_settings(intake, keep_days=2)
+    monkeypatch.setattr("time.time", lambda: AT + 86400)
+    intake.clock.advance(3600)
+    intake.passes()
 
     assert sorted(path.name for path in folder.iterdir()) == ["2020-1-1", "2026-11-18", "notes"]
 
@@ -243,12 +243,8 @@ def _names(part: object) -> list[str]:
 
 def test_many_ended_calls_are_exported_in_several_passes(intake: Intake) -> None:
     """Journals do not wait for files."""
-    for number in range(60):
-        intake.ingest._export_after = float("inf")
-        intake.take(started(f"s{number}"), closed(f"s{number}"))
-    intake.ingest._export_after = 0.0
-
-    intake.passes()
+    names = [f"s{number}" for number in range(60)]
+    intake.take(*map(started, names), *map(closed, names))
     assert len(written(intake.config.data_dir)) == 50
     intake.passes()
     assert len(written(intake.config.data_dir)) == 60

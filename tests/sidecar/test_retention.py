@@ -15,6 +15,7 @@ from livekit_exporter.sidecar.spend import period_start
 from tests.intake import Intake
 from tests.records import LLM, Writer, answered, asked, closed, heard, started, thought
 
+HOUR = 3600.0
 DAY = 86400.0
 ROWS = ("sessions", "usage", "turns", "failures")
 
@@ -42,7 +43,7 @@ def keeping(data_dir: Path, days: float, timezone: str = "UTC") -> Intake:
 
 def later(intake: Intake) -> None:
     """An hour passes, and what is due then is done."""
-    intake.ingest._swept_at = float("-inf")
+    intake.clock.advance(HOUR)
     for _ in range(20):
         intake.passes()
 
@@ -65,8 +66,7 @@ def test_old_calls_go_and_everything_that_was_added_up_stays(data_dir: Path) -> 
     now = time.time()
     intake = keeping(data_dir, 40)
     with closing(intake.ingest):
-        intake.ingest.open()
-        intake.ingest._deleting = False
+        intake.passes()
         intake.take(*call_at("old", now - 100 * DAY))
         intake.take(*call_at("new", now))
         sums = [intake.ask(f"SELECT * FROM {table}") for table in ("daily", "daily_users")]  # noqa: S608 - a list
@@ -146,12 +146,11 @@ def test_many_old_calls_go_step_by_step_while_new_ones_come(data_dir: Path) -> N
     now = time.time()
     intake = keeping(data_dir, 40)
     with closing(intake.ingest):
-        intake.ingest.open()
-        intake.ingest._deleting = False
+        intake.passes()
         for number in range(3):
             old = [call_at(f"s{number}-{n}", now - 100 * DAY) for n in range(40)]
             intake.take(*(record for records in old for record in records))
-        intake.ingest._swept_at = float("-inf")
+        intake.clock.advance(HOUR)
         left = []
         for number in range(4):
             intake.take(*call_at(f"new-{number}", now))
@@ -166,8 +165,7 @@ def test_space_is_given_back(data_dir: Path) -> None:
     now = time.time()
     intake = keeping(data_dir, 40)
     with closing(intake.ingest):
-        intake.ingest.open()
-        intake.ingest._deleting = False
+        intake.passes()
         for number in range(20):
             old = [call_at(f"s{number}-{n}", now - 100 * DAY) for n in range(40)]
             intake.take(*(record for records in old for record in records))
@@ -184,8 +182,7 @@ def test_a_report_sees_one_state_while_calls_are_deleted(data_dir: Path) -> None
     """It began before, so it ends with what was there."""
     intake = keeping(data_dir, 40)
     with closing(intake.ingest):
-        intake.ingest.open()
-        intake.ingest._deleting = False
+        intake.passes()
         intake.take(*call_at("old", time.time() - 100 * DAY))
         report = locate(files.ledger(data_dir), read_only=True)
         with closing(report), report.snapshot() as connection:

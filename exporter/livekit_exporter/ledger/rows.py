@@ -357,11 +357,6 @@ class SizesKey(NamedTuple):
     model: str
 
 
-def user_key(row: SessionRow, at: float, source: Source = "reported") -> UserKey:
-    """Where something that a call did at a time is added up."""
-    return UserKey(utc_day(at), row.agent, row.user, row.labels, source)
-
-
 def digest(*parts: str | None) -> str:
     """Key of texts together, however long they are."""
     return blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
@@ -410,6 +405,12 @@ class Batch:
     positions: dict[str, Position] = field(default_factory=dict)
     deliver: bool = False
     deliveries: list[DeliveryRow] = field(default_factory=list)
+
+    def add_up(
+        self, row: SessionRow, at: float, sums: UserSums, source: Source = "reported"
+    ) -> None:
+        """Add to the rollup by day and user what a call did at a Unix time."""
+        self.users.append((UserKey(utc_day(at), row.agent, row.user, row.labels, source), sums))
 
     def answer(self, session: str, speech: str) -> None:
         """Count what was used since the last answer of a call in this one."""

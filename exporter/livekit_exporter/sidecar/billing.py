@@ -145,7 +145,7 @@ class Billing:
         day = utc_day(used.at)
         model = ModelKey(day, row.agent, used.stage, used.provider, used.model, used.source)
         rows.models.append((model, ModelSums(wasted_usd=more)))
-        transaction.add_up(row, used.at, UserSums(wasted_usd=more), used.source)
+        rows.add_up(row, used.at, UserSums(wasted_usd=more), used.source)
 
     def _priced(
         self, row: SessionRow, record: UsageReported, transaction: Transaction

@@ -136,10 +136,10 @@ class CallLabels:
         return CallSeries(transaction, row, labels, self._own_values(row, transaction))
 
     def count_reasons(
-        self, family: Family, reasons: Iterable[tuple[str, int]], transaction: Transaction
+        self, family: Family, reasons: Mapping[str, int], transaction: Transaction
     ) -> None:
         """Add numbers by reason to a counter of the exporter."""
-        for reason, number in reasons:
+        for reason, number in reasons.items():
             if number > 0:
                 transaction.count(family, (self.admit("reason", reason, transaction),), number)
 

@@ -6,7 +6,7 @@ after a failed commit, so that a transaction that did not become durable leaves 
 """
 
 import json
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final, Protocol
@@ -45,7 +45,7 @@ from livekit_exporter.record import (
 from livekit_exporter.sidecar.billing import Billing
 from livekit_exporter.sidecar.labels import CallLabels, LabelValues
 from livekit_exporter.sidecar.registry import Labels
-from livekit_exporter.sidecar.transaction import CallSeries, Transaction
+from livekit_exporter.sidecar.transaction import Transaction
 
 _TURNS_IN_MEMORY: Final = 8
 """Turns of a call that are kept; older ones are read back when a record names them."""
@@ -143,10 +143,12 @@ class Meter:
         """Take in one record."""
         transaction.count(contract.RECORDS, (record.kind,))
         if isinstance(record, CollectorReport):
-            count = self._labels.count_reasons
-            count(contract.RECORDS_DROPPED, record.dropped.items(), transaction)
-            count(contract.RECORDS_REJECTED, record.rejected.items(), transaction)
+            self._labels.count_reasons(contract.RECORDS_DROPPED, record.dropped, transaction)
+            self._labels.count_reasons(contract.RECORDS_REJECTED, record.rejected, transaction)
             return
+        if isinstance(record, UsageReported | TurnCommitted | MessageAdded):
+            rejected = Counter(record.rejected)
+            self._labels.count_reasons(contract.SAMPLES_REJECTED, rejected, transaction)
         row = self._row(journal, record, transaction)
         row.last_at = max(row.last_at, record.at)
         row.trace = record.trace or row.trace
@@ -218,8 +220,15 @@ class Meter:
 
     def _usage(self, row: SessionRow, record: UsageReported, transaction: Transaction) -> None:
         series = self._labels.model(row, record, transaction)
-        self._count_rejected(record.rejected, transaction)
-        record = _observed(record, series)
+        first, at = record.first_seconds, record.at
+        if record.stage in _FIRST_FAMILIES:
+            first = series.observe_latency(_FIRST_FAMILIES[record.stage], first, at)
+        request = series.observe_latency(contract.REQUEST_SECONDS, record.request_seconds, at)
+        series.observe_latency(contract.CONNECTION_ACQUIRE, record.acquire_seconds, at)
+        series.observe_rate(contract.TOKENS_PER_SECOND, record.tokens_per_second)
+        if first != record.first_seconds or request != record.request_seconds:
+            # An impossible duration is neither stored nor billed.
+            record = replace(record, first_seconds=first, request_seconds=request)
         cost = self._billing.report(row, record, series, transaction)
         if record.stage == "stt" and not record.connection:
             row.stt_provider, row.stt_model = series.model[2:]
@@ -251,7 +260,6 @@ class Meter:
             self._billing.write_off_probe(row, turn, record, transaction)
 
     def _message(self, row: SessionRow, record: MessageAdded, transaction: Transaction) -> None:
-        self._count_rejected(record.rejected, transaction)
         series = self._labels.call(row, transaction)
         speech = speech_of(record, row.turns)
         conversation = Conversation(row.waiting, row.answered)
@@ -265,7 +273,7 @@ class Meter:
             row.waiting, row.answered = conversation.waiting, speech
             row.turns += 1
             if not turn.answered:
-                transaction.add_up(row, turn.at, UserSums(turns=1))
+                transaction.rows.add_up(row, turn.at, UserSums(turns=1))
             turn.cost_usd += row.unassigned_usd
             row.unassigned_usd = 0.0
             transaction.rows.answer(row.session, speech)
@@ -276,7 +284,6 @@ class Meter:
             series.count(contract.TURNS_INTERRUPTED)
 
     def _committed(self, row: SessionRow, record: TurnCommitted, transaction: Transaction) -> None:
-        self._count_rejected(record.rejected, transaction)
         detector = self._labels.named(row, ("", record.provider, record.model), transaction)
         transcriber = detector.of_model(
             row.stt_provider or contract.UNKNOWN, row.stt_model or contract.UNKNOWN
@@ -338,10 +345,6 @@ class Meter:
             # A second journal says so, after the first had come to its end.
             self._add_length(row, (row.seconds or 0.0) - before, transaction)
 
-    def _count_rejected(self, reasons: Iterable[str], transaction: Transaction) -> None:
-        rejected = ((reason, 1) for reason in reasons)
-        self._labels.count_reasons(contract.SAMPLES_REJECTED, rejected, transaction)
-
     def _settle(self, row: SessionRow, transaction: Transaction) -> None:
         """Observe the cost of the last answer: another one begins, or the call is over."""
         if row.answered is None:
@@ -376,7 +379,7 @@ class Meter:
             self._usage(row, record, transaction)
 
     def _add_length(self, row: SessionRow, seconds: float, transaction: Transaction) -> None:
-        transaction.add_up(row, row.started_at, UserSums(session_seconds=seconds))
+        transaction.rows.add_up(row, row.started_at, UserSums(session_seconds=seconds))
 
     def _row(self, journal: str, record: Record, transaction: Transaction) -> SessionRow:
         """Return the row of a record's call, a new one for a call that nobody has heard of."""
@@ -398,7 +401,7 @@ class Meter:
         series = self._labels.call(row, transaction)
         series.init_call()
         series.count(contract.SESSIONS)
-        transaction.add_up(row, row.started_at, UserSums(sessions=1))
+        transaction.rows.add_up(row, row.started_at, UserSums(sessions=1))
         return row
 
     def _remember(self, row: SessionRow) -> None:
@@ -430,19 +433,6 @@ class Meter:
             if row.session in self._evicted:
                 self._evicted[row.session].add(oldest)
         return turn
-
-
-def _observed(record: UsageReported, series: CallSeries) -> UsageReported:
-    """Observe measured durations; return the record without those that are none."""
-    first, at = record.first_seconds, record.at
-    if record.stage in _FIRST_FAMILIES:
-        first = series.observe_latency(_FIRST_FAMILIES[record.stage], first, at)
-    request = series.observe_latency(contract.REQUEST_SECONDS, record.request_seconds, at)
-    series.observe_latency(contract.CONNECTION_ACQUIRE, record.acquire_seconds, at)
-    series.observe_rate(contract.TOKENS_PER_SECOND, record.tokens_per_second)
-    if first != record.first_seconds or request != record.request_seconds:
-        return replace(record, first_seconds=first, request_seconds=request)
-    return record
 
 
 def _new_row(journal: str, record: Record) -> SessionRow:

@@ -15,10 +15,9 @@ from typing import Final
 from prometheus_client.samples import Exemplar
 
 from livekit_exporter import contract
-from livekit_exporter.calls.turns import plausible
+from livekit_exporter.calls.turns import LONGEST_LATENCY_SECONDS
 from livekit_exporter.contract import Family, Kind
-from livekit_exporter.ledger.rows import Batch, SessionRow, UserSums, user_key
-from livekit_exporter.record import Source
+from livekit_exporter.ledger.rows import Batch, SessionRow
 from livekit_exporter.sidecar.registry import Distribution, Labels, Registry, Value, zero
 
 _MODEL_LABELS: Final = ("agent", "stage", "provider", "model")
@@ -83,12 +82,6 @@ class Transaction:
             changed[labels] = value
         return value
 
-    def add_up(
-        self, row: SessionRow, at: float, sums: UserSums, source: Source = "reported"
-    ) -> None:
-        """Add to the rollup by day and user what a call did at a Unix time."""
-        self.rows.users.append((user_key(row, at, source), sums))
-
 
 class CallSeries:
     """Changes series of one call, or of one model in it, under labels that were admitted.
@@ -145,9 +138,11 @@ class CallSeries:
         """
         if seconds is None:
             return None
-        if plausible(seconds) is None:
-            reason = "negative" if seconds < 0 else "too_long"
-            self._transaction.count(contract.SAMPLES_REJECTED, (reason,))
+        if seconds < 0:
+            self._transaction.count(contract.SAMPLES_REJECTED, ("negative",))
+            return None
+        if seconds > LONGEST_LATENCY_SECONDS:
+            self._transaction.count(contract.SAMPLES_REJECTED, ("too_long",))
             return None
         shown = exemplar(seconds, at, self._row.session, self._row.trace)
         self._transaction.observe(family, self._labels(family), seconds, shown)

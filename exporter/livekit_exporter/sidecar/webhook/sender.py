@@ -18,11 +18,10 @@ from typing import Final, ParamSpec, TypeVar
 
 import aiohttp
 
-from livekit_exporter.export.document import call_export
 from livekit_exporter.export.event import call_ended
 from livekit_exporter.ledger.rows import Backlog, DeliveryRow
 from livekit_exporter.ledger.store import Ledger, LedgerError
-from livekit_exporter.sidecar.exports import redaction_key
+from livekit_exporter.sidecar.exports import document
 from livekit_exporter.sidecar.webhook.endpoint import Webhook, post, session
 from livekit_exporter.sidecar.webhook.handover import Handover
 from livekit_exporter.sidecar.webhook.retry import Answer, after
@@ -185,15 +184,7 @@ class Courier:
         if found is None:
             return None
         call, rows = found
-        redaction = webhook.redaction
-        export = call_export(
-            call,
-            rows.turns,
-            rows.usage,
-            rows.failures,
-            redaction=redaction,
-            key=redaction_key(self._root) if redaction == "hash" else b"",
-        )
+        export = document(call, rows, webhook.redaction, self._root)
         return call_ended(export, row.revision, row.made_at)
 
     def _say(self, webhook: Webhook, tried: DeliveryRow) -> None:
