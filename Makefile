@@ -18,7 +18,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help setup demo serve stack test lint format generate check-generated prices-check bench \
-	accuracy build clean
+	same accuracy build clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
@@ -91,6 +91,10 @@ prices-check: $(DEV) $(PRICE_MAP) ## Hold the prices against pinned public lists
 
 bench: $(DEV) ## Measure the figures that the README quotes
 	$(BIN)/python -m bench $(ARGS)
+
+same: $(DEV) ## Compare ledger, page, exports and reports with another commit (BASE=<commit>)
+	@test -n "$(BASE)" || { echo "make: say which commit to compare with: make same BASE=<commit>" >&2; exit 1; }
+	$(BIN)/python -m bench.same --base $(BASE)
 
 # LiveKit's plugins at the version of livekit-agents: 100 MB and half a minute.
 $(VENV)/.installed-plugins: $(DEV)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import pytest
 from hypothesis import HealthCheck, settings
 
+from livekit_exporter.agent.rate_limited_log import problems
 from tests.intake import Intake
 from tests.sidecars import Sidecar
 
@@ -20,6 +21,12 @@ settings.register_profile(
 settings.load_profile("busy machine")
 
 Serve: TypeAlias = Callable[..., Sidecar]
+
+
+@pytest.fixture(autouse=True)
+def _log_every_problem() -> None:
+    """Let a test see a line that another one has caused within the same minute."""
+    problems.reset()
 
 
 @pytest.fixture

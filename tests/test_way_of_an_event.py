@@ -36,6 +36,7 @@ QUESTION_TOKENS = 1_234_567
 """No other number in the call is the same, so whatever holds it holds the event."""
 
 DEPTH = 6
+LIVEKIT = {"LLMMetrics", "MetricsCollectedEvent"}
 
 
 class Tracer:
@@ -88,6 +89,8 @@ class Tracer:
 
 
 def _parts(value: object) -> list[object]:
+    if isinstance(value, (LLMMetrics, MetricsCollectedEvent)):
+        return list(vars(value).values())
     if not type(value).__module__.startswith(livekit_exporter.__name__):
         return []
     if hasattr(value, "_fields"):
@@ -95,11 +98,16 @@ def _parts(value: object) -> list[object]:
         return list(value)
     if is_dataclass(value):
         return [getattr(value, spec.name, None) for spec in fields(value)]
-    return []
+    # A class with slots keeps a few values, such as the fields that the event loop has picked.
+    names = getattr(type(value), "__slots__", ())
+    return [getattr(value, name, None) for name in names if name != "_records"]
 
 
 def _is_many(part: object) -> bool:
-    return isinstance(part, (Mapping, list, tuple)) and not hasattr(part, "_fields")
+    if isinstance(part, Mapping):
+        # Fields of one event by name are no collection of events.
+        return QUESTION_TOKENS not in part.values()
+    return isinstance(part, (list, tuple)) and not hasattr(part, "_fields")
 
 
 def event(tokens: int) -> MetricsCollectedEvent:
@@ -172,5 +180,5 @@ def test_documented_shapes_are_those_that_an_event_takes(traced: Tracer) -> None
     """Each shape has a reason; another one would be a copy."""
     shapes = listed("Shapes")
 
-    assert traced.shapes - {"Usage"} == shapes
+    assert traced.shapes - LIVEKIT - {"Usage"} == shapes
     assert len(shapes) <= MOST_SHAPES

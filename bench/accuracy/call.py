@@ -20,7 +20,7 @@ from bench.accuracy.simulated import SimulatedLLM, SimulatedVoice
 from bench.accuracy.vendor import Vendor
 from livekit_exporter import attach
 from livekit_exporter.demo.line import Line
-from livekit_exporter.demo.script import Turn
+from livekit_exporter.demo.script import ScriptedTurn
 from livekit_exporter.demo.vad import SimulatedVAD
 
 SPEED: Final = 4.0
@@ -117,7 +117,7 @@ async def hold(
         meter: How the exporter is attached.
         speed: How many simulated seconds pass in a second.
     """
-    line = Line(Turn(says=(), reply=""), random.Random(scenario.name), speed)
+    line = Line(ScriptedTurn(says=(), reply=""), random.Random(scenario.name), speed)
     stage = Stage(Script(), Books(), line)
     async with cast(stage) as providers:
         session = _session(scenario, providers, line)

@@ -97,7 +97,7 @@ class Model(_Validated):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage(_Validated):
-    """What a provider counted for one request, in the provider's own sums.
+    """Usage that a provider counted for one request, in the provider's own sums.
 
     Parts are contained in their whole here, as providers report them;
     `prices.pricing.token_buckets` takes them apart.
@@ -214,7 +214,7 @@ class UsageReported(_Fact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsageEstimated(_Fact):
-    """What a vendor bills and no event reports: measured on spans, estimated from them.
+    """Usage that the vendor bills but LiveKit does not report, estimated from spans.
 
     Never added to reported usage.
     """
@@ -422,7 +422,7 @@ class BudgetLookupFailed(_Fact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollectorReport(_Fact):
-    """What the collector itself lost or could not read since its last report."""
+    """Losses of the collector since its last report."""
 
     kind: Literal["collector"] = "collector"
     dropped: Mapping[str, int] = field(default_factory=dict)

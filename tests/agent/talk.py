@@ -14,7 +14,7 @@ from livekit_exporter.demo.caller import Caller
 from livekit_exporter.demo.line import Line
 from livekit_exporter.demo.llm import SimulatedLLM
 from livekit_exporter.demo.products import GPT_MINI
-from livekit_exporter.demo.script import CallScript, Turn, call_script
+from livekit_exporter.demo.script import CallScript, ScriptedTurn, call_script
 from livekit_exporter.demo.stt import Nova3
 from livekit_exporter.demo.truth import Truth
 from livekit_exporter.demo.tts import Sonic
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from livekit_exporter.demo.realtime import GptRealtime
 
 SPEED: Final = 8.0
-GREETING: Final = Turn(says=(), reply="Hello.")
+GREETING: Final = ScriptedTurn(says=(), reply="Hello.")
 REPLY: Final = "It left our warehouse yesterday and is with you on Thursday."
 TALKATIVE: Final = tuple(
-    Turn(says=("and what about the other one",), reply=REPLY, pause=0.2) for _ in range(40)
+    ScriptedTurn(says=("and what about the other one",), reply=REPLY, pause=0.2) for _ in range(40)
 )
 PATIENCE_SECONDS: Final = 60.0
 
@@ -77,7 +77,7 @@ class Setting:
     agent: Callable[[Line, Truth], Agent] = lambda _line, _truth: Agent(instructions="Be brief.")
     realtime: Callable[[Line, Truth], GptRealtime] | None = None
     attached: dict[str, Any] = field(default_factory=dict)
-    turns: tuple[Turn, ...] = TALKATIVE
+    turns: tuple[ScriptedTurn, ...] = TALKATIVE
     before: Callable[[Said], None] = lambda _: None
     greets: bool = True
 
@@ -125,7 +125,7 @@ def finish(call: Call) -> None:
     call._journal.close(20)
 
 
-def _script(turns: tuple[Turn, ...]) -> CallScript:
+def _script(turns: tuple[ScriptedTurn, ...]) -> CallScript:
     return replace(call_script(1, 3), greeting=GREETING, turns=turns)
 
 

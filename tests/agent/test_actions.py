@@ -15,7 +15,7 @@ from livekit.agents import Agent, AgentSession
 
 from livekit_exporter import BudgetEvent
 from livekit_exporter.actions import say_and_close, switch
-from livekit_exporter.demo.script import Turn
+from livekit_exporter.demo.script import ScriptedTurn
 from tests.agent.logs import logged
 from tests.agent.speech import ScriptedLLM
 from tests.agent.talk import Setting, talk
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from tests.agent.talk import Said
 
 GOODBYE = "Goodbye."
-SLOW = Turn(says=("tell me everything",), reply="Well, that is a long story. " * 20)
+SLOW = ScriptedTurn(says=("tell me everything",), reply="Well, that is a long story. " * 20)
 
 
 def over(session: AgentSession[Any], scope: Scope = "session") -> BudgetEvent:

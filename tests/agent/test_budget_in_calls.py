@@ -24,7 +24,7 @@ from livekit_exporter.demo.agents import Clerk, Receptionist, Specialist
 from livekit_exporter.demo.llm import SimulatedLLM
 from livekit_exporter.demo.products import GPT_MINI, LLAMA
 from livekit_exporter.demo.realtime import GptRealtime
-from livekit_exporter.demo.script import Turn
+from livekit_exporter.demo.script import ScriptedTurn
 from livekit_exporter.record import SessionClosed, SessionStarted, Usage, UsageReported
 from tests.agent.accounts import Loads
 from tests.agent.logs import logged
@@ -104,7 +104,8 @@ def handing_over(line: Line, truth: Truth) -> Agent:
 
 async def test_a_hand_off_does_not_lose_the_budget(data_dir: Path, intake: Intake) -> None:
     """What both agents spend adds up, and the second one says goodbye."""
-    turns = (Turn(says=("somebody else please",), reply=REPLY, tool="transfers"), *TALKATIVE)
+    transfer = ScriptedTurn(says=("somebody else please",), reply=REPLY, tool="transfers")
+    turns = (transfer, *TALKATIVE)
     said = await talk(
         Setting(
             budget=stopping(session_usd=0.01),
@@ -484,7 +485,7 @@ async def test_nobody_is_called_after_the_call_has_closed(data_dir: Path, intake
 async def test_a_call_without_a_budget_does_nothing_for_one(
     data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No thread, no module, no prices; `on_budget` says that it waits for nothing."""
+    """No thread, no module, no prices; `on_budget` says that it is never called."""
     loads = Loads(monkeypatch)
     with logged(logging.ERROR):
         said = await hold(data_dir, "Hello?", budget=None)
@@ -524,7 +525,7 @@ async def test_switching_goes_on_with_a_cheaper_model_after_a_hand_off_too(
     cheap: list[SimulatedLLM] = []
     turns = (
         *TALKATIVE[:2],
-        Turn(says=("somebody else please",), reply=REPLY, tool="transfers"),
+        ScriptedTurn(says=("somebody else please",), reply=REPLY, tool="transfers"),
         *TALKATIVE[:2],
     )
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Final
 
-from livekit_exporter.demo.script import Turn, call_script
+from livekit_exporter.demo.script import ScriptedTurn, call_script
 
 SPEED: Final = 6.0
 _LONG: Final = (
@@ -13,10 +13,12 @@ _LONG: Final = (
 EVENTFUL: Final = replace(
     call_script(1, 0),
     turns=(
-        Turn(says=("where is my order",), reply="On its way.", failures=2),
-        Turn(says=("tell me more",), reply=_LONG, interrupted_after=0.3),
-        Turn(says=("stop", "look it up instead"), reply="It comes tomorrow.", tool="answers"),
-        Turn(says=("let me speak to somebody",), reply="I am somebody.", tool="transfers"),
+        ScriptedTurn(says=("where is my order",), reply="On its way.", failures=2),
+        ScriptedTurn(says=("tell me more",), reply=_LONG, interrupted_after=0.3),
+        ScriptedTurn(
+            says=("stop", "look it up instead"), reply="It comes tomorrow.", tool="answers"
+        ),
+        ScriptedTurn(says=("let me speak to somebody",), reply="I am somebody.", tool="transfers"),
     ),
 )
 """The transfer takes it to a third language model."""

@@ -13,7 +13,7 @@ from livekit.agents import AgentSession, MetricsCollectedEvent, metrics
 
 from livekit_exporter.demo.call import run_call
 from livekit_exporter.demo.line import Line
-from livekit_exporter.demo.script import CallScript, Turn, call_script
+from livekit_exporter.demo.script import CallScript, ScriptedTurn, call_script
 from livekit_exporter.demo.truth import Truth, bills
 from livekit_exporter.demo.tts import ElevenTurbo
 from tests.demo.eventful import EVENTFUL, SPEED
@@ -166,7 +166,7 @@ async def test_sentence_cut_off_before_its_first_byte_is_in_the_truth(tmp_path: 
     """LiveKit reports its characters and no request id; the provider has had the text."""
     path = tmp_path / "truth.jsonl"
     with Truth(path, call=0) as truth:
-        voice = ElevenTurbo(Line(Turn(says=(), reply=""), random.Random(1), 1.0), truth)
+        voice = ElevenTurbo(Line(ScriptedTurn(says=(), reply=""), random.Random(1), 1.0), truth)
         session: AgentSession[Any] = AgentSession(vad=None, turn_handling={"turn_detection": None})
         truth.listen(session, voice, "s")
         stream = voice.synthesize("This is never heard.")

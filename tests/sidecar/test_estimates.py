@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from livekit_exporter import contract, files
-from livekit_exporter.agent.estimates.calibration import known
+from livekit_exporter.agent.estimates.calibration import ledger_sizes
 from livekit_exporter.calls.sizes import Sizes
 from livekit_exporter.ledger.checking import findings
 from livekit_exporter.record import (
@@ -325,7 +325,7 @@ def test_sizes_of_finished_requests_reach_the_next_agent(data_dir: Path) -> None
     again.passes()
     again.ingest.close()
 
-    sizes = known(data_dir)(replace(LLM, label="whatever"))
+    sizes = ledger_sizes(data_dir)(replace(LLM, label="whatever"))
 
     assert sizes == Sizes.of(traced) + Sizes.of(traced)
-    assert known(data_dir)(TTS) is None
+    assert ledger_sizes(data_dir)(TTS) is None

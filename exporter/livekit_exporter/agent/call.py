@@ -4,11 +4,12 @@ import time
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from livekit_exporter.agent import normalize
 from livekit_exporter.agent.account import LiveAccount
 from livekit_exporter.agent.budget.limits import BudgetCallback
-from livekit_exporter.agent.complaints import Complaints
+from livekit_exporter.agent.events import RawMessage
 from livekit_exporter.agent.journal import Journal
+from livekit_exporter.agent.rate_limited_log import problems
+from livekit_exporter.agent.raw_metrics import RawMetrics
 from livekit_exporter.agent.spans.charges import CallCharges
 from livekit_exporter.record import Model, Record, Stage, Usage, UsageReported
 
@@ -88,7 +89,7 @@ class Call:
             The callback, so that this may stand above a function as a decorator.
         """
         if self._callbacks is None:
-            Complaints().say("on_budget waits for nothing: this call has no budget")
+            problems.warning("on_budget is never called: attach() got no budget")
         else:
             self._callbacks.add(callback)
         return callback
@@ -108,7 +109,7 @@ class Call:
         """
         return self._journal is None or self._journal.flush(timeout)
 
-    def put(self, record: Record | normalize.Heard | normalize.Added) -> None:
+    def put(self, record: Record | RawMetrics | RawMessage) -> None:
         """Take a record as it is, or an event to be read off the event loop.  Never waits."""
         self._account.put(record)
         if self._journal is not None:

@@ -160,7 +160,7 @@ class WorkerSidecar:
 
 
 def _held(lock: Path) -> bool:
-    """Whether a process holds this file locked; one that cannot be looked at is not held."""
+    """True while a process holds this file locked; False where it cannot be read."""
     try:
         descriptor = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:

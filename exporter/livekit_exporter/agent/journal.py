@@ -1,11 +1,11 @@
 """A call's journal: a bounded queue, one writer thread, one append-only file.
 
-`put` never waits.  A thread, woken by the put, encodes what is there and appends it
-with one `os.write`, so that a stalled disk stalls that thread and not the call, and
-a killed process loses at most what was still in its queue.  What cannot be written
-is counted, and the count is written as soon as anything can be.
+`put` never waits.  It wakes a thread, which encodes the records in the queue and appends
+them with one `os.write`.  So a stalled disk stalls that thread and not the call, and a
+killed process loses at most the records in its queue.  Records that cannot be written are
+counted, and the count is written as soon as writing works again.
 
-The writer holds an exclusive `flock` on the file while it lives; that, never a pid,
+The writer holds an exclusive `flock` on the file while it lives.  The lock, never a pid,
 tells the sidecar that more may come.  `docs/journal.md` describes the format.
 """
 
@@ -23,18 +23,18 @@ from queue import Empty, SimpleQueue
 from typing import Final, Protocol, TypeAlias
 
 from livekit_exporter import files
-from livekit_exporter.agent.complaints import Complaints
-from livekit_exporter.agent.normalize import UnreadableError
+from livekit_exporter.agent.fields import UnreadableError
+from livekit_exporter.agent.rate_limited_log import problems
 from livekit_exporter.record import MAX_LINE_BYTES, CollectorReport, Record, to_line
 
 QUEUE_LIMIT: Final = 10_000
 """Records that may wait for the writer: over an hour of a busy call."""
 
 DIRECTORY_LIMIT_BYTES: Final = 1024**3
-"""Size of all journals together from which nothing more is written.
+"""Size of all journals together at which writing stops.
 
-The sidecar deletes finished journals as soon as it has read them, so a directory
-that large means that no sidecar runs; every journal in it still holds money.
+The sidecar deletes finished journals as soon as it has read them, so a directory that large
+means that no sidecar runs.  Its journals must stay: none of their costs is in the ledger yet.
 """
 
 _PENDING_LIMIT_BYTES: Final = 4 * 1024 * 1024
@@ -46,50 +46,50 @@ _open_journals: "weakref.WeakSet[Journal]" = weakref.WeakSet()
 
 
 class Follower(Protocol):
-    """Is told every record, in order, on the writer's thread.
+    """Gets every record, in order, on the writer's thread.
 
-    A record comes here once it is written, or once writing it was tried: a disk that is
-    away does not silence a follower.  What it raises is counted and ends nothing.
+    It gets a record after the attempt to write it, also if that failed: a full disk does not
+    stop a budget.  Its exceptions are counted, and the writer goes on.
     """
 
     def take(self, record: Record) -> None:
-        """A record of the session."""
+        """Take the next record of the session."""
         ...
 
     def end(self) -> None:
-        """That was the last one."""
+        """Finish: there are no more records."""
         ...
 
 
-class Unread(Protocol):
-    """Something that the event loop saw, to be read by the writer."""
+class RawEvent(Protocol):
+    """An event that the event loop queued unread; the writer reads it."""
 
     def records(self) -> Sequence[Record]:
-        """What it says.
+        """Read its records.
 
         Raises:
-            UnreadableError: It cannot be understood.
+            UnreadableError: It cannot be read.
         """
         ...
 
 
-class Deriving(Protocol):
-    """Is asked on the writer's thread, in order, what follows from the records."""
+class Deriver(Protocol):
+    """Makes further records of the records, in order, on the writer's thread."""
 
     def derive(self, record: Record) -> Sequence[Record]:
-        """What follows from a record, to be written behind it."""
+        """Return the records to write after this one."""
         ...
 
-    def rest(self) -> Sequence[Record]:
-        """What follows from there being no more records."""
+    def flush(self) -> Sequence[Record]:
+        """Return the records that the end of the session produces."""
         ...
 
 
-_Item: TypeAlias = "Record | Unread | _Flush | None"
+_Item: TypeAlias = "Record | RawEvent | _Flush | None"
 
 
 class _Flush:
-    """Asks the writer to say when everything put before it is on file."""
+    """Makes the writer tell when everything that was put before it is on file."""
 
     def __init__(self, *, last: bool) -> None:
         self.last = last
@@ -103,9 +103,9 @@ class Journal:
         directory: Folder of the journals; made when it is missing.
         session: Session id, the first part of the file's name.
         queue_limit: Records that may wait; more are dropped and counted.
-        directory_limit: Bytes of all journals from which records are dropped and counted.
-        followers: Who else is to know the records, in this order.
-        deriving: Who has more to say on them.
+        directory_limit: Bytes of all journals at which records are dropped and counted.
+        followers: Get the records too, in this order.
+        deriver: Makes further records of them.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class Journal:
         queue_limit: int = QUEUE_LIMIT,
         directory_limit: int = DIRECTORY_LIMIT_BYTES,
         followers: Sequence[Follower] = (),
-        deriving: Deriving | None = None,
+        deriver: Deriver | None = None,
     ) -> None:
         self._directory = directory
         self._session = session
@@ -124,7 +124,7 @@ class Journal:
         self._queue_limit = queue_limit
         self._directory_limit = directory_limit
         self._followers = tuple(followers)
-        self._deriving = deriving
+        self._deriver = deriver
         self._noted: list[Record] = []
         self._last = _Flush(last=True)
         self._closing = False
@@ -142,7 +142,6 @@ class Journal:
         self._torn = False
         self._measured_at = float("-inf")
         self._directory_full = False
-        self._complaints = Complaints()
         self._thread = threading.Thread(
             target=self._run, name="livekit-exporter-journal", daemon=True
         )
@@ -150,25 +149,25 @@ class Journal:
         _open_journals.add(self)
 
     def follow(self, follower: Follower) -> None:
-        """Tell one more follower, the last in order, what is put from now on."""
+        """Add a follower, the last in order, for the records that are put from now on."""
         self._followers = (*self._followers, follower)
 
     def note(self, record: Record) -> None:
-        """Write what a follower makes of the records it was told.
+        """Write a record that a follower makes of the records it got.
 
-        On the writer's thread only; unlike `put` it also works for the last records.
+        For the writer's thread only; unlike `put` it also works after the last record.
         """
         self._noted.append(record)
 
     @property
     def closing(self) -> bool:
-        """Whether it takes no more records."""
+        """True once it takes no more records."""
         return self._closing
 
-    def put(self, record: Record | Unread) -> bool:
-        """Queue a record, or something to be read by the writer; `False` when it was dropped.
+    def put(self, record: Record | RawEvent) -> bool:
+        """Queue a record, or an event for the writer to read; `False` if it was dropped.
 
-        Returns at once.
+        Never waits.
         """
         if self._closing or self._queue.qsize() >= self._queue_limit:
             self._refused += 1
@@ -183,7 +182,7 @@ class Journal:
             self._queue.put(None)
 
     def flush(self, timeout: float) -> bool:
-        """Wait until what was put so far is on file; `False` after `timeout` seconds."""
+        """Wait until the records so far are on file; `False` after `timeout` seconds."""
         flush = _Flush(last=False)
         self._queue.put(flush)
         return flush.done.wait(timeout)
@@ -195,11 +194,10 @@ class Journal:
             self._queue.put(self._last)
 
     def close(self, timeout: float = 1.0) -> bool:
-        """Finish, and wait for it.
+        """Finish, and wait until everything is on file.
 
         Returns:
-            Whether everything was on file within `timeout` seconds.  What was not is
-            still tried for as long as the process lives.
+            `False` after `timeout` seconds; the writer keeps retrying while the process lives.
         """
         self.finish()
         return self._last.done.wait(timeout)
@@ -221,7 +219,7 @@ class Journal:
                 for record in (said, *self._derived(said))
             ]
             if last:
-                records += self._rest()
+                records += self._flushed()
             self._encode(records, pending)
             written = self._write(pending)
             self._tell(records, last=last)
@@ -283,23 +281,23 @@ class Journal:
         return self._guarded(item.records)
 
     def _derived(self, record: Record) -> Sequence[Record]:
-        if self._deriving is None:
+        if self._deriver is None:
             return ()
-        return self._guarded(partial(self._deriving.derive, record))
+        return self._guarded(partial(self._deriver.derive, record))
 
-    def _rest(self) -> Sequence[Record]:
-        deriving, self._deriving = self._deriving, None
-        return () if deriving is None else self._guarded(deriving.rest)
+    def _flushed(self) -> Sequence[Record]:
+        deriver, self._deriver = self._deriver, None
+        return () if deriver is None else self._guarded(deriver.flush)
 
     def _guarded(self, read: Callable[[], Sequence[Record]]) -> Sequence[Record]:
-        """What can be read; what cannot is counted."""
+        """Read records, or count that they cannot be read."""
         try:
             return read()
         except UnreadableError as error:
             self._misread[error.reason] = self._misread.get(error.reason, 0) + 1
         except Exception as error:  # noqa: BLE001 - one event must not end the writer
             self._misread["internal_error"] = self._misread.get("internal_error", 0) + 1
-            self._complain(f"an event could not be read, the call goes on: {error!r}")
+            self._warn("an event could not be read, the call goes on: %r", error)
         return ()
 
     def _tell(self, records: list[Record], *, last: bool) -> None:
@@ -317,16 +315,16 @@ class Journal:
             told()
         except Exception as error:  # noqa: BLE001 - a follower must not end the writer
             self._misread["follower_failed"] = self._misread.get("follower_failed", 0) + 1
-            self._complain(
-                "a line about the call is missing from this log or its budget, the call goes on:"
-                f" {error!r}"
+            self._warn(
+                "a record could not be logged or counted for the budget, the call goes on: %r",
+                error,
             )
 
     def _lose(self, reason: str) -> None:
         self._losses[reason] = self._losses.get(reason, 0) + 1
 
     def _report(self) -> bytes:
-        """The line that says what was lost since the last report; empty when nothing was."""
+        """Encode a report of the losses since the last one; empty if there are none."""
         dropped, unread, refused = self._losses, dict(self._unread), self._refused
         if refused > self._reported_refused:
             dropped = {**dropped, "queue_full": refused - self._reported_refused}
@@ -353,14 +351,15 @@ class Journal:
             self._measured_at = now
             self._directory_full = _size(self._directory) >= self._directory_limit
             if self._directory_full:
-                self._complain(
-                    f"journals fill {self._directory_limit} bytes, records are dropped;"
-                    " is the sidecar running on this data directory?"
+                self._warn(
+                    "journals fill %d bytes, records are dropped;"
+                    " is the sidecar running on this data directory?",
+                    self._directory_limit,
                 )
         return self._directory_full
 
     def _write(self, pending: bytearray) -> bool:
-        """Append what is pending; `False` when some of it has to be tried again."""
+        """Append the pending lines; `False` if some must be tried again."""
         try:
             while pending:
                 file = self._file
@@ -371,15 +370,15 @@ class Journal:
                 self._torn = pending[taken - 1 : taken] != b"\n"
                 del pending[:taken]
         except OSError as error:
-            self._complain(f"cannot write the journal, trying again: {error}")
+            self._warn("cannot write the journal, trying again: %s", error)
             return False
         return True
 
     def _open(self, pending: bytearray) -> "_File":
         """Open a file for the session: its first, or one in place of a deleted one."""
         if self._file is not None:
-            # Somebody deleted a journal in use.  What the sidecar had not read is gone, and
-            # nobody knows how much that was: count that it happened.
+            # Somebody deleted a journal in use.  How much of it the sidecar had not read yet
+            # is unknown, so count only that it happened.
             self._file.close()
             self._file = None
             self._lose("journal_deleted")
@@ -392,15 +391,15 @@ class Journal:
         self._opened = True
         return self._file
 
-    def _complain(self, what: str) -> None:
-        self._complaints.say(f"{what} (data directory {self._directory.parent})")
+    def _warn(self, message: str, value: object) -> None:
+        problems.warning(f"{message} (data directory %s)", value, self._directory.parent)
 
 
 class _File:
     """The file of one journal, locked while it is open.
 
     Raises:
-        OSError: It cannot be made.
+        OSError: It cannot be created.
     """
 
     def __init__(self, directory: Path, session: str) -> None:
@@ -411,8 +410,8 @@ class _File:
         self._descriptor = os.open(hidden, flags, 0o600)
         try:
             os.fchmod(self._descriptor, files.file_mode(directory))
-            # Locked before it has its name: a reader never meets it empty and unlocked,
-            # which would look like a finished journal.
+            # Locked before it gets its name: an empty unlocked file would look like a finished
+            # journal to the sidecar.
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             hidden.rename(directory / f"{name}.jsonl")
         except OSError:
@@ -421,11 +420,11 @@ class _File:
             raise
 
     def append(self, pending: bytearray) -> int:
-        """Append once; return the bytes that were taken."""
+        """Append with one write; return the number of bytes written."""
         return os.write(self._descriptor, pending)
 
     def gone(self) -> bool:
-        """Whether somebody unlinked the file: writes would succeed and reach nobody."""
+        """Return true if somebody deleted the file: nobody would read what is written to it."""
         return os.fstat(self._descriptor).st_nlink == 0
 
     def close(self) -> None:
@@ -433,7 +432,7 @@ class _File:
 
 
 def _size(directory: Path) -> int:
-    """Bytes of all files in a folder; 0 when it cannot be read."""
+    """Sum up the bytes of all files in a folder; 0 if it cannot be read."""
     try:
         with os.scandir(directory) as entries:
             return sum(_entry_size(entry) for entry in entries)
@@ -449,11 +448,12 @@ def _entry_size(entry: "os.DirEntry[str]") -> int:
 
 
 def close_all(timeout: float = 1.0) -> None:
-    """Write what every journal of this process still holds, within `timeout` seconds in all."""
+    """Close every journal of this process, within `timeout` seconds in all."""
     deadline = time.monotonic() + timeout
     for journal in list(_open_journals):
         journal.close(max(0.0, deadline - time.monotonic()))
 
 
-# LiveKit's job processes do not run `atexit`; there the job's shutdown callback closes.
+# For programs that are no LiveKit job: job processes skip `atexit`, and `attach` registers a
+# shutdown callback with them instead.
 atexit.register(close_all)

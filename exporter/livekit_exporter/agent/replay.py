@@ -14,7 +14,8 @@ from types import SimpleNamespace
 from typing import Final
 
 from livekit_exporter import files
-from livekit_exporter.agent import normalize
+from livekit_exporter.agent.events import EVENTS, read_event
+from livekit_exporter.agent.fields import Moment, UnreadableError
 from livekit_exporter.agent.journal import Journal
 from livekit_exporter.record import EARLIEST, LATEST, SessionStarted
 
@@ -24,7 +25,7 @@ _BATCH: Final = 1000
 
 @dataclass(slots=True)
 class Replayed:
-    """What became of a recorded stream.
+    """Result of a replay.
 
     Args:
         lines: Lines read.
@@ -39,7 +40,7 @@ class Replayed:
     unread: Counter[str] = field(default_factory=Counter)
 
 
-class _Stream:
+class _RecordedStream:
     """The session that the events belong to at the moment."""
 
     def __init__(self, directory: Path, agent: str, result: Replayed) -> None:
@@ -61,14 +62,12 @@ class _Stream:
         now = self._now
         journal = self._journal or self._begin(now)
         self._follow(name, data)
-        if name not in normalize.EVENTS:
+        if name not in EVENTS:
             return
-        moment = normalize.Moment(
-            session=self._session, now=now, persona=self._persona, speech=self._speech
-        )
+        moment = Moment(session=self._session, now=now, persona=self._persona, speech=self._speech)
         try:
-            records = normalize.read_event(name, data, moment)
-        except normalize.UnreadableError as error:
+            records = read_event(name, data, moment)
+        except UnreadableError as error:
             self.unread(error.reason)
             return
         for record in records:
@@ -123,7 +122,7 @@ def replay(path: Path, data_dir: Path, *, agent: str = "replay") -> Replayed:
         OSError: The stream cannot be read, or the journals cannot be written.
     """
     result = Replayed()
-    stream = _Stream(files.journals(data_dir), agent, result)
+    stream = _RecordedStream(files.journals(data_dir), agent, result)
     with path.open(encoding="utf-8", errors="replace") as lines:
         for line in lines:
             if not line.strip():

@@ -1,4 +1,4 @@
-"""What finished requests of a model say about those that reported nothing.  Pure.
+"""Sizes of a model's finished requests, for estimates of those that reported nothing.  Pure.
 
 Sums over requests whose span and whose usage are both known: of one call in its agent,
 of all calls in the ledger.
@@ -39,7 +39,7 @@ class Sizes:
 
     @classmethod
     def of(cls, request: RequestTraced) -> Self:
-        """What one request adds."""
+        """Sizes that one request adds."""
         if request.recovery_probe:
             return cls()
         if request.stage == "tts":

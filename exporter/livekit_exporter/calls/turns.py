@@ -1,4 +1,4 @@
-"""What a turn is: user speech and its answer.  One definition for agent and sidecar.
+"""The definition of a turn, user speech and its answer, for agent and sidecar.
 
 A turn costs what its reply cost, and what was used since the answer before without
 belonging to a reply, such as speech-to-text.  It is over when the next answer begins,
@@ -33,7 +33,7 @@ def speech_of(message: MessageAdded, turns: int) -> str:
 
 @dataclass(slots=True)
 class Conversation:
-    """Where a call stands between question and answer.
+    """State of a call between question and answer.
 
     Args:
         waiting: The user said something that nobody has answered yet.
@@ -64,7 +64,7 @@ class Conversation:
 
 @dataclass(kw_only=True)
 class Reply:
-    """What records say of one reply of the agent; a turn when it answers the user.
+    """One reply of the agent; a turn when it answers the user.
 
     Durations are seconds, `None` where none was measured.
 

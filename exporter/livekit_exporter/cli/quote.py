@@ -5,7 +5,8 @@ import time
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
-from livekit_exporter.agent.normalize import Moment, UnreadableError, read_event
+from livekit_exporter.agent.events import read_event
+from livekit_exporter.agent.fields import Moment, UnreadableError
 from livekit_exporter.prices import pricing
 from livekit_exporter.prices.catalogue import Catalogue
 from livekit_exporter.prices.pricing import WHY, Quote, Source

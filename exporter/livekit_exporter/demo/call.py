@@ -115,7 +115,7 @@ def _session(script: CallScript, line: Line, truth: Truth) -> AgentSession[Any]:
 
 
 def _agent(script: CallScript, line: Line, truth: Truth) -> Agent:
-    """Who answers; support can hand the caller over."""
+    """The agent that answers; support can hand the caller over."""
     if script.stt is None or script.agent != "support":
         return Clerk(line, script.agent)
     specialist = Specialist(

@@ -7,7 +7,7 @@ from typing import Any, Final
 from livekit.agents import AgentSession, AgentStateChangedEvent
 
 from livekit_exporter.demo.line import Heard, Line, Utterance, speech_seconds
-from livekit_exporter.demo.script import CallScript, Turn
+from livekit_exporter.demo.script import CallScript, ScriptedTurn
 
 _PATIENCE_SECONDS: Final = 30.0
 """How long the caller waits for an answer, and for its end."""
@@ -43,7 +43,7 @@ class Caller:
                 await self._wait(self._agent_speaks)
                 await self._line.sleep(turn.interrupted_after)
 
-    async def _say(self, turn: Turn) -> None:
+    async def _say(self, turn: ScriptedTurn) -> None:
         self._line.turn = turn
         self._line.failures_left += turn.failures
         self._line.speaking = True

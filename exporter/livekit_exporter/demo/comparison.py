@@ -29,7 +29,7 @@ class Row:
 
     @property
     def agrees(self) -> bool:
-        """Whether both are the same amount."""
+        """True where both are the same amount."""
         return abs(float(self.reported) - self.counted) <= TOLERANCE_USD
 
 

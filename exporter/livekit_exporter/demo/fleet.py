@@ -43,7 +43,7 @@ class StartedCall:
 
     @property
     def going_on(self) -> bool:
-        """Whether its process lives."""
+        """True while its process lives."""
         return any(info.job.room.name == self.room for info in self._server.active_jobs)
 
     def forget(self) -> None:

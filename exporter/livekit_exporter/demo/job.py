@@ -1,4 +1,4 @@
-"""What a job process of the demo's agent server runs: one call, then it ends."""
+"""A job process of the demo's agent server: runs one call, then ends."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ _log: Final = logging.getLogger("livekit_exporter")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallOrder:
-    """Which call a job makes; travels as the metadata of its room."""
+    """The call of a job; travels as the metadata of its room."""
 
     seed: int
     number: int

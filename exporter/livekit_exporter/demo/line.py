@@ -15,7 +15,7 @@ from typing import Final, Literal, TypeAlias
 from livekit import rtc
 from livekit.agents.voice import io
 
-from livekit_exporter.demo.script import Turn
+from livekit_exporter.demo.script import ScriptedTurn
 
 SAMPLE_RATE: Final = 16_000
 FRAME_SECONDS: Final = 0.05
@@ -25,7 +25,7 @@ Utterance: TypeAlias = Literal["started", "interim", "final", "stopped"]
 
 
 def speech_seconds(text: str) -> float:
-    """How long it takes to say something."""
+    """Estimate the seconds that it takes to say a text."""
     return len(text) / _CHARACTERS_PER_SECOND
 
 
@@ -59,7 +59,7 @@ class Line:
         speed: How many simulated seconds pass in a second.
     """
 
-    def __init__(self, greeting: Turn, rng: random.Random, speed: float) -> None:
+    def __init__(self, greeting: ScriptedTurn, rng: random.Random, speed: float) -> None:
         self.speed = speed
         self.microphone = Microphone(self)
         self.speaker = Speaker(self)

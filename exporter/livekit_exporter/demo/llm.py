@@ -67,7 +67,7 @@ class SimulatedLLM(llm.LLM[str]):
         return _Stream(self, self._line, chat_ctx, tools or [], conn_options)
 
     def fails(self) -> bool:
-        """Whether this request is one that the script lets fail."""
+        """True for a request that the script lets fail."""
         if self._may_fail and self._line.failures_left:
             self._line.failures_left -= 1
             return True

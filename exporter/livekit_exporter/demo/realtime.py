@@ -90,7 +90,7 @@ class _Response:
         )
 
     def event(self, *, asked_for: bool) -> llm.GenerationCreatedEvent:
-        """What LiveKit is told about it."""
+        """Metrics that LiveKit gets about a response."""
         return llm.GenerationCreatedEvent(
             message_stream=self._messages,
             function_stream=self._calls,
@@ -242,7 +242,7 @@ class _Conversation(llm.RealtimeSession[str]):
             self._report(response, cancelled=cancelled)
 
     def _report(self, response: _Response, *, cancelled: bool) -> None:
-        """What OpenAI sends with `response.done`, which comes for an interrupted answer too."""
+        """Usage as OpenAI sends it with `response.done`, for an interrupted answer too."""
         audio_in = self._heard_tokens + self._spoken_tokens
         audio_out = round(response.said * _OUTPUT_TOKENS_PER_SECOND)
         used = Quantities(

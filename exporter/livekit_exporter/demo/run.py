@@ -31,7 +31,7 @@ _CATCH_UP_SECONDS: Final = 20.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What the demo does."""
+    """Options of the demo."""
 
     calls: int | None = 20
     """Calls to hold; `None` for as many as there is time for."""

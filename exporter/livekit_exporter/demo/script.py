@@ -1,4 +1,4 @@
-"""What happens in a call: pure, and the same for the same seed and number."""
+"""Script of a call: pure, and the same for the same seed and number."""
 
 import random
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ Tool: TypeAlias = Literal["answers", "fails", "transfers"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Turn:
+class ScriptedTurn:
     """The caller says something and the agent answers."""
 
     says: tuple[str, ...]
@@ -45,9 +45,9 @@ class CallScript:
     agent: str
     user: str
     tenant: str
-    greeting: Turn
+    greeting: ScriptedTurn
     """The agent speaks first; nobody has said anything."""
-    turns: tuple[Turn, ...]
+    turns: tuple[ScriptedTurn, ...]
     stt: Product | None
     """`None` for a call with a speech-to-speech model."""
     llms: tuple[Product, ...]
@@ -125,7 +125,7 @@ def call_script(seed: int, number: int) -> CallScript:
         agent=cast.agent,
         user=f"u-{rng.randint(1, 500)}",
         tenant=rng.choice(_TENANTS),
-        greeting=Turn(says=(), reply=rng.choice(_GREETINGS)),
+        greeting=ScriptedTurn(says=(), reply=rng.choice(_GREETINGS)),
         turns=_turns(rng, cast),
         stt=cast.stt,
         llms=cast.llms,
@@ -133,7 +133,7 @@ def call_script(seed: int, number: int) -> CallScript:
     )
 
 
-def _turns(rng: random.Random, cast: _Cast) -> tuple[Turn, ...]:
+def _turns(rng: random.Random, cast: _Cast) -> tuple[ScriptedTurn, ...]:
     count = rng.randint(3, 4)
     transfers = cast.agent == "support" and rng.random() < 0.5
     return tuple(
@@ -160,7 +160,7 @@ def _failures(rng: random.Random, cast: _Cast) -> int:
 
 def _turn(
     rng: random.Random, cast: _Cast, *, may_be_interrupted: bool, transfers: bool, failures: int
-) -> Turn:
+) -> ScriptedTurn:
     says = [rng.choice(_QUESTIONS)]
     tool: Tool | None = None
     if cast.stt is not None:
@@ -169,7 +169,7 @@ def _turn(
         tool = "transfers" if transfers else rng.choices(("answers", "fails", None), (25, 5, 70))[0]
     interrupted = may_be_interrupted and tool is None and rng.random() < 0.4
     sentences = rng.sample(_SENTENCES, 6 if interrupted else rng.choice((1, 1, 2)))
-    return Turn(
+    return ScriptedTurn(
         says=tuple(says),
         reply=" ".join(sentences),
         tool=tool,

@@ -38,7 +38,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What the demo shows of a metrics page."""
+    """Figures of a metrics page that the demo shows."""
 
     samples: Sequence[Sample]
 

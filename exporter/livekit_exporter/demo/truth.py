@@ -1,4 +1,4 @@
-"""What the simulated providers would bill, written down by themselves.
+"""Bills of the simulated providers, written down by themselves.
 
 The demo checks the exporter against this file, so nothing of the exporter is used
 here: quantities come from the providers, prices from a table of its own.
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quantities:
-    """What a provider counted for one request; parts are contained in their whole."""
+    """Usage that a provider counted for one request; parts are contained in their whole."""
 
     input_tokens: int = 0
     cached_input_tokens: int = 0

@@ -32,10 +32,10 @@ class SimulatedVAD(vad.VAD):
 
     def stream(self) -> vad.VADStream:
         """Listen to the line."""
-        return _Stream(self, self._line)
+        return _VADStream(self, self._line)
 
 
-class _Stream(vad.VADStream):
+class _VADStream(vad.VADStream):
     def __init__(self, detector: SimulatedVAD, line: Line) -> None:
         super().__init__(detector)
         self._line = line

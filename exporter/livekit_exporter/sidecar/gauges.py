@@ -18,7 +18,7 @@ _BUILD: Final = (__version__, platform.python_version())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Moment:
+class SidecarState:
     """State of the sidecar that the gauges show.
 
     Args:
@@ -50,7 +50,9 @@ class Moment:
     reloaded_at: float = 0.0
 
 
-def gauges(moment: Moment, catalogue: Catalogue, now: float) -> dict[Family, dict[Labels, float]]:
+def gauges(
+    moment: SidecarState, catalogue: Catalogue, now: float
+) -> dict[Family, dict[Labels, float]]:
     """Return all gauges, with the prices in force at `now`."""
     prices, oldest = _prices(moment.models, catalogue, now)
     shown: dict[Family, dict[Labels, float]] = {

@@ -16,7 +16,7 @@ from livekit_exporter.record import Source
 from livekit_exporter.sidecar import for_agents
 from livekit_exporter.sidecar.config.settings import Config, ConfigError
 from livekit_exporter.sidecar.export_files import Exports
-from livekit_exporter.sidecar.gauges import Moment, gauges
+from livekit_exporter.sidecar.gauges import SidecarState, gauges
 from livekit_exporter.sidecar.intake import InForce, JournalIntake
 from livekit_exporter.sidecar.lock import HeldError, Lock
 from livekit_exporter.sidecar.loop import Clock, Job, Loop
@@ -263,12 +263,12 @@ class Ingest:
         """Show the gauges as they are now."""
         self._registry.show(gauges(self._moment(), self._in_force.catalogue, time.time()))
 
-    def _moment(self) -> Moment:
+    def _moment(self) -> SidecarState:
         budget, intake = self.config.budget, self._intake
         budgets = {"day": budget.day_usd, "month": budget.month_usd}
         allowed = {period: usd for period, usd in budgets.items() if usd is not None}
         if intake is None:
-            return Moment(
+            return SidecarState(
                 budgets=allowed,
                 journal_files=len(self._reader.sizes),
                 lag_bytes=self._reader.lag({}),
@@ -281,7 +281,7 @@ class Ingest:
             for period in PERIODS
             for source in get_args(Source)
         }
-        return Moment(
+        return SidecarState(
             agents=frozenset(agents.union(*spend.values())),
             active=self._page.by_agent(intake.meter.active()),
             spend=spend,

@@ -1,1 +1,1 @@
-"""What a call may spend: the limits, who watches them, and what happens at them."""
+"""Budgets: limits of a call, their tracker, and the reactions to them."""

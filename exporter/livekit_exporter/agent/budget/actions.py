@@ -1,4 +1,4 @@
-"""What a call does when its budget is used up: ready-made callbacks.
+"""Ready-made callbacks for a budget that is used up.
 
 `log` is a callback as it is; the others are made with what they need, as in
 `Budget(session_usd=0.5, on_limit=say_and_close("We have to stop here. Goodbye."))`.
@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from livekit_exporter.agent.budget.limits import BudgetEvent
-from livekit_exporter.agent.complaints import Complaints
+from livekit_exporter.agent.rate_limited_log import problems
 
 if TYPE_CHECKING:
     from livekit.agents import AgentSession, llm, tts
@@ -124,7 +124,7 @@ def _say_what_went_wrong(goodbye: "asyncio.Task[str | None]", timeout_seconds: f
         error = goodbye.exception()
         trouble = goodbye.result() if error is None else repr(error)
     if trouble:
-        Complaints().say(f"a session over its budget closes without its last words: {trouble}")
+        problems.warning("a session over its budget closes without its last words: %s", trouble)
 
 
 def _has_begun(session: "_Session") -> bool:
@@ -252,13 +252,13 @@ def _switch(session: "_Session", models: "dict[str, Any]") -> None:
     try:
         update = getattr(agent, "update_options", None)
         if update is None:
-            Complaints().say(
+            problems.warning(
                 "this version of livekit-agents cannot change the models of a running agent;"
                 " the call over its budget keeps those it has"
             )
             return
         update(**models)
     except Exception as error:  # noqa: BLE001 - LiveKit refuses, and the call goes on
-        Complaints().say(
-            f"a call over its budget keeps its models, which LiveKit does not change: {error}"
+        problems.warning(
+            "a call over its budget keeps its models, which LiveKit does not change: %s", error
         )

@@ -7,11 +7,11 @@ from collections.abc import Awaitable
 from contextlib import suppress
 
 from livekit_exporter.agent.budget.limits import Budget, BudgetCallback, BudgetEvent
-from livekit_exporter.agent.complaints import Complaints
+from livekit_exporter.agent.rate_limited_log import problems
 
 
 class Callbacks:
-    """Who is to be told of a call's budget.
+    """Callbacks of a call's budget.
 
     What a callback raises is logged and goes no further.  After the session has closed
     nobody is called any more.
@@ -85,4 +85,4 @@ async def _awaited(result: Awaitable[object]) -> object:
 
 
 def _complain(error: BaseException) -> None:
-    Complaints().say("a budget's callback failed, the call goes on", error=error)
+    problems.warning("a budget's callback failed, the call goes on", error=error)

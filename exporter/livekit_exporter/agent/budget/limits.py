@@ -1,4 +1,4 @@
-"""What a call may spend, and what it is told when it has.
+"""Limits of a call's spend, and the event of one that is reached.
 
 `Budget` is what the agent's author writes down, `BudgetEvent` what a callback gets.
 `docs/budgets.md` says how exact a budget is.

@@ -20,8 +20,8 @@ from urllib.parse import urlencode
 from urllib.request import HTTPHandler, HTTPSHandler, OpenerDirector, UnknownHandler
 
 from livekit_exporter import files
-from livekit_exporter.agent.complaints import Complaints
 from livekit_exporter.agent.journal import Journal
+from livekit_exporter.agent.rate_limited_log import problems
 from livekit_exporter.record import BudgetLookupFailed, Record, Scope
 
 ENVIRONMENT: Final = "LIVEKIT_EXPORTER_URL"
@@ -201,9 +201,11 @@ class Lookups:
             cause = failed.__cause__
             if not self._away:
                 self._away = True
-                Complaints().say(
-                    f"the sidecar at {url} cannot be asked what others have spent today ({cause});"
-                    " budgets go by the last figure known and this call's own spend"
+                problems.warning(
+                    "the sidecar at %s cannot be asked what others have spent today (%s);"
+                    " budgets go by the last figure known and this call's own spend",
+                    url,
+                    cause,
                 )
             return _SpendAnswer(self._learn, self._session, None, type(cause).__name__)
         self._away = False

@@ -17,8 +17,8 @@ from livekit_exporter.agent.account import LiveAccount
 from livekit_exporter.agent.budget.callbacks import Callbacks
 from livekit_exporter.agent.budget.limits import DAYS, Budget, BudgetEvent
 from livekit_exporter.agent.budget.lookups import Day, Lookups, sidecar_url
-from livekit_exporter.agent.complaints import Complaints
 from livekit_exporter.agent.journal import Journal
+from livekit_exporter.agent.rate_limited_log import problems
 from livekit_exporter.calls.account import Billed, model_of
 from livekit_exporter.record import (
     BudgetReached,
@@ -227,13 +227,14 @@ def track(
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
-        Complaints().say("the budget does not hold: attach was called outside of the event loop")
+        problems.warning("the budget does not hold: attach was called outside of the event loop")
         return None
     unowned = budget.without_owner(owner.user, owner.labels)
     if unowned:
-        Complaints().say(
-            f"limits {', '.join(f'{scope}_usd' for scope in unowned)} do not hold for this call:"
-            f" it names no user, or no label '{budget.tenant_label}'"
+        problems.warning(
+            "limits %s do not hold for this call: it names no user, or no label '%s'",
+            ", ".join(f"{scope}_usd" for scope in unowned),
+            budget.tenant_label,
         )
     scopes = tuple(scope for scope in budget.limits if scope not in unowned)
     callbacks = Callbacks(budget, loop)

@@ -1,1 +1,1 @@
-"""What vendors bill and no event reports: read off LiveKit's spans, and estimated."""
+"""Usage that vendors bill and LiveKit does not report: read off its spans, and estimated."""

@@ -1,4 +1,4 @@
-"""What the ledger knows of the sizes of requests, as the sidecar left it for agents."""
+"""Reads the sizes of finished requests that the sidecar wrote for agents."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -11,8 +11,8 @@ from livekit_exporter.calls.sizes import Sizes
 from livekit_exporter.record import Model
 
 
-def known(root: Path) -> Callable[[Model], Sizes | None]:
-    """Look up what finished requests of a model say; the file is read when somebody asks.
+def ledger_sizes(root: Path) -> Callable[[Model], Sizes | None]:
+    """Return a look-up of the sizes of a model's requests; the first one reads the file.
 
     Args:
         root: The data directory.
@@ -21,10 +21,10 @@ def known(root: Path) -> Callable[[Model], Sizes | None]:
     @cache
     def read() -> Mapping[tuple[str, str, str], Sizes]:
         with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-            said = json.loads(files.calibration(root).read_bytes())
+            written = json.loads(files.calibration(root).read_bytes())
             return {
                 (row["stage"], row["provider"], row["model"]): Sizes.read(row)
-                for row in said["models"]
+                for row in written["models"]
             }
         return {}
 

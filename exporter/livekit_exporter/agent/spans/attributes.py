@@ -119,11 +119,3 @@ def of_turn(names: SpanNames, turn: TurnAccount) -> Attributes:
     }
     about = f"{names.totals}.turn"
     return {f"{about}.{name}": value for name, value in parts.items() if value is not None}
-
-
-def too_late(units: int, session: str) -> str:
-    """Say in the log that a cost, in 1e-18 USD, came when every span of a call had ended."""
-    return (
-        f"{units / _ATTO} US dollars were reported after the spans of session {session} had ended;"
-        " the ledger has them, the trace has not"
-    )

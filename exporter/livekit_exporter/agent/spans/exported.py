@@ -15,7 +15,7 @@ from typing import Final
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from livekit_exporter.agent.complaints import Complaints
+from livekit_exporter.agent.rate_limited_log import problems
 from livekit_exporter.agent.spans import costs
 from livekit_exporter.agent.spans.attributes import (
     JOB,
@@ -33,7 +33,6 @@ from livekit_exporter.agent.spans.attributes import (
     of_rest,
     of_session,
     of_turn,
-    too_late,
 )
 from livekit_exporter.agent.spans.charges import (
     CALLS_AT_HAND,
@@ -107,14 +106,13 @@ class _Exporter(SpanExporter):
         self._exporter = exporter
         self._names = names
         self._carried: OrderedDict[str, _Carried] = OrderedDict()
-        self._complaints = Complaints()
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Export spans; called by one thread at a time."""
         try:
             spans = self._with_costs(spans)
         except Exception as error:  # noqa: BLE001 - spans without costs are better than none
-            self._complaints.say("spans are exported without their costs", error=error)
+            problems.warning("spans are exported without their costs", error=error)
         return self._exporter.export(spans)
 
     def shutdown(self) -> None:
@@ -122,7 +120,12 @@ class _Exporter(SpanExporter):
         for carried in self._carried.values():
             late = 0 if carried.rest is None else sum(carried.left().values())
             if late:
-                self._complaints.say(too_late(late, carried.call.session))
+                problems.warning(
+                    "%s US dollars were reported after the spans of session %s had ended;"
+                    " the ledger has them, the trace has not",
+                    late / 1e18,
+                    carried.call.session,
+                )
         self._exporter.shutdown()
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
@@ -146,7 +149,7 @@ class _Exporter(SpanExporter):
         try:
             said = self._said_of(span)
         except Exception as error:  # noqa: BLE001 - one odd span must not cost the others theirs
-            self._complaints.say("a span is exported without its cost", error=error)
+            problems.warning("a span is exported without its cost", error=error)
             return span
         return _Copy(span, said) if said else span
 

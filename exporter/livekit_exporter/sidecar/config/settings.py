@@ -88,7 +88,7 @@ class _Section(BaseModel):
 
 
 class LogSettings(_Section):
-    """What the sidecar says on standard error."""
+    """Log of the sidecar on standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severe line that is written."""
@@ -97,7 +97,7 @@ class LogSettings(_Section):
 
 
 class PricesSettings(_Section):
-    """What usage costs."""
+    """Prices of usage."""
 
     file: Annotated[Path, AfterValidator(absolute)] | None = None
     """Prices of your own, merged over the shipped ones by `id`; `livekit-exporter prices check`
@@ -105,7 +105,7 @@ class PricesSettings(_Section):
 
 
 class MetricsSettings(_Section):
-    """How many series there may be, and how long they stay."""
+    """Number of series, and how long they stay."""
 
     labels: Annotated[
         tuple[Annotated[str, AfterValidator(extra_label)], ...],
@@ -129,7 +129,7 @@ class MetricsSettings(_Section):
 
 
 class LedgerSettings(_Section):
-    """Where the ledger is, and for how long it keeps single calls."""
+    """Place of the ledger, and for how long it keeps single calls."""
 
     url: Annotated[SecretStr, AfterValidator(secret_ledger_url)] | None = None
     """`postgresql://user:password@host:5432/database`, a database that several sidecars may
@@ -164,7 +164,7 @@ class LedgerSettings(_Section):
 
 
 class BudgetSettings(_Section):
-    """What may be spent, in US dollars, served beside what was spent."""
+    """Budgets in US dollars, served beside the spend."""
 
     day_usd: _Usd | None = None
     """Spend allowed per day of the configured time zone."""
@@ -185,7 +185,7 @@ class ExportSettings(_Section):
 
 
 class WebhookSettings(_Section):
-    """Where every call is sent when it ends; `docs/webhooks.md` says how."""
+    """Address that every call is sent to when it ends; see `docs/webhooks.md`."""
 
     url: Annotated[str, AfterValidator(webhook_url)] | None = None
     """`https://host/path` that takes the export of each call that ends from then on. It needs a
@@ -206,7 +206,7 @@ class WebhookSettings(_Section):
     """What becomes of user, room and job in what is sent, as in `export.redaction`."""
 
     def keys(self) -> tuple[bytes, ...]:
-        """What deliveries are signed with, at least one key where there is a URL.
+        """Keys that sign deliveries, at least one where there is a URL.
 
         Raises:
             ConfigError: There is none, or its file cannot be read or says something else.
@@ -239,7 +239,7 @@ class WebhookSettings(_Section):
 
 
 class PlatformSettings(_Section):
-    """What calls cost by their length: hosting, transport, telephony, a fee per minute."""
+    """Costs of calls by their length: hosting, transport, telephony, a fee per minute."""
 
     legs: Annotated[Mapping[str, str], BeforeValidator(mapped), AfterValidator(conditions)] = Field(
         default_factory=dict

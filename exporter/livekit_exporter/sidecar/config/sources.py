@@ -1,4 +1,4 @@
-"""Where settings come from: a YAML file, the environment, the command line.
+"""Sources of settings: a YAML file, the environment, the command line.
 
 Each becomes a layer: settings by dotted key, with the place they were read from,
 so that a mistake can be reported where it was made.  What the settings are and

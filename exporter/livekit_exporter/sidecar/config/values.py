@@ -26,7 +26,7 @@ _LEDGER_SCHEMES: Final = ("postgres", "postgresql", "postgresql+psycopg")
 
 @dataclass(frozen=True, slots=True)
 class ListenAddress:
-    """Where the sidecar listens.
+    """Address that the sidecar listens on.
 
     Args:
         host: Name or IP address, an IPv6 address without its brackets.

@@ -1,6 +1,7 @@
 """Events of a session become records: what was measured, what was used, and no sentinels."""
 
 import json
+import weakref
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -11,8 +12,8 @@ from hypothesis import strategies as st
 from livekit.agents import metrics
 from livekit.agents.metrics.base import AvatarMetrics, DecisionMetrics, Metadata
 
-from livekit_exporter.agent import normalize
-from livekit_exporter.agent.normalize import Moment, UnreadableError, read_event
+from livekit_exporter.agent.events import EVENTS, RawMessage, read_event
+from livekit_exporter.agent.fields import CLOCK_TOLERANCE_SECONDS, Moment, UnreadableError
 from livekit_exporter.record import (
     AvailabilityChanged,
     MessageAdded,
@@ -398,7 +399,21 @@ def test_metrics_of_a_name_only_are_readable() -> None:
 def test_a_monotonic_timestamp_is_replaced_by_the_time_of_receipt() -> None:
     """One plugin reports seconds since boot."""
     assert used(llm(timestamp=2362.9)).at == AT
-    assert used(llm(timestamp=AT - 60)).at == AT - 60
+
+
+@pytest.mark.parametrize("direction", [-1, 1], ids=["behind", "ahead"])
+def test_a_timestamp_may_differ_from_the_clock_by_the_tolerance(direction: int) -> None:
+    """By an hour and no more, whether the vendor's clock is behind or ahead."""
+    farthest = AT + direction * CLOCK_TOLERANCE_SECONDS
+    beyond = farthest + direction
+
+    assert used(llm(timestamp=farthest)).at == farthest
+    assert used(llm(timestamp=beyond)).at == AT
+    assert turned(eou(timestamp=farthest)).at == farthest
+    assert turned(eou(timestamp=beyond)).at == AT
+    for at, kept in ((farthest, farthest), (beyond, AT)):
+        error = SimpleNamespace(error=SimpleNamespace(type="llm_error"), created_at=at)
+        assert read("error", error).at == kept
 
 
 def test_a_speech_that_metrics_do_not_name_is_the_current_one() -> None:
@@ -513,6 +528,27 @@ def test_a_message_of_an_sdk_that_does_not_measure_says_so() -> None:
 
     assert isinstance(record, MessageAdded)
     assert (record.measured, record.latency_seconds) == (False, None)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "kept"),
+    [
+        (0.0, 0.0),
+        (2.5, 2.5),
+        (CLOCK_TOLERANCE_SECONDS, CLOCK_TOLERANCE_SECONDS),
+        (-0.5, None),
+        (CLOCK_TOLERANCE_SECONDS + 1, None),
+    ],
+)
+def test_a_message_was_spoken_from_its_beginning_to_its_end(
+    seconds: float, kept: float | None
+) -> None:
+    """Times in the wrong order, or hours apart, are no length of speech."""
+    times = {"started_speaking_at": AT, "stopped_speaking_at": AT + seconds}
+    record = read("conversation_item_added", message(metrics=times))
+
+    assert isinstance(record, MessageAdded)
+    assert record.spoken_seconds == kept
 
 
 @pytest.mark.parametrize("value", [-1.0, float("nan"), "0.9", True])
@@ -712,7 +748,7 @@ def assert_understood(found: tuple[Record, ...] | str) -> None:
 
 
 @given(
-    name=st.sampled_from(sorted(normalize.EVENTS)),
+    name=st.sampled_from(sorted(EVENTS)),
     attributes=st.dictionaries(KEYS, VALUES),
     kind=KINDS,
     wrapped=st.sampled_from([None, "metrics", "item", "error"]),
@@ -738,7 +774,7 @@ def test_no_change_to_real_metrics_breaks_them(
     assert_understood(outcome("metrics_collected", event))
 
 
-@pytest.mark.parametrize("name", sorted(normalize.EVENTS))
+@pytest.mark.parametrize("name", sorted(EVENTS))
 @pytest.mark.parametrize(
     "event", [None, 3, "text", [], {}, Hostile()], ids=lambda event: type(event).__name__
 )
@@ -759,22 +795,28 @@ def test_a_recorded_event_reads_like_a_live_one() -> None:
         )
 
 
+class Words(list[str]):
+    """A list that tells when nobody keeps it."""
+
+
 def test_an_item_is_measured_once_and_its_text_let_go() -> None:
     """By whichever thread asks first; the item itself may change meanwhile."""
-    words = ["Where is my order?"]
+    words = Words(["Where is my order?"])
+    kept = weakref.ref(words)
     item = SimpleNamespace(type="message", role="user", id="item_1", content=words, metrics={})
-    added = normalize.Added(item, Moment("s-1", AT))
+    added = RawMessage(item, Moment("s-1", AT))
     item.role = "assistant"
+    del item, words
 
     (message,) = added.records()
 
     assert isinstance(message, MessageAdded)
-    assert (message.role, message.characters) == ("user", len(words[0]))
+    assert (message.role, message.characters) == ("user", len("Where is my order?"))
     assert added.records() == (message,)
-    assert not added._fields
+    assert kept() is None
 
 
 def test_what_is_no_item_is_unreadable() -> None:
     """Before anything is put for another thread."""
     with pytest.raises(UnreadableError, match="unknown_item"):
-        normalize.Added(None, Moment("s-1", AT))
+        RawMessage(None, Moment("s-1", AT))

@@ -19,7 +19,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from bench.accuracy import scenarios
 from bench.accuracy.call import hold, simulated
 from livekit_exporter import attach, files
-from livekit_exporter.agent.estimates import witness
+from livekit_exporter.agent.estimates import span_observer
+from livekit_exporter.agent.subscription import Subscription
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -33,16 +34,16 @@ SPEED = 12.0
 
 
 def livekits() -> trace.TracerProvider:
-    """The provider that LiveKit uses; there is no public way to ask."""
-    provider = telemetry.tracer._tracer_provider
-    assert isinstance(provider, trace.TracerProvider)
+    """The provider that LiveKit uses."""
+    provider = span_observer.livekit_provider()
+    assert provider is not None
     return provider
 
 
 @pytest.fixture(autouse=True)
 def untraced() -> Iterator[None]:
     """LiveKit as it is when nobody traces, and no call of another test on its way out."""
-    witness.leave(list(witness._watched))
+    span_observer.forget(span_observer.observed())
     telemetry.set_tracer_provider(trace.ProxyTracerProvider())
     yield
     telemetry.set_tracer_provider(trace.ProxyTracerProvider())
@@ -98,8 +99,8 @@ async def test_where_nobody_traces_spans_are_read_and_led_nowhere(data_dir: Path
     assert not any("trace" in line for line in lines)
     assert kinds(lines, "collector") == []
     assert livekits() is before
-    assert not witness._watched
-    assert not witness._processor._live
+    assert not span_observer.observed()
+    assert not span_observer.observer.open_spans
 
 
 async def test_without_estimates_nothing_is_done(data_dir: Path) -> None:
@@ -113,7 +114,7 @@ async def test_without_estimates_nothing_is_done(data_dir: Path) -> None:
     lines = await held(data_dir, before=look, estimates=False)
 
     assert kinds(lines, "usage_estimated") == kinds(lines, "request_traced") == []
-    assert not any(isinstance(provider, witness._Silent) for provider in seen)
+    assert not any(isinstance(provider, span_observer.SilentProvider) for provider in seen)
     assert len(seen) == 1
 
 
@@ -155,7 +156,7 @@ async def test_a_provider_set_in_the_middle_of_a_call_takes_over(data_dir: Path)
         span.name for span in exported.get_finished_spans()
     }
     assert kinds(lines, "usage_estimated")
-    assert [type(one) for one in replaced] == [witness._Silent]
+    assert [type(one) for one in replaced] == [span_observer.SilentProvider]
     assert livekits() is provider
 
 
@@ -177,7 +178,7 @@ async def test_a_global_provider_set_in_the_middle_of_a_call_takes_over(
     names = {span.name for span in exported.get_finished_spans()}
     assert {"agent_turn", "llm_node", "llm_request", "tts_request"} <= names
     assert kinds(lines, "usage_estimated")
-    assert not isinstance(livekits(), witness._Silent)
+    assert not isinstance(livekits(), span_observer.SilentProvider)
 
 
 async def test_a_span_that_cannot_be_read_harms_no_call(
@@ -188,10 +189,10 @@ async def test_a_span_that_cannot_be_read_harms_no_call(
     def broken(*_: object) -> None:
         raise TypeError("unreadable")
 
-    monkeypatch.setattr(witness._Processor, "_start", broken)
+    monkeypatch.setattr(span_observer, "text", broken)
     lines = await held(data_dir, scenarios.PLAIN)
     monkeypatch.undo()
-    monkeypatch.setattr(witness._Processor, "_end", broken)
+    monkeypatch.setattr(Subscription, "is_heard", broken)
     more = await held(data_dir / "more", scenarios.PLAIN)
 
     for said in (lines, more):
@@ -209,7 +210,7 @@ async def test_two_calls_of_a_process_keep_their_spans_apart(tmp_path: Path) -> 
     assert len(kinds(one, "usage_estimated")) == 2
     assert kinds(two, "usage_estimated") == []
     assert len(kinds(two, "request_traced")) == 6
-    assert not isinstance(livekits(), witness._Silent)
+    assert not isinstance(livekits(), span_observer.SilentProvider)
 
 
 async def test_no_text_is_kept(data_dir: Path) -> None:
