@@ -54,7 +54,7 @@ def mistakes(
     # A misspelt key is why another one is missing, and comes first.
     found.sort(key=lambda mistake: mistake[1]["type"] != "extra_forbidden")
     for path, details in found:
-        if any(path[: len(above) + 1] == (*above, "prices") for above in unknown):
+        if any(path[:-1][: len(above) + 1] == (*above, "prices") for above in unknown):
             continue
         yield from _said(path, details, node, what, models)
 
