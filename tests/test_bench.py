@@ -23,14 +23,13 @@ def test_a_quick_run_answers_every_question_and_prints_the_block_to_quote() -> N
 
     assert done.returncode == 0, done.stderr
     before, _, block = done.stdout.partition(quote.BEGIN)
-    assert before.count("\n## ") + before.startswith("## ") == 13
+    assert before.count("\n## ") + before.startswith("## ") == 12
     assert block.rstrip().endswith(quote.END)
     for what in (
         "prometheus_client",
         "OpenTelemetry",
         "hangs",
         "with a budget and costs on exported spans",
-        "on live spans",
         "multiprocess",
         "backlog",
         "events",

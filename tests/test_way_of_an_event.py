@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import sys
 import threading
@@ -135,8 +136,15 @@ def event(tokens: int) -> MetricsCollectedEvent:
 @pytest.fixture(scope="module")
 def traced(tmp_path_factory: pytest.TempPathFactory) -> Tracer:
     """Two events of one call from LiveKit to the page, one of them followed."""
-    data_dir = tmp_path_factory.mktemp("way")
     tracer = Tracer()
+    page = asyncio.run(page_of_two_events(tmp_path_factory.mktemp("way"), tracer))
+
+    assert "1.234574e+06" in page
+    return tracer
+
+
+async def page_of_two_events(data_dir: Path, tracer: Tracer) -> str:
+    """Meter both on the session's loop; the page adds them up."""
     # The writer's thread takes it over when it starts.
     threading.setprofile(tracer)
     try:
@@ -151,12 +159,10 @@ def traced(tmp_path_factory: pytest.TempPathFactory) -> Tracer:
         session.emit("metrics_collected", event(QUESTION_TOKENS))
         assert call.flush(10)
         intake.passes()
-        page = intake.page()
+        return intake.page()
     finally:
         sys.setprofile(None)
         threading.setprofile(None)
-    assert "1.234574e+06" in page
-    return tracer
 
 
 def listed(heading: str) -> set[str]:

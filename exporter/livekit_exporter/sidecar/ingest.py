@@ -7,6 +7,7 @@ Whatever fails, the disk or the database, is logged once, counted, shown as the 
 import logging
 import threading
 import time
+from contextlib import suppress
 from typing import Final, get_args
 
 from livekit_exporter import contract, files
@@ -253,6 +254,9 @@ class Ingest:
             self._page.count(contract.LEDGER_ERRORS)
         if self._intake is not None:
             self._intake.distrust()
+        # What failed may have come before the journals were looked at, and their lag still grows.
+        with suppress(OSError):
+            self._reader.scan()
         self._show()
 
     def _lag_bytes(self) -> int:
