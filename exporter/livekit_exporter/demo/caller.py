@@ -10,7 +10,7 @@ from livekit_exporter.demo.line import Heard, Line, Utterance, speech_seconds
 from livekit_exporter.demo.script import CallScript, ScriptedTurn
 
 _PATIENCE_SECONDS: Final = 30.0
-"""How long the caller waits for an answer, and for its end."""
+"""Longest wait of the caller for an answer, and for its end."""
 _SETTLED_SECONDS: Final = 0.3
 """An agent that is silent for so long has finished."""
 

@@ -8,7 +8,7 @@ from typing import Final
 from livekit_exporter.demo.truth import Bill
 
 TOLERANCE_USD: Final = 1e-9
-"""What adding up floats may cost; a billionth of a dollar is no token."""
+"""Largest difference that adding up floats explains; no token costs so little."""
 
 _ORDER: Final = ("stt", "llm", "tts", "realtime")
 

@@ -26,7 +26,7 @@ class CallOrder:
     llm_delay: float
     """Simulated seconds that language models keep the call waiting longer than usual."""
     log: bool
-    """Whether the call logs its turns."""
+    """True if the call logs its turns."""
     data_dir: str
     truth: str
     """Path of the truth file."""

@@ -65,9 +65,9 @@ class Line:
         self.speaker = Speaker(self)
         self.heard: asyncio.Queue[Heard] = asyncio.Queue()
         self.speaking = False
-        """Whether the caller speaks; what voice activity detection finds out."""
+        """True while the caller speaks; voice activity detection reads it."""
         self.turn = greeting
-        """Where the script is; what a language model answers to."""
+        """Turn that the script has reached; the language model answers it."""
         self.failures_left = 0
         self.llm_delay = 0.0
         """Seconds that language models take longer to their first token."""

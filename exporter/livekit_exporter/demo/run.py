@@ -50,11 +50,11 @@ class Options:
     llm_delay: float = 0.0
     """Simulated seconds that language models take longer to their first token."""
     sidecar: bool = True
-    """Whether to run a sidecar too; without, the data directory is another's or the default."""
+    """Run a sidecar too; without one, the data directory is another's or the default."""
     worker_metrics: tuple[str, int] | None = None
     """Host and port of LiveKit's own worker metrics, if they are to be served."""
     log: bool = False
-    """Whether to show what calls log of their turns."""
+    """Show the lines that calls log about their turns."""
 
 
 @dataclass(slots=True)

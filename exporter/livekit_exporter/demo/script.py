@@ -27,7 +27,7 @@ class ScriptedTurn:
     answers ahead of time answers too early."""
     reply: str
     tool: Tool | None = None
-    """What the agent's tool does, where the reply needs one."""
+    """Outcome of the agent's tool; `None` for a reply that needs no tool."""
     failures: int = 0
     """Requests that the first language model lets fail before it works again."""
     interrupted_after: float | None = None
