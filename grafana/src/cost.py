@@ -6,7 +6,18 @@ from grafana_foundation_sdk.builders.dashboard import Dashboard
 from grafana_foundation_sdk.builders.timeseries import Panel as TimeSeries
 
 from grafana.src import board, colours, money, thresholds, variables
-from grafana.src.panels import About, Column, Line, bars, dashed, graph, stack, stat, table
+from grafana.src.panels import (
+    About,
+    AnyPanel,
+    Column,
+    Line,
+    bars,
+    dashed,
+    graph,
+    stack,
+    stat,
+    table,
+)
 from grafana.src.queries import (
     SHOWN,
     counted,
@@ -167,7 +178,6 @@ def _against(about: About, lines: list[Line]) -> TimeSeries:
 
 
 def _where() -> board.Section:
-    shown = increase(contract.COST)
     return board.Section(
         200,
         "Where does it go?",
@@ -199,45 +209,48 @@ def _where() -> board.Section:
                     )
                 ],
             ),
-            table(
-                About(
-                    203,
-                    "Models",
-                    "What did each model cost in the time shown?",
-                    "Trend figures, from counters: the exact sums are above and in the ledger. Per"
-                    " 1 000 is the cost of so many requests; unpriced ones are missing from it, and"
-                    " those without usage, which a vendor may bill all the same.",
-                    more=board.MODELS,
-                ),
-                _MODEL,
-                [
-                    Column("Requests", counted(contract.REQUESTS, *_MODEL), "short"),
-                    Column("Cost", _by_model(shown), "currencyUSD"),
-                    Column(
-                        "Share",
-                        f"{_by_model(shown)} / on () group_left () {total(shown)}",
-                        "percentunit",
-                        bar=True,
-                    ),
-                    Column(
-                        "Per 1 000",
-                        "1000 * " + ratio(_by_model(shown), _by_model(increase(contract.REQUESTS))),
-                        "currencyUSD",
-                    ),
-                    Column(
-                        "Unpriced",
-                        counted(contract.UNPRICED_REQUESTS, *_MODEL),
-                        "short",
-                        thresholds.UNPRICED,
-                    ),
-                    Column(
-                        "Without usage", counted(contract.REQUESTS_WITHOUT_USAGE, *_MODEL), "short"
-                    ),
-                    Column("Free", counted(contract.FREE_REQUESTS, *_MODEL), "short"),
-                ],
-                sort="Cost",
-            ),
+            _models(),
         ),
+    )
+
+
+def _models() -> AnyPanel:
+    shown = increase(contract.COST)
+    return table(
+        About(
+            203,
+            "Models",
+            "What did each model cost in the time shown?",
+            "Trend figures, from counters: the exact sums are above and in the ledger. Per"
+            " 1 000 is the cost of so many requests; unpriced ones are missing from it, and"
+            " those without usage, which a vendor may bill all the same.",
+            more=board.MODELS,
+        ),
+        _MODEL,
+        [
+            Column("Requests", counted(contract.REQUESTS, *_MODEL), "short"),
+            Column("Cost", _by_model(shown), "currencyUSD"),
+            Column(
+                "Share",
+                f"{_by_model(shown)} / on () group_left () {total(shown)}",
+                "percentunit",
+                bar=True,
+            ),
+            Column(
+                "Per 1 000",
+                "1000 * " + ratio(_by_model(shown), _by_model(increase(contract.REQUESTS))),
+                "currencyUSD",
+            ),
+            Column(
+                "Unpriced",
+                counted(contract.UNPRICED_REQUESTS, *_MODEL),
+                "short",
+                thresholds.UNPRICED,
+            ),
+            Column("Without usage", counted(contract.REQUESTS_WITHOUT_USAGE, *_MODEL), "short"),
+            Column("Free", counted(contract.FREE_REQUESTS, *_MODEL), "short"),
+        ],
+        sort="Cost",
     )
 
 
@@ -423,10 +436,6 @@ def _waste() -> board.Section:
 
 
 def _prices() -> board.Section:
-    def price(title: str, factor: float, **only: str) -> Column:
-        cheapest = f"max by (stage, provider, model) ({series(contract.PRICE, **only)})"
-        return Column(title, f"{factor:g} * {cheapest}", "currencyUSD")
-
     return board.Section(
         500,
         "What are the prices?",
@@ -442,17 +451,17 @@ def _prices() -> board.Section:
                 ),
                 _MODEL,
                 [
-                    price("Input", _MILLION, unit="input_token"),
-                    price("Cached", _MILLION, unit="cached_input_token"),
-                    price("Output", _MILLION, unit="output_token"),
-                    price("Audio in", _MILLION, unit="input_audio_token", stage="realtime"),
-                    price(
+                    _price("Input", _MILLION, unit="input_token"),
+                    _price("Cached", _MILLION, unit="cached_input_token"),
+                    _price("Output", _MILLION, unit="output_token"),
+                    _price("Audio in", _MILLION, unit="input_audio_token", stage="realtime"),
+                    _price(
                         "Audio cache", _MILLION, unit="cached_input_audio_token", stage="realtime"
                     ),
-                    price("Audio out", _MILLION, unit="output_audio_token", stage="realtime"),
-                    price("Characters", _MILLION, unit="character"),
-                    price("Audio min", 60, unit="audio_second"),
-                    price("Session min", 60, unit="connection_second"),
+                    _price("Audio out", _MILLION, unit="output_audio_token", stage="realtime"),
+                    _price("Characters", _MILLION, unit="character"),
+                    _price("Audio min", 60, unit="audio_second"),
+                    _price("Session min", 60, unit="connection_second"),
                 ],
                 sort="Stage",
                 ascending=True,
@@ -483,3 +492,8 @@ def _prices() -> board.Section:
             ),
         ),
     )
+
+
+def _price(title: str, factor: float, **only: str) -> Column:
+    cheapest = f"max by (stage, provider, model) ({series(contract.PRICE, **only)})"
+    return Column(title, f"{factor:g} * {cheapest}", "currencyUSD")

@@ -5,7 +5,18 @@ from typing import Final
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 
 from grafana.src import board, colours, thresholds, variables
-from grafana.src.panels import About, Column, Line, dashed, graph, heatmap, stack, stat, table
+from grafana.src.panels import (
+    About,
+    AnyPanel,
+    Column,
+    Line,
+    dashed,
+    graph,
+    heatmap,
+    stack,
+    stat,
+    table,
+)
 from grafana.src.queries import (
     RATE,
     SHOWN,
@@ -61,45 +72,7 @@ def _heard() -> board.Section:
         100,
         "What callers hear",
         (
-            *(
-                stat(
-                    About(
-                        number,
-                        f"Turn latency, {name}",
-                        f"How long is the silence that {people} hear?",
-                        reading,
-                    ),
-                    "s",
-                    quantile(q, contract.TURN_LATENCY),
-                    limit=limit,
-                )
-                for number, name, q, people, reading, limit in (
-                    (
-                        101,
-                        "p50",
-                        0.5,
-                        "most callers",
-                        "Above 0.8 s the conversation stops feeling like one.",
-                        None,
-                    ),
-                    (
-                        102,
-                        "p95",
-                        0.95,
-                        "callers in a bad turn",
-                        "A ticket is opened at 1.5 s, somebody is called at 3.5 s.",
-                        thresholds.TURN_LATENCY,
-                    ),
-                    (
-                        103,
-                        "p99",
-                        0.99,
-                        "callers in the worst turns",
-                        "Above 5 s callers ask whether anybody is there, or hang up.",
-                        None,
-                    ),
-                )
-            ),
+            *_heard_quantiles(),
             stat(
                 About(
                     104,
@@ -133,36 +106,84 @@ def _heard() -> board.Section:
                 "short",
                 counted(contract.TURN_LATENCY, suffix="_count"),
             ),
-            heatmap(
-                About(
-                    107,
-                    "How turn latency is spread",
-                    "Do all callers wait, or only some?",
-                    "A second band above the first is one agent, model or node. Dots are single"
-                    " turns: they carry the call's session id, and the trace where there is one.",
-                ),
-                "s",
-                total(increase(contract.TURN_LATENCY, "_bucket", RATE), "le"),
-                scheme="Blues",
-                exemplars=True,
+            *_heard_over_time(),
+        ),
+    )
+
+
+def _heard_quantiles() -> tuple[AnyPanel, ...]:
+    return tuple(
+        stat(
+            About(
+                number,
+                f"Turn latency, {name}",
+                f"How long is the silence that {people} hear?",
+                reading,
             ),
-            graph(
-                About(
-                    108,
-                    "Turn latency",
-                    "Is it getting worse?",
-                    "Dashed lines are the limits of p95. All three rising is load or a provider;"
-                    " p99 alone is single calls, which the dots lead to.",
-                ),
-                "s",
-                [
-                    Line(name, quantile(number, contract.TURN_LATENCY))
-                    for name, number in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
-                ],
-                limit=thresholds.TURN_LATENCY,
-                colour=colours.QUANTILE,
-                exemplars=True,
+            "s",
+            quantile(q, contract.TURN_LATENCY),
+            limit=limit,
+        )
+        for number, name, q, people, reading, limit in (
+            (
+                101,
+                "p50",
+                0.5,
+                "most callers",
+                "Above 0.8 s the conversation stops feeling like one.",
+                None,
             ),
+            (
+                102,
+                "p95",
+                0.95,
+                "callers in a bad turn",
+                "A ticket is opened at 1.5 s, somebody is called at 3.5 s.",
+                thresholds.TURN_LATENCY,
+            ),
+            (
+                103,
+                "p99",
+                0.99,
+                "callers in the worst turns",
+                "Above 5 s callers ask whether anybody is there, or hang up.",
+                None,
+            ),
+        )
+    )
+
+
+def _heard_over_time() -> tuple[AnyPanel, ...]:
+    return (
+        heatmap(
+            About(
+                107,
+                "How turn latency is spread",
+                "Do all callers wait, or only some?",
+                "A second band above the first is one agent, model or node. Dots are single"
+                " turns: they carry the call's session id, and the trace where there is one.",
+            ),
+            "s",
+            total(increase(contract.TURN_LATENCY, "_bucket", RATE), "le"),
+            scheme="Blues",
+            exemplars=True,
+        ),
+        graph(
+            About(
+                108,
+                "Turn latency",
+                "Is it getting worse?",
+                "Dashed lines are the limits of p95. All three rising is load or a provider;"
+                " p99 alone is single calls, which the dots lead to.",
+            ),
+            "s",
+            [
+                Line(name, quantile(number, contract.TURN_LATENCY))
+                for name, number in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
+            ],
+            limit=thresholds.TURN_LATENCY,
+            colour=colours.QUANTILE,
+            exemplars=True,
         ),
     )
 
@@ -283,7 +304,6 @@ def _models() -> board.Section:
 
 
 def _agents() -> board.Section:
-    shown = {"window": SHOWN}
     return board.Section(
         400,
         "Which agent?",
@@ -298,62 +318,67 @@ def _agents() -> board.Section:
                     " Empty is a part that the agent does not have.",
                 ),
                 {"agent": "Agent"},
-                [
-                    Column(
-                        "Turns",
-                        counted(contract.TURN_LATENCY, "agent", suffix="_count"),
-                        "short",
-                    ),
-                    Column("p50", quantile(0.5, contract.TURN_LATENCY, "agent", **shown), "s"),
-                    Column(
-                        "p95",
-                        quantile(0.95, contract.TURN_LATENCY, "agent", **shown),
-                        "s",
-                        thresholds.TURN_LATENCY,
-                    ),
-                    Column("p99", quantile(0.99, contract.TURN_LATENCY, "agent", **shown), "s"),
-                    Column(
-                        "Over 1.5 s",
-                        "1 - "
-                        + under(
-                            thresholds.TURN_LATENCY.ticket or 0,
-                            contract.TURN_LATENCY,
-                            "agent",
-                            window=SHOWN,
-                        ),
-                        "percentunit",
-                        thresholds.SLOW_TURNS,
-                    ),
-                    Column(
-                        "End of turn",
-                        quantile(0.95, contract.EOU_DELAY, "agent", **shown, **_ALL_MODELS),
-                        "s",
-                        thresholds.EOU_DELAY,
-                    ),
-                    Column(
-                        "First token",
-                        quantile(0.95, contract.LLM_TTFT, "agent", **shown),
-                        "s",
-                        thresholds.LLM_TTFT,
-                    ),
-                    Column(
-                        "First byte",
-                        quantile(0.95, contract.TTS_TTFB, "agent", **shown),
-                        "s",
-                        thresholds.TTS_TTFB,
-                    ),
-                    Column(
-                        "First audio",
-                        quantile(0.95, contract.REALTIME_TTFT, "agent", **shown),
-                        "s",
-                        thresholds.REALTIME_TTFT,
-                    ),
-                ],
+                _agent_columns(),
                 sort="p95",
                 height=6,
             ),
         ),
     )
+
+
+def _agent_columns() -> list[Column]:
+    shown = {"window": SHOWN}
+    return [
+        Column(
+            "Turns",
+            counted(contract.TURN_LATENCY, "agent", suffix="_count"),
+            "short",
+        ),
+        Column("p50", quantile(0.5, contract.TURN_LATENCY, "agent", **shown), "s"),
+        Column(
+            "p95",
+            quantile(0.95, contract.TURN_LATENCY, "agent", **shown),
+            "s",
+            thresholds.TURN_LATENCY,
+        ),
+        Column("p99", quantile(0.99, contract.TURN_LATENCY, "agent", **shown), "s"),
+        Column(
+            "Over 1.5 s",
+            "1 - "
+            + under(
+                thresholds.TURN_LATENCY.ticket or 0,
+                contract.TURN_LATENCY,
+                "agent",
+                window=SHOWN,
+            ),
+            "percentunit",
+            thresholds.SLOW_TURNS,
+        ),
+        Column(
+            "End of turn",
+            quantile(0.95, contract.EOU_DELAY, "agent", **shown, **_ALL_MODELS),
+            "s",
+            thresholds.EOU_DELAY,
+        ),
+        Column(
+            "First token",
+            quantile(0.95, contract.LLM_TTFT, "agent", **shown),
+            "s",
+            thresholds.LLM_TTFT,
+        ),
+        Column(
+            "First byte",
+            quantile(0.95, contract.TTS_TTFB, "agent", **shown),
+            "s",
+            thresholds.TTS_TTFB,
+        ),
+        Column(
+            "First audio",
+            quantile(0.95, contract.REALTIME_TTFT, "agent", **shown),
+            "s",
+            thresholds.REALTIME_TTFT,
+        ),
+    ]
 
 
 def _details() -> board.Section:
