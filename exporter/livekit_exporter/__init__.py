@@ -1,9 +1,9 @@
 """Cost, usage and latency of LiveKit voice agents, in Prometheus, during the call.
 
-`attach` records a session, `serve_in_worker` serves what was recorded from the
-worker itself, for people without a second container, `enriched` puts
-costs on LiveKit's own spans.  A `Budget` bounds what a call may spend; `livekit_exporter.actions`
-has callbacks for one that is used up.
+`attach` records a session, `meter_job` a job without one.  `serve_in_worker` serves what was
+recorded from the worker itself, for people without a second container.  `enriched` puts costs on
+LiveKit's own spans.  A `Budget` bounds what a call may spend; `livekit_exporter.actions` has
+callbacks for one that is used up.
 
 The names below are imported when they are first used: the sidecar needs no
 LiveKit, and an agent needs nothing of the sidecar.
@@ -12,7 +12,7 @@ LiveKit, and an agent needs nothing of the sidecar.
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from livekit_exporter.agent.attach import attach
+    from livekit_exporter.agent.attach import attach, meter_job
     from livekit_exporter.agent.budget.limits import Budget, BudgetEvent
     from livekit_exporter.agent.call import Call
     from livekit_exporter.agent.in_worker import serve_in_worker
@@ -27,6 +27,7 @@ __all__ = [
     "__version__",
     "attach",
     "enriched",
+    "meter_job",
     "serve_in_worker",
 ]
 
@@ -41,6 +42,7 @@ if not TYPE_CHECKING:
         "SpanNames": "livekit_exporter.agent.spans.attributes",
         "attach": "livekit_exporter.agent.attach",
         "enriched": "livekit_exporter.agent.spans.exported",
+        "meter_job": "livekit_exporter.agent.attach",
         "serve_in_worker": "livekit_exporter.agent.in_worker",
     }
 

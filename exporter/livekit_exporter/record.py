@@ -49,6 +49,16 @@ before its turn; the attempt failed or was abandoned; a fallback adapter tried a
 Source: TypeAlias = Literal["reported", "estimated"]
 """An event of LiveKit reported the usage, or it was estimated; the two are never added up."""
 
+Phase: TypeAlias = Literal["call", "beside", "after"]
+"""When a call used something: within its session; beside it, by something of the job that is no
+part of the session, such as a judge or another session; or after the session had closed."""
+
+NOT_STARTED: Final = "not_started"
+"""Close reason of a call whose session was never started: nobody answered, or setup failed."""
+
+JOB_ENDED: Final = "job_ended"
+"""Close reason of a call without a session."""
+
 Basis: TypeAlias = Literal["call", "ledger"]
 """Whose finished requests an estimate was calibrated on."""
 
@@ -210,6 +220,10 @@ class UsageReported(_Fact):
     """Provider requests in this record; a batch where the framework counts in batches."""
     rejected: tuple[str, ...] = ()
     """Why measured values were left out."""
+    phase: Phase = "call"
+    """`beside` and `after` belong to the call and to none of its turns."""
+    cost_usd: float | None = None
+    """What the provider itself says that it costs; then no price is looked up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -429,6 +443,8 @@ class CollectorReport(_Fact):
     """Records that were not written, by reason."""
     rejected: Mapping[str, int] = field(default_factory=dict)
     """Events that were not understood, by reason."""
+    lost_usd: float = 0.0
+    """List price of the usage in what was dropped, as the agent priced it."""
 
 
 Record: TypeAlias = (

@@ -321,9 +321,8 @@ def test_what_a_follower_makes_of_the_last_records_is_written(tmp_path: Path) ->
     journal.follow(Echo(journal))
     for number in range(3):
         journal.put(message(number))
-    journal.finish()
-    assert journal.closing
     assert journal.close(10)
+    assert journal.closed
 
     records = written(tmp_path / "journal")
     made = [(record["threshold"], record["at"]) for record in records if "threshold" in record]

@@ -13,14 +13,13 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from livekit_exporter.agent.prices import Prices
-from livekit_exporter.calls.account import Account, Billed, add, model_of
+from livekit_exporter.calls.account import Account, Billed, add, model_of, subtract
 from livekit_exporter.record import (
     BudgetLookupFailed,
     MessageAdded,
     Model,
     Record,
     RequestTraced,
-    SessionClosed,
     Usage,
     UsageEstimated,
     UsageReported,
@@ -28,6 +27,9 @@ from livekit_exporter.record import (
 
 if TYPE_CHECKING:
     from livekit_exporter.prices.pricing import Quote
+
+_LOSSES_KEPT: Final = 10_000
+"""Lost records that may wait to be added up, as many as a journal's queue holds."""
 
 _DERIVED: Final = (UsageEstimated, RequestTraced, BudgetLookupFailed)
 """Records that the writer makes itself: nobody put them."""
@@ -66,10 +68,36 @@ class LiveAccount:
         self._costs_wanted = False
         self._record: Record | None = None
         self._quote: Quote | None = None
+        self._legs_added = False
+        self._lost: deque[_Item] = deque(maxlen=_LOSSES_KEPT)
+        self._lost_usage: dict[Model, Usage] = {}
+        self._unpriced_losses: list[UsageReported] = []
+        self._lost_usd = Decimal(0)
+        self._lost_usd_told = Decimal(0)
 
     def put(self, item: _Item) -> None:
         """Remember a record or an event until the writer comes to it.  Never waits."""
         self._ahead.append(item)
+
+    def lose(self, item: _Item) -> None:
+        """Take a record or an event that the journal does not write.
+
+        It stays in `sums`, so that it counts for the budget.  It is in no ledger, so it is in
+        neither `cost` nor `usage`.
+        """
+        self._lost.append(item)
+
+    def newly_lost(self) -> Decimal:
+        """Price what was lost since the last time, in US dollars."""
+        with self.lock:
+            self._price_losses()
+            told, self._lost_usd_told = self._lost_usd_told, self._lost_usd
+            return self._lost_usd - told
+
+    def worth(self, records: Sequence[Record]) -> Decimal:
+        """Price the usage in records, in US dollars."""
+        reported = (record for record in records if isinstance(record, UsageReported))
+        return sum((self.prices.quote(record).cost for record in reported), Decimal(0))
 
     def want_costs(self) -> None:
         """Price records as they come from now on; without it, when somebody asks for a cost."""
@@ -85,14 +113,11 @@ class LiveAccount:
                 quote = self.prices.quote(record)
             self._record, self._quote = record, quote
             self.sums.take(record, quote)
-            if isinstance(record, SessionClosed):
-                self._add_legs()
 
     def end(self) -> None:
-        """Add what the call costs by its length, if it did not say that it closed."""
+        """Add what the call costs by its length."""
         with self.lock:
-            if self.sums.reason is None:
-                self._add_legs()
+            self._add_legs()
 
     def quote(self, record: Billed) -> "Quote":
         """Give the quote of the record that followers are being told."""
@@ -129,6 +154,9 @@ class LiveAccount:
                 if isinstance(record, UsageReported):
                     model = model_of(record)
                     usage[model] = add(usage.get(model, Usage()), record.usage)
+            self._read_losses()
+            for model, lost in self._lost_usage.items():
+                usage[model] = subtract(usage.get(model, lost), lost)
             return usage
 
     @property
@@ -144,7 +172,13 @@ class LiveAccount:
                     if quote is None:
                         quote = self._quotes[id(item)] = self.prices.quote(record)
                     cost += quote.cost
-            return cost
+            self._price_losses()
+            return cost - self._lost_usd
+
+    def speech_of(self, turn: object) -> str | None:
+        """Find the reply that was the answer of that number, from 1, among the latest ones."""
+        with self.lock:
+            return self.sums.speech_of(turn)
 
     def _records_ahead(self) -> Iterator[tuple[_Item, Record]]:
         # A copy: the event loop goes on putting.
@@ -178,8 +212,23 @@ class LiveAccount:
             if record is self._record:
                 self._quote = quote
 
+    def _read_losses(self) -> None:
+        while self._lost:
+            for record in _read(self._lost.popleft()):
+                if isinstance(record, UsageReported):
+                    model = model_of(record)
+                    lost = self._lost_usage.get(model, Usage())
+                    self._lost_usage[model] = add(lost, record.usage)
+                    self._unpriced_losses.append(record)
+
+    def _price_losses(self) -> None:
+        self._read_losses()
+        lost, self._unpriced_losses = self._unpriced_losses, []
+        self._lost_usd += self.worth(lost)
+
     def _add_legs(self) -> None:
-        if self._costs_wanted:
+        if self._costs_wanted and not self._legs_added:
+            self._legs_added = True
             for leg, quote in self.legs(self.sums.ended_at):
                 self.sums.add_leg(leg, quote)
 

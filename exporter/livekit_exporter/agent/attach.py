@@ -1,6 +1,5 @@
-"""Meters a session: makes its journal, account, log and budget, and subscribes to it."""
+"""Meters a session or a whole job: makes journal, account, log and budget, and subscribes."""
 
-import asyncio
 import platform
 import secrets
 import sys
@@ -18,16 +17,19 @@ from livekit_exporter import files
 from livekit_exporter.agent.account import LiveAccount
 from livekit_exporter.agent.budget.limits import Budget
 from livekit_exporter.agent.call import Call
+from livekit_exporter.agent.components import declared_models
+from livekit_exporter.agent.ending import Ending
 from livekit_exporter.agent.estimates import calibration
 from livekit_exporter.agent.estimates.estimator import Estimator
 from livekit_exporter.agent.fields import text
+from livekit_exporter.agent.job import job_of
 from livekit_exporter.agent.journal import Follower, Journal
 from livekit_exporter.agent.prices import Prices
 from livekit_exporter.agent.rate_limited_log import problems
 from livekit_exporter.agent.spans.charges import CallCharges
-from livekit_exporter.agent.subscription import Subscription, declared_models
+from livekit_exporter.agent.subscription import Subscription
 from livekit_exporter.agent.summary import SLOW_TURN_SECONDS, Summary
-from livekit_exporter.record import SessionStarted
+from livekit_exporter.record import JOB_ENDED, NOT_STARTED, SessionStarted
 
 if TYPE_CHECKING:
     from livekit.agents import AgentSession, JobContext
@@ -56,7 +58,9 @@ def attach(  # noqa: PLR0913 (everything that an agent may want of it, in one li
 ) -> Call:
     """Meter a session.  Call it before `session.start`; a second call changes nothing.
 
-    Never raises: when metering cannot start, the log says why and the call goes on.
+    The call ends with its job.  What is used after the session has closed, or beside it, such
+    as by a judge, belongs to it, and so does the session when it is started again.  Never
+    raises: when metering cannot start, the log says why and the call goes on.
 
     Args:
         session: The AgentSession to listen to.
@@ -96,9 +100,46 @@ def attach(  # noqa: PLR0913 (everything that an agent may want of it, in one li
         call = _begin(session, ctx or _job_context(), wanted)
         _calls[session] = call
     except Exception as error:  # noqa: BLE001  # never raising is the promise of this function
-        problems.warning("this call is not metered", error=error)
-        return Call(secrets.token_hex(8), agent or "", None, LiveAccount(Prices()))
+        return _unmetered(agent, error)
     return call
+
+
+def meter_job(
+    ctx: "JobContext | None" = None,
+    *,
+    agent: str | None = None,
+    user: str | None = None,
+    labels: Mapping[str, str] | None = None,
+    data_dir: str | PathLike[str] | None = None,
+    log: bool = True,
+    estimates: bool = True,
+) -> Call:
+    """Meter a job that has no session, such as a translator, an indexer or an evaluation.
+
+    Its language models and speech synthesis are found by LiveKit's spans; `Call.meter` names
+    other components, and `Call.record` takes what no component emits.  Never raises.
+
+    Args:
+        ctx: The job's context; found by itself inside an entrypoint.  Without a job, end the
+            call with `Call.close`.
+        agent: As for `attach`, like the other arguments.
+        user: Who the job is for.
+        labels: Dimensions of your own.
+        data_dir: The data directory.
+        log: Whether the logger `livekit_exporter` gets a block at the end.
+        estimates: Whether LiveKit's spans are read, which requests that nobody listens to and
+            estimates need.
+    """
+    try:
+        wanted = _Wanted(agent, user, labels or {}, data_dir, log, None, estimates, None, None)
+        return _begin(None, ctx or _job_context(), wanted)
+    except Exception as error:  # noqa: BLE001  # never raising is the promise of this function
+        return _unmetered(agent, error)
+
+
+def _unmetered(agent: str | None, error: Exception) -> Call:
+    problems.warning("this call is not metered", error=error)
+    return Call(secrets.token_hex(8), agent or "", None, LiveAccount(Prices()))
 
 
 class _Wanted(NamedTuple):
@@ -115,7 +156,7 @@ class _Wanted(NamedTuple):
     sidecar_url: str | None
 
 
-def _begin(session: "_Session", ctx: "JobContext | None", wanted: _Wanted) -> Call:
+def _begin(session: "_Session | None", ctx: "JobContext | None", wanted: _Wanted) -> Call:
     session_id = secrets.token_hex(8)
     job = getattr(ctx, "job", None)
     room = getattr(getattr(ctx, "room", None), "name", None)
@@ -125,10 +166,17 @@ def _begin(session: "_Session", ctx: "JobContext | None", wanted: _Wanted) -> Ca
     # The account comes first: the others read it.
     followers: tuple[Follower, ...] = (account,) if summary is None else (account, summary)
     estimator = Estimator(calibration.ledger_sizes(root)) if wanted.estimates else None
-    journal = Journal(files.journals(root), session_id, followers=followers, deriver=estimator)
+    ending = Ending(JOB_ENDED if session is None else NOT_STARTED)
+    journal = Journal(
+        files.journals(root),
+        session_id,
+        followers=followers,
+        derivers=(ending,) if estimator is None else (estimator, ending),
+        losses=account,
+    )
     name = wanted.agent or getattr(job, "agent_name", None) or _program()
     call = Call(session_id, name, journal, account)
-    subscription = Subscription(session, call, journal, estimator)
+    subscription = Subscription(session, call, journal, estimator, ctx=ctx)
     user = None if wanted.user is None else text(str(wanted.user))
     labels = {text(str(key)): text(str(value)) for key, value in wanted.labels.items()}
     tracked = _track(wanted, session, call, journal, account, root, (user, labels))
@@ -144,27 +192,24 @@ def _begin(session: "_Session", ctx: "JobContext | None", wanted: _Wanted) -> Ca
         host=platform.node(),
         sdk=_version("livekit-agents"),
         exporter=_version("livekit-exporter"),
-        models=declared_models(session),
+        models=() if session is None else declared_models(session),
         budgets=() if tracked is None else tracked.scopes,
     )
     # Before anything is put, so that it misses nothing.
-    call.charge(CallCharges(started, account, journal))
+    charges = CallCharges(started, account, journal)
+    call.hold(charges, subscription, None if tracked is None else tracked.callbacks)
     call.put(started)
     if tracked is not None:
         tracked.start()
-    subscription.listen()
+    subscription.listen(started)
     if ctx is not None:
-
-        async def drain() -> None:
-            await asyncio.to_thread(journal.close, 1.0)
-
-        ctx.add_shutdown_callback(drain)
+        job_of(ctx).add(call)
     return call
 
 
 def _track(
     wanted: _Wanted,
-    session: "_Session",
+    session: "_Session | None",
     call: Call,
     journal: Journal,
     account: LiveAccount,
@@ -172,7 +217,7 @@ def _track(
     owners: tuple[str | None, Mapping[str, str]],
 ) -> "Tracked | None":
     """Track the call's budget, if it has one."""
-    if wanted.budget is None:
+    if wanted.budget is None or session is None:
         return None
     if not isinstance(wanted.budget, Budget):
         problems.warning(
@@ -182,7 +227,7 @@ def _track(
     # Calls without a budget have no use for it.
     from livekit_exporter.agent.budget.tracker import Owner, track
 
-    tracked = track(
+    return track(
         wanted.budget,
         session,
         Owner(call.session_id, *owners),
@@ -191,9 +236,6 @@ def _track(
         url=wanted.sidecar_url,
         data_dir=root,
     )
-    if tracked is not None:
-        call.hold(tracked.callbacks)
-    return tracked
 
 
 def _job_context() -> "JobContext | None":
@@ -204,7 +246,17 @@ def _job_context() -> "JobContext | None":
 
 
 def _program() -> str:
-    return Path(sys.argv[0]).stem if sys.argv and sys.argv[0] not in ("", "-c", "-m") else "unknown"
+    """Name the program after its file, however it was started."""
+    for argument in sys.argv:
+        path = Path(argument)
+        if path.stem == "__main__" and path.parent.name != "agents":
+            return path.parent.name or "unknown"  # python -m package
+        if path.stem not in ("", "-c", "-m", "__main__"):
+            return path.stem
+        # python -m livekit.agents start agent.py
+        files_named = [Path(each).stem for each in sys.argv[1:] if each.endswith(".py")]
+        return files_named[0] if files_named else "unknown"
+    return "unknown"
 
 
 def _version(distribution: str) -> str:

@@ -1,9 +1,10 @@
-"""The handle of one metered session: its usage and cost so far, for the agent itself."""
+"""The handle of one metered call: its usage and cost so far, for the agent itself."""
 
-import time
+from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from livekit_exporter.agent import recording
 from livekit_exporter.agent.account import LiveAccount
 from livekit_exporter.agent.budget.limits import BudgetCallback
 from livekit_exporter.agent.events import RawMessage
@@ -11,14 +12,15 @@ from livekit_exporter.agent.journal import Journal
 from livekit_exporter.agent.rate_limited_log import problems
 from livekit_exporter.agent.raw_metrics import RawMetrics
 from livekit_exporter.agent.spans.charges import CallCharges
-from livekit_exporter.record import Model, Record, Stage, Usage, UsageReported
+from livekit_exporter.record import Model, Phase, Record, Stage, Usage
 
 if TYPE_CHECKING:
     from livekit_exporter.agent.budget.callbacks import Callbacks
+    from livekit_exporter.agent.subscription import Subscription
 
 
 class Call:
-    """One metered session, as `attach` returns it."""
+    """One metered call, as `attach` and `meter_job` return it."""
 
     def __init__(
         self,
@@ -29,10 +31,13 @@ class Call:
     ) -> None:
         self.session_id = session_id
         self.agent = agent
+        self.phase: Phase = "call"
+        """`after` once the session has closed; what is recorded then is a part of the call."""
         self._journal = journal
         self._account = account
         self._callbacks: Callbacks | None = None
         self._charges: CallCharges | None = None
+        self._subscription: Subscription | None = None
 
     @property
     def usage(self) -> dict[Model, Usage]:
@@ -41,7 +46,10 @@ class Call:
 
     @property
     def cost(self) -> Decimal:
-        """Priced cost so far in US dollars, at list prices; usage without a price is not in it."""
+        """Priced cost so far in US dollars, at list prices; usage without a price is not in it.
+
+        What could not be written is not in it either, because no ledger will have it.
+        """
         return self._account.cost
 
     @property
@@ -49,8 +57,20 @@ class Call:
         """Turns answered so far."""
         return self._account.turns
 
-    def record(
-        self, *, provider: str, model: str, stage: Stage = "custom", **quantities: float
+    def record(  # noqa: PLR0913 (everything that a record of usage may say)
+        self,
+        *,
+        provider: str,
+        model: str,
+        stage: Stage = "custom",
+        usage: object = None,
+        cost_usd: Decimal | float | str | None = None,
+        at: datetime | float | None = None,
+        speech: str | None = None,
+        turn: int | None = None,
+        request: str | None = None,
+        requests: int = 1,
+        **quantities: float | None,
     ) -> None:
         """Meter something that LiveKit does not see, such as an embedding request.
 
@@ -58,27 +78,65 @@ class Call:
             provider: Who bills it.
             model: What is billed.
             stage: Where it belongs.
-            quantities: Fields of `record.Usage`, for example `input_tokens=1200`.
+            usage: The vendor's own usage object, if it has OpenAI's fields: `response.usage`.
+            cost_usd: What the provider itself says that it costs.  Then that is the cost, and no
+                price is looked up.
+            at: When it was used, Unix seconds or a datetime with a time zone; by default now.
+            speech: LiveKit's id of the reply that it belongs to.
+            turn: Or which answer of the call it belongs to, from 1.
+            request: The provider's id of the request.
+            requests: How many requests these were.
+            quantities: Fields of `record.Usage`, such as `input_tokens=1200`, or OpenAI's
+                `prompt_tokens` and `completion_tokens`.
 
         Raises:
-            TypeError: A quantity has an unknown name.
-            ValueError: A quantity is no number.
+            ValueError: An argument is wrong; nothing is recorded then.
         """
-        usage = {
-            # Only durations have fractions.
-            name: float(amount) if name.endswith("_seconds") else int(amount)
-            for name, amount in quantities.items()
-        }
+        if turn is not None:
+            if speech is not None:
+                raise ValueError(
+                    "turn and speech both say which reply it is; leave one of them out"
+                )
+            speech = self._account.speech_of(turn)
+            if speech is None:
+                raise ValueError(
+                    f"turn must be one of the latest answers of this call, not {turn!r}"
+                )
         self.put(
-            UsageReported(
+            recording.report(
                 session=self.session_id,
-                at=time.time(),
-                stage=stage,
                 provider=provider,
                 model=model,
-                usage=Usage(**usage),  # type: ignore[arg-type]  # by the field's name
+                stage=stage,
+                used=recording.usage(usage, quantities),
+                at=at,
+                speech=speech,
+                cost_usd=cost_usd,
+                requests=requests,
+                request=request,
+                phase=self.phase,
             )
         )
+
+    def meter(self, component: object, stage: Stage | None = None) -> None:
+        """Meter a component that is not the session's own, from now on.
+
+        An LLM, speech-to-text, speech synthesis, realtime model or embedding client that emits
+        LiveKit's metrics, and anything that holds some: a wrapper, a fallback adapter, a
+        `JudgeGroup`, an answering-machine detection.  What the session or a span reports as
+        well counts once.
+
+        Args:
+            component: The component.
+            stage: Where its usage belongs; by default what its metrics are.
+
+        Raises:
+            ValueError: Nothing in it emits metrics; use `record`.
+        """
+        if stage is not None and stage not in recording.STAGES:
+            raise ValueError(f"stage must be one of {', '.join(recording.STAGES)}, not {stage!r}")
+        if self._subscription is not None:
+            self._subscription.meter(component, stage)
 
     def on_budget(self, callback: BudgetCallback) -> BudgetCallback:
         """Call back when a threshold of the budget is crossed, or has been before.
@@ -94,14 +152,6 @@ class Call:
             self._callbacks.add(callback)
         return callback
 
-    def hold(self, callbacks: "Callbacks") -> None:
-        """Take who is to be told of the call's budget."""
-        self._callbacks = callbacks
-
-    def charge(self, charges: CallCharges) -> None:
-        """Keep what it costs, should its spans be exported with that."""
-        self._charges = charges
-
     def flush(self, timeout: float = 1.0) -> bool:
         """Wait until all records so far are on file; `False` after `timeout` seconds.
 
@@ -109,8 +159,49 @@ class Call:
         """
         return self._journal is None or self._journal.flush(timeout)
 
+    def close(self, timeout: float = 1.0) -> bool:
+        """End the call in a program that is no LiveKit job: from now on it records nothing.
+
+        A job ends its calls by itself.  Blocks: not for the event loop.
+
+        Returns:
+            `False` if not everything is on file after `timeout` seconds.
+        """
+        if self._subscription is not None:
+            self._subscription.leave()
+        return self._journal is None or self._journal.close(timeout)
+
+    async def closed(self, within_seconds: float) -> None:
+        """Wait until the session has closed, if it was started, or for that many seconds."""
+        if self._subscription is not None:
+            await self._subscription.closed(within_seconds)
+
+    def settle(self, timeout: float) -> bool:
+        """Log the call as it is, and wait until it is on file; see `Journal.settle`."""
+        return self._journal is None or self._journal.settle(timeout)
+
+    def release(self, idle_seconds: float) -> None:
+        """Give its file to the sidecar when nothing came for a while; see `Journal.release`."""
+        if self._journal is not None:
+            self._journal.release(idle_seconds)
+
+    def hold(
+        self, charges: CallCharges, subscription: "Subscription", callbacks: "Callbacks | None"
+    ) -> None:
+        """Keep what belongs to the call.
+
+        Args:
+            charges: What it costs, should its spans be exported with that.
+            subscription: Listens for it.
+            callbacks: Who is to be told of its budget, if it has one.
+        """
+        self._charges = charges
+        self._subscription = subscription
+        self._callbacks = callbacks
+
     def put(self, record: Record | RawMetrics | RawMessage) -> None:
         """Take a record as it is, or an event to be read off the event loop.  Never waits."""
-        self._account.put(record)
         if self._journal is not None:
+            # First: the writer looks for it there as soon as it has it.
+            self._account.put(record)
             self._journal.put(record)

@@ -5,19 +5,22 @@ them with one `os.write`.  So a stalled disk stalls that thread and not the call
 killed process loses at most the records in its queue.  Records that cannot be written are
 counted, and the count is written as soon as writing works again.
 
-The writer holds an exclusive `flock` on the file while it lives.  The lock, never a pid,
-tells the sidecar that more may come.  `docs/journal.md` describes the format.
+The writer holds an exclusive `flock` on the file while more may come.  The lock, never a
+pid, tells the sidecar so.  A call ends when its job does, so a journal takes records until
+the process ends.  Where no job says when that is, `release` gives the file to the sidecar; a
+record that comes later begins another file.  `docs/journal.md` describes the format.
 """
 
-import atexit
 import fcntl
 import os
 import secrets
 import threading
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from functools import partial
+from multiprocessing import util as processes
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Final, Protocol, TypeAlias
@@ -57,7 +60,10 @@ class Follower(Protocol):
         ...
 
     def end(self) -> None:
-        """Finish: there are no more records."""
+        """Finish: there are no more records as far as is known.
+
+        Should one come nevertheless, it is taken, and this is called again.
+        """
         ...
 
 
@@ -81,7 +87,23 @@ class Deriver(Protocol):
         ...
 
     def flush(self) -> Sequence[Record]:
-        """Return the records that the end of the session produces."""
+        """Return the records that the end of the call produces; may be called again."""
+        ...
+
+
+class Losses(Protocol):
+    """Adds up what was used and will be in no ledger."""
+
+    def lose(self, item: "Record | RawEvent") -> None:
+        """Take a record or an event that is not written."""
+        ...
+
+    def newly_lost(self) -> Decimal:
+        """Return the list price in US dollars of what was lost since the last time."""
+        ...
+
+    def worth(self, records: Sequence[Record]) -> Decimal:
+        """Return the list price in US dollars of the usage in records."""
         ...
 
 
@@ -89,10 +111,18 @@ _Item: TypeAlias = "Record | RawEvent | _Flush | None"
 
 
 class _Flush:
-    """Makes the writer tell when everything that was put before it is on file."""
+    """Makes the writer tell when everything that was put before it is on file.
 
-    def __init__(self, *, last: bool) -> None:
+    Args:
+        settle: Tell derivers and followers that the call is over.
+        last: Nothing comes after it.
+    """
+
+    def __init__(self, *, settle: bool = False, last: bool = False) -> None:
+        self.settle = settle
         self.last = last
+        self.tried = threading.Event()
+        """Writing was tried, with or without success."""
         self.done = threading.Event()
 
 
@@ -105,7 +135,8 @@ class Journal:
         queue_limit: Records that may wait; more are dropped and counted.
         directory_limit: Bytes of all journals at which records are dropped and counted.
         followers: Get the records too, in this order.
-        deriver: Makes further records of them.
+        derivers: Make further records of them.
+        losses: Adds up the records that are not written.
     """
 
     def __init__(
@@ -116,7 +147,8 @@ class Journal:
         queue_limit: int = QUEUE_LIMIT,
         directory_limit: int = DIRECTORY_LIMIT_BYTES,
         followers: Sequence[Follower] = (),
-        deriver: Deriver | None = None,
+        derivers: Sequence[Deriver] = (),
+        losses: Losses | None = None,
     ) -> None:
         self._directory = directory
         self._session = session
@@ -124,10 +156,18 @@ class Journal:
         self._queue_limit = queue_limit
         self._directory_limit = directory_limit
         self._followers = tuple(followers)
-        self._deriver = deriver
+        self._derivers = tuple(derivers)
+        self._losses_of = losses
+        self._pending = bytearray()
+        self._waiting: list[_Flush] = []
         self._noted: list[Record] = []
-        self._last = _Flush(last=True)
+        self._last = _Flush(settle=True, last=True)
         self._closing = False
+        self._idle_seconds: float | None = None
+        self._taken_at = time.monotonic()
+        self._resting = False
+        self._resuming = threading.Lock()
+        self._settled = False
         # Written by the threads that put, read by the writer, never reset: no lock is
         # needed to tell how many came since the last report.
         self._refused = 0
@@ -135,6 +175,7 @@ class Journal:
         self._reported_refused = 0
         self._reported_unread: dict[str, int] = {}
         self._losses: dict[str, int] = {}
+        self._unwritten: list[Record] = []
         self._misread: dict[str, int] = {}
         self._file: _File | None = None
         self._opened = False
@@ -142,11 +183,9 @@ class Journal:
         self._torn = False
         self._measured_at = float("-inf")
         self._directory_full = False
-        self._thread = threading.Thread(
-            target=self._run, name="livekit-exporter-journal", daemon=True
-        )
-        self._thread.start()
+        self._start_writer()
         _open_journals.add(self)
+        _close_at_exit()
 
     def follow(self, follower: Follower) -> None:
         """Add a follower, the last in order, for the records that are put from now on."""
@@ -160,8 +199,8 @@ class Journal:
         self._noted.append(record)
 
     @property
-    def closing(self) -> bool:
-        """True once it takes no more records."""
+    def closed(self) -> bool:
+        """True once it takes no more records: the process ends."""
         return self._closing
 
     def put(self, record: Record | RawEvent) -> bool:
@@ -171,8 +210,11 @@ class Journal:
         """
         if self._closing or self._queue.qsize() >= self._queue_limit:
             self._refused += 1
+            if self._losses_of is not None:
+                self._losses_of.lose(record)
             return False
         self._queue.put(record)
+        self._wake()
         return True
 
     def unread(self, reason: str) -> None:
@@ -180,68 +222,165 @@ class Journal:
         self._unread[reason] = self._unread.get(reason, 0) + 1
         if self._queue.qsize() < self._queue_limit:
             self._queue.put(None)
+            self._wake()
 
     def flush(self, timeout: float) -> bool:
         """Wait until the records so far are on file; `False` after `timeout` seconds."""
-        flush = _Flush(last=False)
+        flush = _Flush()
         self._queue.put(flush)
+        self._wake()
         return flush.done.wait(timeout)
 
-    def finish(self) -> None:
-        """Take no more records; the writer ends once the queue is on file.  Never waits."""
-        if not self._closing:
-            self._closing = True
-            self._queue.put(self._last)
+    def settle(self, timeout: float) -> bool:
+        """Tell followers that the call is over, and wait until everything is on file.
+
+        It goes on taking records.
+
+        Returns:
+            `False` after `timeout` seconds, and at once where the file cannot be written:
+            the end of a job does not wait for a disk.
+        """
+        flush = _Flush(settle=True)
+        self._queue.put(flush)
+        self._wake()
+        flush.tried.wait(timeout)
+        return flush.done.is_set()
+
+    def release(self, idle_seconds: float) -> None:
+        """Give the file to the sidecar when nothing comes for some seconds.  Never waits.
+
+        The writer ends then.  A record that comes later wakes it, and begins another file.
+        """
+        self._idle_seconds = idle_seconds
+        self._queue.put(None)
+        self._wake()
+
+    def keep(self) -> None:
+        """Take back `release`: the call goes on."""
+        self._idle_seconds = None
 
     def close(self, timeout: float = 1.0) -> bool:
-        """Finish, and wait until everything is on file.
+        """Take no more records, and wait until everything is on file.
 
         Returns:
             `False` after `timeout` seconds; the writer keeps retrying while the process lives.
         """
-        self.finish()
+        self._finish()
         return self._last.done.wait(timeout)
 
+    def close_at_exit(self, timeout: float) -> None:
+        """Close without waiting for a file that cannot be written."""
+        self._finish()
+        self._last.tried.wait(timeout)
+
+    def _finish(self) -> None:
+        with self._resuming:
+            if not self._closing:
+                self._closing = True
+                if self._resting and self._queue.empty():
+                    self._last.done.set()
+                    self._last.tried.set()
+                else:
+                    self._queue.put(self._last)
+        self._wake()
+
+    def _start_writer(self) -> None:
+        threading.Thread(target=self._run, name="livekit-exporter-journal", daemon=True).start()
+
+    def _wake(self) -> None:
+        """Start the writer again if it rests and there is something to do."""
+        if self._resting:
+            with self._resuming:
+                self._resume()
+
+    def _resume(self) -> None:
+        # Asked again, with the lock: another thread may have been quicker.
+        if self._resting and not self._queue.empty():
+            self._resting = False
+            self._start_writer()
+
+    def _rest(self) -> bool:
+        """End the writer, unless something came meanwhile."""
+        # In this order: who puts looks at `_resting` afterwards, so one of the two sees the other.
+        self._resting = True
+        if self._queue.empty():
+            return True
+        with self._resuming:
+            resumed_by_me, self._resting = self._resting, False
+        # Somebody else has started another writer already.
+        return not resumed_by_me
+
     def _run(self) -> None:
-        pending = bytearray()
-        waiting: list[_Flush] = []
         pause = _FIRST_PAUSE_SECONDS
         while not self._last.done.is_set():
             # Nothing to write: sleep until a put.  Something that could not be written:
             # try again after a pause, whether or not more comes.
-            taken = self._take(pause if pending else None, len(pending))
-            waiting += [item for item in taken if isinstance(item, _Flush)]
-            last = any(flush.last for flush in waiting)
-            records = [
-                record
-                for item in taken
-                for said in self._records(item)
-                for record in (said, *self._derived(said))
-            ]
-            if last:
-                records += self._flushed()
-            self._encode(records, pending)
-            written = self._write(pending)
-            self._tell(records, last=last)
-            if self._noted:
-                noted, self._noted = self._noted, []
-                self._encode(noted, pending)
-                written = self._write(pending)
-            if written and (last or not self._directory_full):
-                pending += self._report()
-                written = self._write(pending)
-            if not written:
+            taken = self._take(pause if self._pending else self._idle_seconds)
+            rest = self._is_idle(taken)
+            if not self._work(taken, rest=rest):
                 pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
                 continue
             pause = _FIRST_PAUSE_SECONDS
-            if last and self._file is not None:
-                self._file.close()
-            for flush in waiting:
-                flush.done.set()
-            waiting.clear()
+            if rest and self._rest():
+                return
 
-    def _take(self, timeout: float | None, pending: int) -> list[_Item]:
-        if pending > _PENDING_LIMIT_BYTES:
+    def _is_idle(self, taken: "list[_Item]") -> bool:
+        """Return true once a released journal has got nothing for as long as it waits."""
+        now = time.monotonic()
+        if taken:
+            self._taken_at = now
+        idle = self._idle_seconds
+        return idle is not None and not taken and now - self._taken_at >= idle
+
+    def _work(self, taken: "list[_Item]", *, rest: bool) -> bool:
+        """Write what was taken; `False` if some of it must be tried again.
+
+        Args:
+            taken: Items of the queue.
+            rest: The file is to be given to the sidecar.
+        """
+        self._waiting += [item for item in taken if isinstance(item, _Flush)]
+        last = any(flush.last for flush in self._waiting)
+        settle = last or rest or any(flush.settle for flush in self._waiting)
+        records = [
+            record
+            for item in taken
+            for said in self._records(item)
+            for record in (said, *self._derived(said))
+        ]
+        if settle:
+            records += self._flushed()
+        self._encode(records)
+        written = self._write()
+        self._tell(records, settle=settle)
+        if self._noted:
+            noted, self._noted = self._noted, []
+            self._encode(noted)
+            written = self._write()
+        if written and (last or not self._directory_full):
+            self._pending += self._report()
+            written = self._write()
+        if written:
+            self._unwritten.clear()
+            if last or rest:
+                self._leave_file()
+        elif settle:
+            self._say_unwritten()
+        for flush in self._waiting:
+            flush.tried.set()
+            if written:
+                flush.done.set()
+        if written:
+            self._waiting.clear()
+        return written
+
+    def _leave_file(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _take(self, timeout: float | None) -> list[_Item]:
+        if len(self._pending) > _PENDING_LIMIT_BYTES:
             # The disk is away: leave the rest in the bounded queue, which counts what overflows.
             time.sleep(timeout or 0)
             return []
@@ -256,22 +395,23 @@ class Journal:
             pass
         return taken
 
-    def _encode(self, records: list[Record], pending: bytearray) -> None:
+    def _encode(self, records: list[Record]) -> None:
         full = bool(records) and self._is_directory_full()
         for record in records:
             if full:
-                self._lose("directory_full")
+                self._lose("directory_full", record)
                 continue
             try:
                 line = to_line(record)
             except (TypeError, ValueError):
-                self._lose("not_encodable")
+                self._lose("not_encodable", record)
                 continue
             if len(line) > MAX_LINE_BYTES:
-                self._lose("too_long")
+                self._lose("too_long", record)
                 continue
             self._head = self._head or line
-            pending += line
+            self._unwritten.append(record)
+            self._pending += line
 
     def _records(self, item: _Item) -> Sequence[Record]:
         if item is None or isinstance(item, _Flush):
@@ -281,13 +421,14 @@ class Journal:
         return self._guarded(item.records)
 
     def _derived(self, record: Record) -> Sequence[Record]:
-        if self._deriver is None:
-            return ()
-        return self._guarded(partial(self._deriver.derive, record))
+        return [
+            further
+            for deriver in self._derivers
+            for further in self._guarded(partial(deriver.derive, record))
+        ]
 
-    def _flushed(self) -> Sequence[Record]:
-        deriver, self._deriver = self._deriver, None
-        return () if deriver is None else self._guarded(deriver.flush)
+    def _flushed(self) -> list[Record]:
+        return [record for deriver in self._derivers for record in self._guarded(deriver.flush)]
 
     def _guarded(self, read: Callable[[], Sequence[Record]]) -> Sequence[Record]:
         """Read records, or count that they cannot be read."""
@@ -300,15 +441,16 @@ class Journal:
             self._warn("an event could not be read, the call goes on: %r", error)
         return ()
 
-    def _tell(self, records: list[Record], *, last: bool) -> None:
+    def _tell(self, records: list[Record], *, settle: bool) -> None:
+        self._settled = self._settled and not records
         # Record by record: a follower may read what the followers before it made of the record.
         for record in records:
             for follower in self._followers:
                 self._attempt(partial(follower.take, record))
-        if last:
+        if settle and not self._settled:
+            self._settled = True
             for follower in self._followers:
                 self._attempt(follower.end)
-            self._followers = ()
 
     def _attempt(self, told: Callable[[], None]) -> None:
         try:
@@ -320,8 +462,10 @@ class Journal:
                 error,
             )
 
-    def _lose(self, reason: str) -> None:
+    def _lose(self, reason: str, record: Record | None = None) -> None:
         self._losses[reason] = self._losses.get(reason, 0) + 1
+        if record is not None and self._losses_of is not None:
+            self._losses_of.lose(record)
 
     def _report(self) -> bytes:
         """Encode a report of the losses since the last one; empty if there are none."""
@@ -339,11 +483,34 @@ class Journal:
             return b""
         self._misread = {}
         self._losses, self._reported_refused, self._reported_unread = {}, refused, unread
+        lost = self._say_losses(dropped)
         return to_line(
             CollectorReport(
-                session=self._session, at=time.time(), dropped=dropped, rejected=rejected
+                session=self._session,
+                at=time.time(),
+                dropped=dropped,
+                rejected=rejected,
+                lost_usd=float(lost),
             )
         )
+
+    def _say_unwritten(self) -> None:
+        """Log what is lost with this process, unless the journal can be written before it ends."""
+        usd = Decimal(0) if self._losses_of is None else self._losses_of.worth(self._unwritten)
+        self._warn(
+            "the call is over and its journal cannot be written: %s are lost with this process",
+            f"{len(self._unwritten)} records with usage of {usd} USD",
+        )
+
+    def _say_losses(self, dropped: Mapping[str, int]) -> Decimal:
+        """Log what was dropped; return its list price in US dollars."""
+        lost = Decimal(0)
+        if dropped and self._losses_of is not None:
+            lost = self._losses_of.newly_lost()
+        if dropped:
+            reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.items())
+            self._warn("records of a call are lost (%s)", f"{reasons}; usage of {lost} USD")
+        return lost
 
     def _is_directory_full(self) -> bool:
         now = time.monotonic()
@@ -358,8 +525,9 @@ class Journal:
                 )
         return self._directory_full
 
-    def _write(self, pending: bytearray) -> bool:
+    def _write(self) -> bool:
         """Append the pending lines; `False` if some must be tried again."""
+        pending = self._pending
         try:
             while pending:
                 file = self._file
@@ -451,9 +619,20 @@ def close_all(timeout: float = 1.0) -> None:
     """Close every journal of this process, within `timeout` seconds in all."""
     deadline = time.monotonic() + timeout
     for journal in list(_open_journals):
-        journal.close(max(0.0, deadline - time.monotonic()))
+        journal.close_at_exit(max(0.0, deadline - time.monotonic()))
 
 
-# For programs that are no LiveKit job: job processes skip `atexit`, and `attach` registers a
-# shutdown callback with them instead.
-atexit.register(close_all)
+_closes_in = 0
+"""Process id in which the end of the process closes journals."""
+
+
+def _close_at_exit() -> None:
+    """Close all journals when this process ends.
+
+    A job process of LiveKit skips `atexit`.  It runs the finalizers of `multiprocessing`, after
+    the job's last shutdown callback; a fork forgets those that its parent registered.
+    """
+    global _closes_in  # noqa: PLW0603 - a process ends once
+    if _closes_in != os.getpid():
+        _closes_in = os.getpid()
+        processes.Finalize(None, close_all, exitpriority=0)

@@ -6,6 +6,7 @@ here imports LiveKit.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -19,7 +20,7 @@ from livekit_exporter.agent.fields import (
     text,
     timestamp,
 )
-from livekit_exporter.record import Record, Stage, TurnCommitted, Usage, UsageReported
+from livekit_exporter.record import Phase, Record, Stage, TurnCommitted, Usage, UsageReported
 
 
 class RawMetrics:
@@ -35,12 +36,24 @@ class RawMetrics:
         persona: Id of the agent that holds the call.
         speech: Id of the reply under way, for metrics that name none.
         trace: OpenTelemetry trace id.
+        phase: When they were used; outside of the session they are part of no reply.
+        stage: Where their usage belongs, if not where metrics of their kind do.
 
     Raises:
         UnreadableError: The object has no fields.
     """
 
-    __slots__ = ("_records", "current_speech", "fields", "now", "persona", "session", "trace")
+    __slots__ = (
+        "_phase",
+        "_records",
+        "_stage",
+        "current_speech",
+        "fields",
+        "now",
+        "persona",
+        "session",
+        "trace",
+    )
 
     def __init__(
         self,
@@ -50,6 +63,9 @@ class RawMetrics:
         persona: str | None = None,
         speech: str | None = None,
         trace: str | None = None,
+        *,
+        phase: Phase = "call",
+        stage: Stage | None = None,
     ) -> None:
         try:
             self.fields: Mapping[str, object] = dict(vars(metrics))
@@ -60,6 +76,8 @@ class RawMetrics:
         self.persona = persona
         self.current_speech = speech
         self.trace = trace
+        self._phase = phase
+        self._stage = stage
         self._records: tuple[Record, ...] | None = None
 
     def records(self) -> tuple[Record, ...]:
@@ -74,8 +92,16 @@ class RawMetrics:
             if read is None:
                 raise UnreadableError("unknown_metrics")
             record = read(self)
+            if isinstance(record, UsageReported):
+                record = self._placed(record)
             self._records = () if record is None else (record,)
         return self._records
+
+    def _placed(self, record: UsageReported) -> UsageReported:
+        """Say where a record belongs, if that is not a reply of the session."""
+        if self._phase != "call":
+            record = replace(record, phase=self._phase, speech=None)
+        return record if self._stage is None else replace(record, stage=self._stage)
 
 
 def _report(raw: RawMetrics, stage: Stage) -> "partial[UsageReported]":

@@ -8,88 +8,76 @@ import asyncio
 import time
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from livekit import rtc
-from livekit.agents import llm, stt, tts
 from opentelemetry import trace
 
+from livekit_exporter.agent import components
 from livekit_exporter.agent.call import Call
+from livekit_exporter.agent.components import Component, Emitter
 from livekit_exporter.agent.estimates import span_observer
 from livekit_exporter.agent.estimates.estimator import Estimator
-from livekit_exporter.agent.events import EVENTS, RawMessage, declared_model, read_event
+from livekit_exporter.agent.events import EVENTS, RawMessage, read_event
 from livekit_exporter.agent.fields import Moment, UnreadableError, text
+from livekit_exporter.agent.heard import heard
 from livekit_exporter.agent.journal import Journal, RawEvent
 from livekit_exporter.agent.rate_limited_log import problems
 from livekit_exporter.agent.raw_metrics import SILENT, RawMetrics
-from livekit_exporter.record import Model, ModelsDeclared, Stage
+from livekit_exporter.record import ModelsDeclared, Phase, SessionStarted, Stage
 
 if TYPE_CHECKING:
-    from livekit.agents import AgentSession
+    from livekit.agents import AgentSession, JobContext
 
-    # Any: the session's user data and a component's event names are not read.
+    # Any: the session's user data is not read.
     _Session: TypeAlias = AgentSession[Any]
-    _Emitter: TypeAlias = rtc.EventEmitter[Any]
 
 _Handler: TypeAlias = Callable[[object], None]
 
 _RECENT: Final = 512
 _TAIL_SECONDS: Final = 1.0
-"""How long a journal stays open after `close`: a speech-to-text stream reports its last
-audio while it shuts down, to listeners on the component only."""
-
-
-class _Recent:
-    """The last few metrics objects, to recognise one that comes a second time.
-
-    LiveKit hands the very same object to listeners of the component and of every session
-    that shares it.  Objects are kept alive here, so that no other one gets their id.
-    """
-
-    def __init__(self) -> None:
-        self._objects: dict[int, object] = {}
-
-    def add(self, item: object) -> bool:
-        """Remember an object; false if it was there already."""
-        objects, key = self._objects, id(item)
-        if key in objects:
-            return False
-        objects[key] = item
-        # One object is emitted on one thread, so there is no lock; another thread may only
-        # be quicker in removing the oldest one.
-        if len(objects) > _RECENT:
-            with suppress(KeyError, RuntimeError, StopIteration):
-                del objects[next(iter(objects))]
-        return True
-
-
-_recent = _Recent()
+"""How long after `close` more is expected: a speech-to-text stream reports its last audio while
+it shuts down, to listeners on the component only."""
 
 
 class Subscription:
-    """Listens to one session until it closes.
+    """Listens to one session, and to what else its job uses, until the job ends.
 
     Args:
-        session: The session.
+        session: The session; `None` for a call without one.
         call: Takes its records and events.
         journal: Takes its spans, and counts events that cannot be read.
-        estimator: Reads the spans; `None` if nothing is to be estimated.
+        estimator: Reads the spans; `None` if none are to be read.
+        ctx: Context of the LiveKit job that ends the call; without one it ends soon after `close`.
     """
 
     def __init__(
-        self, session: "_Session", call: Call, journal: Journal, estimator: Estimator | None
+        self,
+        session: "_Session | None",
+        call: Call,
+        journal: Journal,
+        estimator: Estimator | None,
+        *,
+        ctx: "JobContext | None",
     ) -> None:
         self._session = session
         self._call = call
         self._journal = journal
         self._estimator = estimator
+        self.ctx = ctx
         self._agent: object = None
         # By speech id: true once the user's turn that the reply answers is known to be over.
         self._speeches: OrderedDict[str, bool] = OrderedDict()
-        self._listened: list[tuple[_Emitter, str, _Handler]] = []
+        self._listened: list[tuple[Emitter, str, _Handler]] = []
+        self._owners: list[object] = [] if session is None else [session]
+        self._started: SessionStarted | None = None
+        self._closed = asyncio.Event()
+        self._closed_at = 0.0
         self.session_id = call.session_id
         self.persona: str | None = None
         self.trace: str | None = _sampled_trace()
@@ -99,18 +87,57 @@ class Subscription:
         for one in list(_subscriptions):
             one.shares_process = len(_subscriptions) > 1
 
-    def listen(self) -> None:
+    def listen(self, started: SessionStarted) -> None:
         """Subscribe to the session and to the components it has so far."""
+        self._started = started
+        if self._estimator is not None:
+            span_observer.watch(self)
+        if self._session is None:
+            return
         for event, read in (
             ("metrics_collected", self._on_metrics),
             ("conversation_item_added", self._on_item),
             ("speech_created", self._on_speech),
             ("function_tools_executed", partial(self._read, "function_tools_executed")),
-            ("error", partial(self._read, "error")),
+            ("error", self._on_error),
             ("close", self._on_close),
         ):
-            self._on(self._session, event, self._guarded(read))
+            self._on(self._session, event, read)
         self._listen_to_components(self._session)
+
+    def meter(self, component: object, stage: Stage | None) -> None:
+        """Listen to a component that is not the session's, or to those in an object.
+
+        Raises:
+            ValueError: Nothing in it emits metrics.
+        """
+        own = [] if components.stage_of(component) is None else [component]
+        emitters = [
+            each
+            for each in (*own, *(found.component for found in components.inside(component)))
+            if isinstance(each, rtc.EventEmitter)
+        ]
+        if not emitters and isinstance(component, rtc.EventEmitter):
+            emitters.append(component)
+        if not emitters:
+            raise ValueError(
+                f"nothing in {type(component).__name__} emits LiveKit's metrics;"
+                " say what it used with call.record(...)"
+            )
+        for emitter in emitters:
+            self._listen_beside(emitter, stage)
+
+    async def closed(self, within_seconds: float) -> None:
+        """Wait until the session has closed, if it was started, or for that many seconds."""
+        if self._agent is not None and self._call.phase == "call":
+            with suppress(TimeoutError, asyncio.TimeoutError):
+                await asyncio.wait_for(self._closed.wait(), within_seconds)
+
+    def leave(self) -> None:
+        """Stop listening: the call is over."""
+        _subscriptions.discard(self)
+        span_observer.unwatch(self, list(self._speeches))
+        self._unsubscribe(self._listened)
 
     def owns(self, speech: str) -> bool:
         """Return true if this session made that speech."""
@@ -124,6 +151,11 @@ class Subscription:
     def put(self, event: RawEvent) -> None:
         """Queue an event that concerns only the journal, to be read on its thread."""
         self._journal.put(event)
+
+    @property
+    def phase(self) -> Phase:
+        """Where usage belongs at the moment that is no part of a reply."""
+        return "beside" if self._call.phase == "call" else self._call.phase
 
     def _guarded(self, read: _Handler) -> _Handler:
         def handler(event: object) -> None:
@@ -155,40 +187,67 @@ class Subscription:
         # A component emits the bare metrics, a session wraps them in an event.
         metrics = getattr(event, "metrics", event)
         kind = getattr(metrics, "type", None)
-        if kind in SILENT:
+        if kind in SILENT or not heard.add(metrics):
             return
-        # Metrics come twice only where two listen: two sessions, or the session and its
-        # speech-to-text.
-        if (kind == "stt_metrics" or self.shares_process) and not self._is_ours(metrics):
-            return
-        speech = None
+        speech, phase = None, self._call.phase
+        named = getattr(metrics, "speech_id", None)
+        if isinstance(named, str) and named not in self._speeches:
+            if self.shares_process and any(other.owns(named) for other in list(_subscriptions)):
+                heard.discard(metrics)
+                return
+            if self._speeches:
+                # Another session of the job spoke it, with a component that both have.
+                phase = self.phase
         if kind == "eou_metrics":
-            committed = getattr(metrics, "speech_id", None)
-            if isinstance(committed, str) and committed in self._speeches:
-                self._speeches[committed] = True
+            if isinstance(named, str) and named in self._speeches:
+                self._speeches[named] = True
         elif kind == "realtime_model_metrics":
-            speech = getattr(getattr(self._session, "current_speech", None), "id", None)
-        self._call.put(RawMetrics(metrics, self.session_id, time.time(), self.persona, speech))
+            speech = self._current_speech()
+        self._put(metrics, speech, phase)
 
-    def _is_ours(self, metrics: object) -> bool:
-        """Return true if metrics are this session's, and come for the first time.
+    def _on_metrics_beside(self, event: object, stage: Stage | None = None) -> None:
+        """Take metrics of a component that is no part of the session."""
+        metrics = getattr(event, "metrics", event)
+        kind = getattr(metrics, "type", None)
+        if kind in SILENT or not heard.add(metrics):
+            return
+        speech, phase = None, self._call.phase
+        if kind in _OF_REPLIES:
+            # It may be inside of a node of the agent: then it is a part of the reply.
+            speech = getattr(metrics, "speech_id", None) or span_observer.current_speech()
+            if speech not in self._speeches:
+                speech, phase = None, self.phase
+        self._put(metrics, speech, phase, stage)
 
-        Two sessions that share a component both get its metrics; a reply belongs to the
-        session that spoke it.
-        """
-        speech = getattr(metrics, "speech_id", None)
-        spoken_elsewhere = (
-            isinstance(speech, str)
-            and not self.owns(speech)
-            and any(other.owns(speech) for other in list(_subscriptions))
+    def _put(
+        self, metrics: object, speech: str | None, phase: Phase, stage: Stage | None = None
+    ) -> None:
+        now = time.time()
+        if phase == "after" and self._is_tail(metrics, now):
+            phase = "call"
+        self._call.put(
+            RawMetrics(
+                metrics, self.session_id, now, self.persona, speech, phase=phase, stage=stage
+            )
         )
-        return not spoken_elsewhere and _recent.add(metrics)
+
+    def _is_tail(self, metrics: object, now: float) -> bool:
+        """Return true for the last audio of a session that has just closed."""
+        return (
+            getattr(metrics, "type", None) == "stt_metrics"
+            and now - self._closed_at < _TAIL_SECONDS
+        )
+
+    def _current_speech(self) -> str | None:
+        speech = getattr(getattr(self._session, "current_speech", None), "id", None)
+        return speech if isinstance(speech, str) else None
 
     def _on_item(self, event: object) -> None:
         item = getattr(event, "item", None)
         if getattr(item, "type", None) != "agent_handoff":
             self._call.put(RawMessage(item, self._moment()))
             return
+        self._go_on()
         self._follow_agent()
         persona = getattr(item, "new_agent_id", None)
         if isinstance(persona, str):
@@ -196,6 +255,7 @@ class Subscription:
 
     def _on_speech(self, event: object) -> None:
         speech = getattr(getattr(event, "speech_handle", None), "id", None)
+        self._go_on()
         if isinstance(speech, str):
             self._speeches[speech] = False
             forgotten = []
@@ -211,11 +271,12 @@ class Subscription:
         """Notice that another agent holds the call, perhaps with components of its own."""
         agent: object = None
         with suppress(RuntimeError):  # no agent holds it
-            agent = self._session.current_agent
+            agent = None if self._session is None else self._session.current_agent
         if agent is None or agent is self._agent:
             return
         self._agent = agent
         self.persona = text(str(getattr(agent, "id", None) or type(agent).__name__))
+        self._owners = [owner for owner in self._owners if owner is not agent] + [agent]
         self._listen_to_components(agent)
         moment = self._moment()
         self._call.put(
@@ -224,71 +285,108 @@ class Subscription:
                 at=moment.now,
                 persona=self.persona,
                 trace=moment.trace,
-                models=declared_models(agent),
+                models=components.declared_models(agent),
             )
         )
 
+    def _on_error(self, event: object) -> None:
+        # An adapter says that all of its components have failed, and each has said so itself.
+        source = getattr(event, "source", None)
+        if heard.add(getattr(event, "error", event)) and not components.inside(source):
+            self._read("error", event)
+
+    def _on_error_beside(self, error: object, component: object) -> None:
+        if heard.add(error):
+            at = getattr(error, "timestamp", None)
+            self._read("error", SimpleNamespace(error=error, source=component, created_at=at))
+
     def _on_close(self, event: object) -> None:
         self._read("close", event)
-        asyncio.get_running_loop().call_later(_TAIL_SECONDS, self._leave)
+        self._call.phase = "after"
+        self._closed_at = time.time()
+        self._closed.set()
+        # Its session listens no more, and an author may go on using them.
+        for owner in self._owners:
+            self._listen_to_components(owner, after=True)
+        if self.ctx is None:
+            self._journal.release(_TAIL_SECONDS)
+            asyncio.get_running_loop().call_later(_TAIL_SECONDS, self._rest)
 
-    def _leave(self) -> None:
-        _subscriptions.discard(self)
-        span_observer.forget(list(self._speeches))
-        for emitter, event, handler in self._listened:
+    def _go_on(self) -> None:
+        """Notice that the session was started again: the call goes on."""
+        if self._call.phase == "call":
+            return
+        self._call.phase = "call"
+        self._closed.clear()
+        self._journal.keep()
+        if self._started is not None:
+            self._call.put(replace(self._started, at=time.time()))
+        for owner in self._owners:
+            self._listen_to_components(owner)
+
+    def _rest(self) -> None:
+        """Leave components that other sessions may use; what the session says is still heard."""
+        if self._call.phase == "after":
+            others = [one for one in self._listened if one[0] is not self._session]
+            self._unsubscribe(others)
+            span_observer.unwatch(self, list(self._speeches))
+
+    def _unsubscribe(self, listened: Iterable[tuple[Emitter, str, _Handler]]) -> None:
+        for one in list(listened):
+            emitter, event, handler = one
             emitter.off(event, handler)
-        self._journal.finish()
+            self._listened.remove(one)
 
     def _read(self, name: str, event: object) -> None:
         for record in read_event(name, event, self._moment()):
             self._call.put(record)
 
-    def _listen_to_components(self, owner: object) -> None:
-        """Subscribe to metrics of speech-to-text, and to changes of fallback adapters."""
-        for component, stage in _components(owner):
+    def _listen_to_components(self, owner: object, *, after: bool = False) -> None:
+        """Subscribe to what a session does not hear of its own and its agent's components.
+
+        While a session runs it hears its LLM and speech synthesis; their tails, and what they
+        do after it has closed, only they say themselves.
+        """
+        own = components.own(owner)
+        for component, stage in own:
             # A realtime model is no emitter: its sessions emit, and LiveKit listens to those.
             if not isinstance(component, rtc.EventEmitter):
                 continue
-            if any(emitter is component for emitter, _, _ in self._listened):
-                continue
-            if stage == "stt":
-                self._on(component, "metrics_collected", self._guarded(self._on_metrics))
+            if stage == "stt" or after:
+                self._on(component, "metrics_collected", self._on_metrics)
             name = f"{stage}_availability_changed"
             if name in EVENTS:
-                self._on(component, name, self._guarded(partial(self._read, name)))
+                self._on(component, name, partial(self._read, name))
+        ours = {id(each.component) for known in self._owners for each in components.own(known)}
+        for found in _looked_through(owner, own):
+            if id(found.component) not in ours and isinstance(found.component, rtc.EventEmitter):
+                self._listen_beside(found.component, None)
 
-    def _on(self, emitter: "_Emitter", event: str, handler: _Handler) -> None:
-        """Subscribe without the deprecation warning of `AgentSession.on`.
+    def _listen_beside(self, emitter: Emitter, stage: Stage | None) -> None:
+        self._on(emitter, "metrics_collected", partial(self._on_metrics_beside, stage=stage))
+        self._on(emitter, "error", partial(self._on_error_beside, component=emitter))
+
+    def _on(self, emitter: Emitter, event: str, read: _Handler) -> None:
+        """Subscribe once, without the deprecation warning of `AgentSession.on`.
 
         No other event carries usage one request at a time.
         """
+        if any(known is emitter and name == event for known, name, _ in self._listened):
+            return
+        handler = self._guarded(read)
         rtc.EventEmitter.on(emitter, event, handler)
         self._listened.append((emitter, event, handler))
 
 
 _subscriptions: "weakref.WeakSet[Subscription]" = weakref.WeakSet()
 
-
-def declared_models(owner: object) -> tuple[Model, ...]:
-    """List the models that a session or an agent declares."""
-    models = (declared_model(component, stage) for component, stage in _components(owner))
-    return tuple(model for model in models if model is not None)
+_OF_REPLIES: Final = ("llm_metrics", "tts_metrics")
 
 
-def _components(owner: object) -> list[tuple[object, Stage]]:
-    """List the speech and language components of a session or an agent, each with its stage."""
-    kinds: tuple[tuple[type, Stage], ...] = (
-        (llm.RealtimeModel, "realtime"),
-        (llm.LLM, "llm"),
-        (stt.STT, "stt"),
-        (tts.TTS, "tts"),
-    )
-    return [
-        (component, stage)
-        for component in (getattr(owner, name, None) for name in ("stt", "llm", "tts"))
-        for kind, stage in kinds
-        if isinstance(component, kind)
-    ]
+def _looked_through(owner: object, own: Iterable[Component]) -> list[Component]:
+    """List components in an agent, and in the components of a session or an agent."""
+    inner = [found for component, _ in own for found in components.inside(component)]
+    return inner if components.is_session(owner) else [*components.inside(owner), *inner]
 
 
 def _sampled_trace() -> str | None:

@@ -122,6 +122,11 @@ def add(left: Usage, right: Usage) -> Usage:
     return Usage(**{name: getattr(left, name) + getattr(right, name) for name in _QUANTITIES})
 
 
+def subtract(whole: Usage, part: Usage) -> Usage:
+    """Subtract a usage that is part of another, quantity by quantity."""
+    return Usage(**{name: getattr(whole, name) - getattr(part, name) for name in _QUANTITIES})
+
+
 def model_of(record: Billed) -> Model:
     """Name the model of a record as its plugin does."""
     return Model(
@@ -189,7 +194,8 @@ class Account:
             self._ended_at = max(self._ended_at, record.at)
         match record:
             case SessionStarted():
-                self.started = record
+                # A session that is started again is the same call.
+                self.started, self.reason = self.started or record, None
             case UsageReported():
                 self._use(record, quote)
             case UsageEstimated():
@@ -227,6 +233,11 @@ class Account:
         if self.answer is not None and self.answer.speech == speech:
             return self.answer
         return self._replies.get(speech)
+
+    def speech_of(self, number: object) -> str | None:
+        """Find a recent reply by the number of its answer; return its speech id."""
+        replies = (self.answer, *self._replies.values())
+        return next((each.speech for each in replies if each and each.number == number), None)
 
     @property
     def ended_at(self) -> float:
@@ -279,7 +290,7 @@ class Account:
 
     def _use(self, record: UsageReported, quote: "Quote | None") -> None:
         # Usage of no reply, such as speech-to-text, waits for the next answer.
-        into = self._unassigned
+        into = self._unassigned if record.phase == "call" else {}
         if record.speech is not None:
             reply = self._reply(record.speech, record.at)
             reply.use(record)

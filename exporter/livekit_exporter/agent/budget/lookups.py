@@ -188,8 +188,8 @@ class Lookups:
     def _run(self) -> None:
         while not self._ended.is_set():
             answer = self._look_up()
-            # What is put into a journal that closes counts as lost, which this is not.
-            if not self._journal.closing:
+            # It would wake a journal that rests, and count as lost in one that is closed.
+            if not (self._ended.is_set() or self._journal.closed):
                 self._journal.put(answer)
             self._ended.wait(self._every_seconds)
 

@@ -3,7 +3,8 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple, TypeAlias
+from types import SimpleNamespace
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from livekit_exporter.record import LARGEST_QUANTITY, Model
 
@@ -115,11 +116,8 @@ def read_metrics(raw: str | None, model: Model) -> SpanMetrics | None:
     Returns:
         `None` if there are none, or they cannot be read.
     """
-    try:
-        fields = json.loads(raw or "null")
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(fields, dict):
+    fields = _parse(raw)
+    if fields is None:
         return None
     metadata = fields.get("metadata")
     names = metadata if isinstance(metadata, dict) else {}
@@ -140,6 +138,24 @@ def read_metrics(raw: str | None, model: Model) -> SpanMetrics | None:
         first_seconds=first if first > 0 else None,
         seconds=_number(fields, "duration"),
     )
+
+
+def parse_metrics(raw: str | None) -> SimpleNamespace | None:
+    """Read the metrics on a span as the object that they were; `None` if they cannot be read."""
+    fields = _parse(raw)
+    if fields is None or not isinstance(fields.get("type"), str):
+        return None
+    metadata = fields.pop("metadata", None)
+    names = SimpleNamespace(**metadata) if isinstance(metadata, dict) else None
+    return SimpleNamespace(**fields, metadata=names)
+
+
+def _parse(raw: str | None) -> "dict[str, Any] | None":
+    try:
+        fields = json.loads(raw or "null")
+    except (ValueError, RecursionError):
+        return None
+    return fields if isinstance(fields, dict) else None
 
 
 def _number(fields: Mapping[str, object], name: str) -> float:

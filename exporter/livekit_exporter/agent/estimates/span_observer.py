@@ -4,6 +4,9 @@ Every attempt at a provider has a span.  A processor on whatever tracer provider
 uses picks the spans of replies as they end, and the journal's thread reads their sizes and
 lengths for the `Estimator`.  Texts are measured there and never kept.
 
+LiveKit puts the metrics of every finished request on its span, also where nobody listens to
+the component.  Those that no event has brought are metered from there.
+
 Where nobody traces, LiveKit's spans are made by a provider of ours that exports nothing,
 as long as a metered call lasts.  LiveKit and OpenTelemetry take it for none: a real
 provider that is set before or later is used from then on.
@@ -14,12 +17,13 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, NamedTuple, Protocol
 from weakref import WeakSet
 
-from livekit.agents import telemetry
+from livekit.agents import get_job_context, telemetry
 from opentelemetry import context as otel
 from opentelemetry import trace
 from opentelemetry.sdk import trace as sdk
@@ -32,13 +36,17 @@ from livekit_exporter.agent.estimates.requests import (
     Attempt,
     EndedRequest,
     SpokenStage,
+    parse_metrics,
     read_metrics,
 )
 from livekit_exporter.agent.fields import text
+from livekit_exporter.agent.heard import heard
 from livekit_exporter.agent.rate_limited_log import problems
-from livekit_exporter.record import Model, Record
+from livekit_exporter.agent.raw_metrics import RawMetrics
+from livekit_exporter.record import Model, Phase, Record
 
 _REQUESTS: Final[Mapping[str, SpokenStage]] = {"llm_request": "llm", "tts_request": "tts"}
+_ROOTS: Final = frozenset({"agent_turn", *_REQUESTS})
 _ATTEMPTS: Final = frozenset({"llm_request_run", "tts_request_run"})
 _METRICS: Final = {"llm": "lk.llm_metrics", "tts": "lk.tts_metrics"}
 
@@ -83,8 +91,18 @@ class ObservedCall(Protocol):
         """Its trace id, if it is exported."""
         ...
 
+    @property
+    def ctx(self) -> object:
+        """Context of its job; `None` without one."""
+        ...
+
     def is_heard(self, speech: str) -> bool:
         """Return true for a reply to the caller; false for one generated speculatively."""
+        ...
+
+    @property
+    def phase(self) -> Phase:
+        """Where usage belongs at the moment that is no part of a reply."""
         ...
 
     def put(self, event: RawSpan) -> None:
@@ -101,6 +119,7 @@ class _OpenSpan:
         newest: For a reply, its newest step.
         speaks: True inside of the speaking of a text.
         attempts: For a request, the spans of its attempts so far.
+        call: For a request beside all replies, the call that makes it.
     """
 
     span: sdk.Span
@@ -111,6 +130,7 @@ class _OpenSpan:
     newest: "_OpenSpan | None" = None
     speaks: bool = False
     attempts: list[sdk.ReadableSpan] = field(default_factory=list)
+    call: ObservedCall | None = None
 
     def key(self) -> int:
         """Return the id of the span."""
@@ -130,6 +150,14 @@ class SpanObserver(sdk.SpanProcessor):
 
     def __init__(self) -> None:
         self._open: dict[int, _OpenSpan] = {}
+
+    def find(self, span_id: int) -> _OpenSpan | None:
+        """Find an observed span that has not ended."""
+        return self._open.get(span_id)
+
+    def reads(self, name: str) -> bool:
+        """Return true if a span of that name, made by the current task, would be observed."""
+        return name in _ROOTS or trace.get_current_span().get_span_context().span_id in self._open
 
     @property
     def open_spans(self) -> int:
@@ -158,8 +186,13 @@ class SpanObserver(sdk.SpanProcessor):
     def _start(self, span: sdk.Span) -> None:
         parent = None if span.parent is None else self._open.get(span.parent.span_id)
         if parent is None:
-            if span.name == "agent_turn" and _observed:
-                self._open[span.context.span_id] = _OpenSpan(span, span.name, None, None)
+            begun = None
+            if span.name == "agent_turn" and (_observed or _watched):
+                begun = _OpenSpan(span, span.name, None, None)
+            elif span.name in _REQUESTS and _watched:
+                begun = _OpenSpan(span, span.name, None, None, call=_caller())
+            if begun is not None:
+                self._open[span.context.span_id] = begun
                 if len(self._open) > _OPEN_LIMIT:
                     del self._open[next(iter(self._open))]
             return
@@ -186,6 +219,8 @@ class SpanObserver(sdk.SpanProcessor):
         stage = _REQUESTS.get(begun.name)
         observed = _observed.get(speech)
         if observed is None:
+            if stage is not None:
+                self._end_beside(begun, span, stage)
             return
         call, estimator = observed
         # An ended span does not change, so the journal's thread can read it.
@@ -196,6 +231,13 @@ class SpanObserver(sdk.SpanProcessor):
                 call.session_id, time.time(), call.persona, call.trace, call.is_heard(speech)
             )
             call.put(RawSpan(partial(_request_ended, begun, span, stage, moment, estimator)))
+
+    def _end_beside(self, begun: _OpenSpan, span: sdk.ReadableSpan, stage: SpokenStage) -> None:
+        """Queue a request that is part of no reply of a metered session."""
+        call = begun.reply().call or _caller()
+        if call is not None:
+            moment = _Moment(call.session_id, time.time(), call.persona, call.trace, heard=True)
+            call.put(RawSpan(partial(_unreported, span, stage, moment, None, call.phase)))
 
 
 class _Moment(NamedTuple):
@@ -223,6 +265,7 @@ def _request_ended(
     estimator: Estimator,
 ) -> Sequence[Record]:
     attributes, step = span.attributes or {}, begun.step
+    unreported = _unreported(span, stage, moment, begun.speech, "call")
     prompt = None if stage == "tts" or step is None else _length(step.span.attributes, _PROMPT)
     metrics = _raw(attributes, _METRICS[stage])
     model = Model(
@@ -248,7 +291,24 @@ def _request_ended(
         prompt_characters=prompt or 0,
         attempts=tuple(map(_attempt, begun.attempts)),
     )
-    return estimator.request_ended(request)
+    return [*unreported, *estimator.request_ended(request)]
+
+
+def _unreported(
+    span: sdk.ReadableSpan, stage: SpokenStage, moment: _Moment, speech: str | None, phase: Phase
+) -> Sequence[Record]:
+    """Read the usage on a span that no event has reported.
+
+    A component that is neither the session's nor known to us emits to nobody: a judge's, an
+    answering-machine detection's, one that a node of the agent keeps to itself.
+    """
+    metrics = parse_metrics(_raw(span.attributes, _METRICS[stage]))
+    if metrics is None or not heard.claim(metrics):
+        return ()
+    raw = RawMetrics(
+        metrics, moment.session, moment.at, moment.persona, speech, moment.trace, phase=phase
+    )
+    return raw.records()
 
 
 def _written(attributes: Attributes) -> tuple[int, int] | None:
@@ -332,17 +392,18 @@ class _SilentTracer(trace.Tracer):
         self._name = name
         self._own = own
 
-    def start_span(self, *args: object, **kwargs: object) -> trace.Span:
+    def start_span(self, name: str, *args: object, **kwargs: object) -> trace.Span:
         provider = trace.get_tracer_provider()
-        tracer = self._own
+        tracer = self._own if observer.reads(name) else _no_tracer
         if not isinstance(provider, (trace.ProxyTracerProvider, trace.NoOpTracerProvider)):
             _observe_provider(provider)
             tracer = provider.get_tracer(self._name)
-        return tracer.start_span(*args, **kwargs)  # type: ignore[arg-type]
+        return tracer.start_span(name, *args, **kwargs)  # type: ignore[arg-type]
 
     @contextmanager
     def start_as_current_span(  # type: ignore[override]
         self,
+        name: str,
         *args: object,
         end_on_exit: bool = True,
         record_exception: bool = True,
@@ -350,6 +411,7 @@ class _SilentTracer(trace.Tracer):
         **kwargs: object,
     ) -> Iterator[trace.Span]:
         span = self.start_span(
+            name,
             *args,
             record_exception=record_exception,
             set_status_on_exception=set_status_on_exception,
@@ -364,9 +426,14 @@ class _SilentTracer(trace.Tracer):
             yield current
 
 
+# A session's span would be the parent of what a provider makes that is set later, and no sampler
+# lets the children of an unsampled span through.
+_no_tracer: Final = trace.NoOpTracer()
 observer: Final = SpanObserver()
 _providers: "WeakSet[trace.TracerProvider]" = WeakSet()
 _observed: dict[str, tuple[ObservedCall, Estimator]] = {}
+_watched: list[ObservedCall] = []
+_current: ContextVar[ObservedCall | None] = ContextVar("livekit_exporter_call", default=None)
 _lock = threading.Lock()
 _replaced: trace.TracerProvider | None = None
 """The provider that ours stands in for, while it does."""
@@ -381,6 +448,47 @@ def observe(speech: str, call: ObservedCall, estimator: Estimator) -> None:
         estimator: Gets its requests, on the journal's thread.
     """
     _observed[speech] = (call, estimator)
+    _see_spans()
+
+
+def watch(call: ObservedCall) -> None:
+    """Read the spans of requests that are part of no reply, until `unwatch`.
+
+    They belong to the call that the task was made in, or that its job has, or else to the
+    latest one.
+    """
+    _watched.append(call)
+    _current.set(call)
+    _see_spans()
+
+
+def unwatch(call: ObservedCall, speeches: Iterable[str]) -> None:
+    """Stop to read the spans of a call and of its replies."""
+    if call in _watched:
+        _watched.remove(call)
+    forget(speeches)
+
+
+def current_speech() -> str | None:
+    """Return the id of the reply that the current task works on, as far as its span tells."""
+    begun = observer.find(trace.get_current_span().get_span_context().span_id)
+    return None if begun is None else begun.speech
+
+
+def _caller() -> ObservedCall | None:
+    """Return the call that a request of the current task belongs to."""
+    call = _current.get()
+    if call in _watched:
+        return call
+    with suppress(RuntimeError):
+        ctx = get_job_context()
+        ours = [each for each in _watched if each.ctx is ctx]
+        if ours:
+            return ours[0]
+    return _watched[-1] if _watched else None
+
+
+def _see_spans() -> None:
     provider = livekit_provider()
     if provider is None or isinstance(provider, SilentProvider):
         return
@@ -404,7 +512,7 @@ def forget(speeches: Iterable[str]) -> None:
     with _lock:
         for speech in speeches:
             _observed.pop(speech, None)
-        if _observed or _replaced is None:
+        if _observed or _watched or _replaced is None:
             return
         if isinstance(livekit_provider(), SilentProvider):
             telemetry.set_tracer_provider(_replaced)

@@ -80,9 +80,7 @@ class CallCharges:
 
     def catch_up(self, seconds: float) -> None:
         """Wait until everything that was put is taken in, so many seconds at most."""
-        if self._journal.closing:
-            self._journal.close(seconds)
-        else:
+        if not self._journal.closed:
             self._journal.flush(seconds)
 
     def of(self, request: SpanRequest) -> list[Charge]:
