@@ -237,6 +237,11 @@ REQUESTS_WITHOUT_USAGE: Final = _model_counter(
     " mostly among them.",
     init_at_zero=_SPEAKING,
 )
+USAGE_MISSING: Final = _model_counter(
+    "livekit_agent_usage_missing",
+    "Turns in which a component worked and nobody reported what it used; its cost is missing.",
+    init_at_zero=_SPEAKING,
+)
 FREE_REQUESTS: Final = _model_counter(
     "livekit_agent_free_requests",
     "Provider requests with usage that the catalogue says is free, for example self-hosted.",
@@ -415,6 +420,11 @@ RECORDS_DROPPED: Final = _counter(
     "Records that an agent could not write to its journal; what they said is missing.",
     ("reason",),
     values=("queue_full", "directory_full", "journal_deleted", "too_long", "not_encodable"),
+)
+LOST_COST: Final = _counter(
+    "livekit_exporter_lost_cost_usd",
+    "List price in US dollars of usage in dropped records, as the agent priced it; no ledger has"
+    " it.",
 )
 SAMPLES_REJECTED: Final = _counter(
     "livekit_exporter_samples_rejected",

@@ -311,6 +311,22 @@ class RequestTraced(_Fact):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UsageMissing(_Fact):
+    """Something was done that a provider bills, and nobody reported what it used."""
+
+    kind: Literal["usage_missing"] = "usage_missing"
+    stage: Stage
+    provider: str
+    """As the session declares it."""
+    model: str
+    label: str = ""
+    persona: str | None = None
+    trace: str | None = None
+    turns: int = 1
+    """Turns in which it was done."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TurnCommitted(_Fact):
     """The end of the user's utterance was decided."""
 
@@ -453,6 +469,7 @@ Record: TypeAlias = (
     | UsageReported
     | UsageEstimated
     | RequestTraced
+    | UsageMissing
     | TurnCommitted
     | MessageAdded
     | RequestFailed

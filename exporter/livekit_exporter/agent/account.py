@@ -22,6 +22,7 @@ from livekit_exporter.record import (
     RequestTraced,
     Usage,
     UsageEstimated,
+    UsageMissing,
     UsageReported,
 )
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 _LOSSES_KEPT: Final = 10_000
 """Lost records that may wait to be added up, as many as a journal's queue holds."""
 
-_DERIVED: Final = (UsageEstimated, RequestTraced, BudgetLookupFailed)
+_DERIVED: Final = (UsageEstimated, RequestTraced, UsageMissing, BudgetLookupFailed)
 """Records that the writer makes itself: nobody put them."""
 
 

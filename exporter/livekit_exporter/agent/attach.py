@@ -24,6 +24,7 @@ from livekit_exporter.agent.estimates.estimator import Estimator
 from livekit_exporter.agent.fields import text
 from livekit_exporter.agent.job import job_of
 from livekit_exporter.agent.journal import Follower, Journal
+from livekit_exporter.agent.missing import MissingUsage
 from livekit_exporter.agent.prices import Prices
 from livekit_exporter.agent.rate_limited_log import problems
 from livekit_exporter.agent.spans.charges import CallCharges
@@ -171,7 +172,7 @@ def _begin(session: "_Session | None", ctx: "JobContext | None", wanted: _Wanted
         files.journals(root),
         session_id,
         followers=followers,
-        derivers=(ending,) if estimator is None else (estimator, ending),
+        derivers=(*(() if estimator is None else (estimator,)), MissingUsage(), ending),
         losses=account,
     )
     name = wanted.agent or getattr(job, "agent_name", None) or _program()

@@ -61,7 +61,7 @@ def findings(where: Path | str) -> Iterator[str]:
 def _strays(connection: Connection) -> Iterator[str]:
     """Find rows of calls that do not exist."""
     calls = schema.sessions
-    for table in (schema.usage, schema.turns, schema.failures, schema.deliveries):
+    for table in (schema.usage, schema.turns, schema.failures, schema.missing, schema.deliveries):
         query = (
             select(table.c["session"], func.count())
             .select_from(table.outerjoin(calls, same_call(table)))

@@ -279,6 +279,16 @@ class Snapshot:
         )
         return self._sums(query, by, ("errors",))
 
+    def missing(self, span: Span, by: Sequence[str]) -> list[Sums]:
+        """Count the turns of which nobody reported some usage, as `missing_turns`."""
+        turns = func.sum(schema.missing.c.turns).label("missing_turns")
+        query = (
+            select(*self._keys(schema.missing, by, schema.sessions), turns)
+            .join_from(schema.missing, schema.sessions, same_call(schema.missing))
+            .where(within(schema.missing, span, elsewhere=schema.sessions))
+        )
+        return self._sums(query, by, ("missing_turns",))
+
     def call(self, prefix: str) -> list[SessionRow]:
         """Read up to nine calls whose id has this prefix, or the one with exactly this id."""
         column = schema.sessions.c.session

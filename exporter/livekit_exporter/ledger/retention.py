@@ -14,6 +14,7 @@ _OF_A_CALL: Final = (
     schema.usage,
     schema.turns,
     schema.failures,
+    schema.missing,
     schema.deliveries,
     schema.sessions,
 )

@@ -171,6 +171,7 @@ class UsageRow:
         price: Id of the catalogue entry that gave the cost.
         waste_reason: Reason for `wasted_usd`; `None` while nothing is known to be wasted.
         wasted_usd: Part of the cost that no caller heard.
+        phase: `beside` the session or `after` it; `None` for what the session itself used.
     """
 
     id: int | None = None
@@ -203,6 +204,27 @@ class UsageRow:
     prices_version: str = ""
     waste_reason: str | None = None
     wasted_usd: float = 0.0
+    phase: str | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class MissingRow:
+    """Usage of a call that nobody reported, a row of `missing`.
+
+    Args:
+        at: Unix seconds.
+        provider: As the price catalogue names it.
+        turns: Turns in which it was done.
+    """
+
+    session: str
+    at: float
+    agent: str
+    persona: str | None
+    stage: Stage
+    provider: str
+    model: str
+    turns: int
 
 
 @dataclass(slots=True, kw_only=True)
@@ -243,6 +265,7 @@ USAGE_COLUMNS: Final = (*_USAGE_FACTS, *QUANTITIES)
 NEW_USAGE_COLUMNS: Final = USAGE_COLUMNS[1:]
 """Columns of `usage` that a sidecar writes, in the order of `usage_values`."""
 
+MISSING_COLUMNS: Final = tuple(each.name for each in fields(MissingRow))
 FAILURE_COLUMNS: Final = tuple(each.name for each in fields(FailureRow))
 """Columns of `failures`, in the order of `failure_values`."""
 
@@ -251,6 +274,7 @@ usage_values: Final[Callable[[UsageRow], tuple[object, ...]]] = attrgetter(
 )
 """Values of a new row, one per name in `NEW_USAGE_COLUMNS`."""
 
+missing_values: Final[Callable[[MissingRow], tuple[object, ...]]] = attrgetter(*MISSING_COLUMNS)
 failure_values: Final[Callable[[FailureRow], tuple[object, ...]]] = attrgetter(*FAILURE_COLUMNS)
 """Values of a row, one per name in `FAILURE_COLUMNS`."""
 
@@ -398,6 +422,7 @@ class Batch:
     unassigned: dict[str, list[UsageRow]] = field(default_factory=dict)
     wasted: dict[int, tuple[float, str]] = field(default_factory=dict)
     failures: list[FailureRow] = field(default_factory=list)
+    missing: list[MissingRow] = field(default_factory=list)
     sessions: dict[str, SessionRow] = field(default_factory=dict)
     turns: dict[tuple[str, str], TurnRow] = field(default_factory=dict)
     sizes: dict[SizesKey, Sizes] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Tables of the ledger, version 2.
+"""Tables of the ledger, version 3.
 
 Several sidecars may share one database, so every row names its owner: `instance` is the id
 of the data directory that it came through, and no sidecar changes another's rows.
@@ -35,6 +35,7 @@ from livekit_exporter.calls.sizes import Sizes
 from livekit_exporter.ledger.rows import (
     DeliveryRow,
     FailureRow,
+    MissingRow,
     SessionRow,
     SizesKey,
     TurnRow,
@@ -42,7 +43,7 @@ from livekit_exporter.ledger.rows import (
 )
 from livekit_exporter.record import Usage
 
-VERSION: Final = "2"
+VERSION: Final = "3"
 
 metadata: Final = MetaData()
 
@@ -128,6 +129,9 @@ Index("usage_session", usage.c.session)
 
 failures: Final = Table("failures", metadata, *_numbered(FailureRow))
 Index("failures_session", failures.c.session)
+
+missing: Final = Table("missing", metadata, *_numbered(MissingRow))
+Index("missing_session", missing.c.session)
 
 # The outbox: one row per call, about its newest state.  The sidecar makes and changes it; who
 # reprices, or retries on the command line, only ever makes a row pending.

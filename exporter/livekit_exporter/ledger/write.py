@@ -12,6 +12,7 @@ from livekit_exporter.ledger.backends.database import Database
 from livekit_exporter.ledger.rollups import rolled_up
 from livekit_exporter.ledger.rows import (
     FAILURE_COLUMNS,
+    MISSING_COLUMNS,
     NEW_USAGE_COLUMNS,
     Batch,
     ModelSums,
@@ -19,6 +20,7 @@ from livekit_exporter.ledger.rows import (
     UserSums,
     digest,
     failure_values,
+    missing_values,
     usage_values,
 )
 
@@ -43,6 +45,7 @@ class BatchWriter:
         self._insert(schema.usage, NEW_USAGE_COLUMNS, list(map(usage_values, batch.usage)))
         self._wasted(batch)
         self._insert(schema.failures, FAILURE_COLUMNS, list(map(failure_values, batch.failures)))
+        self._insert(schema.missing, MISSING_COLUMNS, list(map(missing_values, batch.missing)))
         # A call that changes has to be exported again.
         self._replace(
             schema.sessions, [{**vars(row), "exported_at": None} for row in batch.sessions.values()]

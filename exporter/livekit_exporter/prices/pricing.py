@@ -43,6 +43,10 @@ WHY: Final[dict[Why, str]] = {
 }
 
 
+VENDOR: Final = "vendor"
+"""Price id of a cost that the provider itself reported."""
+
+
 class Part(NamedTuple):
     """One line of a quote; `cost` is `quantity` times `unit_price`, in USD."""
 
@@ -172,7 +176,9 @@ def price_by(
 
 
 def price_record(catalogue: Catalogue, record: UsageReported) -> Quote:
-    """Price a record of usage; see `price`."""
+    """Price a record of usage; see `price`.  What the provider itself said that it costs holds."""
+    if record.cost_usd is not None:
+        return Quote("priced", Decimal(repr(record.cost_usd)), VENDOR)
     return price(
         catalogue,
         stage=record.stage,

@@ -20,6 +20,7 @@ _COLUMNS: Final = (
     Column("cancelled_requests", "Cut off", "count", sparse=True),
     Column("errors", "Errors", "count", sparse=True),
     Column("without_usage_requests", "Without usage", "count", sparse=True),
+    Column("missing_turns", "Missing turns", "count", sparse=True),
     Column("free_requests", "Free", "count", sparse=True),
     Column("unpriced_requests", "Unpriced", "count", sparse=True),
     # Parts of the sums above, as providers report them.
@@ -37,7 +38,7 @@ _ASKED_AS: Final = {
     "output_tokens": "tokens_output",
 }
 _NAMES: Final = tuple(_ASKED_AS.get(each.name, each.name) for each in _COLUMNS)
-_OF_USAGE: Final = tuple(name for name in _NAMES if name != "errors")
+_OF_USAGE: Final = tuple(name for name in _NAMES if name not in ("errors", "missing_turns"))
 
 
 def report(ledger: Snapshot, question: Question) -> Report:
@@ -56,9 +57,19 @@ def report(ledger: Snapshot, question: Question) -> Report:
             held["errors"] = held.get("errors", 0) + sums["errors"]
             # A failed attempt is a request too, and reports no usage.
             held["requests"] = held.get("requests", 0) + sums["errors"]
+    for key, sums in ledger.missing(reading.span(question), reading.key_columns(question)):
+        group = reading.group(question, key)
+        if group is not None:
+            held = groups.setdefault(group, {})
+            held["missing_turns"] = held.get("missing_turns", 0) + sums["missing_turns"]
     sizes = {group: sums.get("requests", 0) for group, sums in groups.items()}
     total = reading.total(groups)
     notes = []
+    if missing := total.get("missing_turns", 0):
+        notes.append(
+            f"in {written.counted(missing, 'turn')} something was used that nobody reported;"
+            " name it in the agent with call.meter(component)"
+        )
     if answer.estimated:
         count = reading.total(answer.estimated).get("requests", 0)
         used = f"what {written.counted(count, 'request')} used that no event reports"

@@ -160,9 +160,10 @@ class Billing:
             output_usd=float(quote.output_cost),
             price=quote.price_id,
             prices_version=self._catalogue.version,
+            phase=None if record.phase == "call" else record.phase,
         )
         transaction.rows.usage.append(used)
-        if record.speech is None:
+        if record.speech is None and record.phase == "call":
             transaction.rows.unassigned.setdefault(row.session, []).append(used)
         return used, quote
 

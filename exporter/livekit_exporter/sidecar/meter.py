@@ -19,6 +19,7 @@ from livekit_exporter.calls.turns import Conversation, speech_of
 from livekit_exporter.ledger.read import InstanceReader
 from livekit_exporter.ledger.rows import (
     FailureRow,
+    MissingRow,
     SessionRow,
     SizesKey,
     TurnRow,
@@ -27,6 +28,7 @@ from livekit_exporter.ledger.rows import (
 from livekit_exporter.prices import legs
 from livekit_exporter.prices.catalogue import Catalogue
 from livekit_exporter.record import (
+    NOT_STARTED,
     AvailabilityChanged,
     BudgetLookupFailed,
     BudgetReached,
@@ -42,6 +44,7 @@ from livekit_exporter.record import (
     ToolCalled,
     TurnCommitted,
     UsageEstimated,
+    UsageMissing,
     UsageReported,
 )
 from livekit_exporter.sidecar.billing import Billing
@@ -65,7 +68,9 @@ _BUDGET_FAMILIES: Final = {
 """Requests without a price have a counter of their own."""
 
 
-_Named: TypeAlias = UsageReported | UsageEstimated | RequestFailed | AvailabilityChanged | Model
+_Named: TypeAlias = (
+    UsageReported | UsageEstimated | UsageMissing | RequestFailed | AvailabilityChanged | Model
+)
 """Everything that names a provider and a model as a plugin reports them."""
 
 
@@ -82,6 +87,8 @@ class Meter:
         self.use(catalogue)
         self._open: dict[str, SessionRow] = {}
         self._ended: OrderedDict[str, SessionRow] = OrderedDict()
+        # Calls that were over and went on: a session was started again without a job.
+        self._late: set[str] = set()
         self._turns: dict[str, OrderedDict[str, TurnRow]] = {}
         # Replies that left the memory, of each call that began under this meter.  Any other
         # reply of such a call is new: a query for every turn is saved.
@@ -99,6 +106,7 @@ class Meter:
         """Read the calls that are going on from the ledger, and forget what was not committed."""
         self._open = {row.session: row for row in self._ledger.open_sessions()}
         self._ended.clear()
+        self._late.clear()
         self._turns.clear()
         self._evicted.clear()
 
@@ -120,6 +128,7 @@ class Meter:
         if isinstance(record, CollectorReport):
             transaction.count_reasons(contract.RECORDS_DROPPED, record.dropped)
             transaction.count_reasons(contract.RECORDS_REJECTED, record.rejected)
+            transaction.count(contract.LOST_COST, (), record.lost_usd)
             return
         if isinstance(record, UsageReported | TurnCommitted | MessageAdded) and record.rejected:
             transaction.count_reasons(contract.SAMPLES_REJECTED, Counter(record.rejected))
@@ -146,16 +155,23 @@ class Meter:
             series.count(contract.SESSIONS_CLOSED, 1, reason)
             if row.seconds is None:
                 transaction.count(contract.SAMPLES_REJECTED, ("negative",))
-            else:
+            elif row.reason != NOT_STARTED:
                 series.observe(contract.SESSION_SECONDS, row.seconds)
                 self._add_length(row, row.seconds, transaction)
-            series.observe(contract.SESSION_COST, row.cost_usd)
+            if row.reason != NOT_STARTED or row.cost_usd:
+                series.observe(contract.SESSION_COST, row.cost_usd)
             transaction.rows.sessions[row.session] = row
             del self._open[row.session]
             self._turns.pop(row.session, None)
             self._evicted.pop(row.session, None)
             transaction.forget(row)
             self._remember(row)
+        late = [row for row in self._ended.values() if row.session in self._late]
+        for row in [row for row in late if row.journal == journal]:
+            self._late.discard(row.session)
+            self._settle(row, transaction)
+            self._write_off_unfinished(row, transaction)
+            transaction.rows.sessions[row.session] = row
 
     def _read(self, row: SessionRow, record: Record, transaction: Transaction) -> None:
         match record:
@@ -185,6 +201,8 @@ class Meter:
                 self._model(row, record, transaction).count(contract.FALLBACKS)
             case SessionStarted() | ModelsDeclared():
                 self._declare(row, record, transaction)
+            case UsageMissing():
+                self._missing(row, record, transaction)
             case BudgetLookupFailed():
                 transaction.call(row).count(contract.BUDGET_LOOKUPS_FAILED)
             case BudgetReached():
@@ -212,6 +230,8 @@ class Meter:
         cost = self._billing.report(row, record, series, transaction)
         if record.stage == "stt" and not record.connection:
             row.stt_provider, row.stt_model = series.model[2:]
+        if record.phase != "call":
+            return
         if record.speech is None:
             # It belongs to the next answer.
             row.unassigned_usd += cost
@@ -252,7 +272,10 @@ class Meter:
             return
         turn = self._turn(row, speech, record.at, transaction)
         if answers:
-            self._settle(row, transaction)
+            if not row.ended or row.session in self._late:
+                self._settle(row, transaction)
+            if row.ended:
+                self._late.add(row.session)
             row.waiting, row.answered = conversation.waiting, speech
             row.turns += 1
             if not turn.answered:
@@ -294,6 +317,22 @@ class Meter:
                 model=record.model,
                 recoverable=record.recoverable,
                 error=record.error,
+            )
+        )
+
+    def _missing(self, row: SessionRow, record: UsageMissing, transaction: Transaction) -> None:
+        series = self._model(row, record, transaction)
+        series.count(contract.USAGE_MISSING, record.turns)
+        transaction.rows.missing.append(
+            MissingRow(
+                session=row.session,
+                at=record.at,
+                agent=row.agent,
+                persona=record.persona,
+                stage=record.stage,
+                provider=series.provider,
+                model=record.model,
+                turns=record.turns,
             )
         )
 
@@ -374,8 +413,11 @@ class Meter:
         if row is None:
             return self._begin(_new_row(journal, record), transaction)
         if isinstance(record, SessionStarted):
-            # The session's first journal was deleted under its writer, and this is the second.
+            # Its first journal was deleted under its writer, or was over before the session was
+            # started again, and this is the second.
             row.journal = journal
+            if not row.ended:
+                row.closed_at = row.reason = None
         return row
 
     def _begin(self, row: SessionRow, transaction: Transaction) -> SessionRow:

@@ -100,7 +100,7 @@ class Server(Database):
 
     def renumber(self, connection: Connection) -> None:
         """Set the id sequences behind the highest ids."""
-        for table in (schema.usage, schema.failures):
+        for table in (schema.usage, schema.failures, schema.missing):
             sequence = func.pg_get_serial_sequence(table.name, table.c.id.name)
             highest = select(func.max(table.c.id)).scalar_subquery()
             connection.execute(

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, insert, inspect, select
 from livekit_exporter.ledger import schema
 from livekit_exporter.ledger.backends.database import Database, LedgerError
 
-OLDER: Final[frozenset[str]] = frozenset()
+OLDER: Final = frozenset({"2"})
 """Versions that a step in `ledger/migrations` upgrades."""
 
 STEPS: Final = "livekit_exporter.ledger:migrations"

@@ -120,7 +120,9 @@ def quote(row: UsageRow, catalogue: Catalogue) -> Quote:
 
 
 def _priced(row: UsageRow, catalogue: Catalogue) -> RowChange | None:
-    """Price a row; `None` where it keeps its cost."""
+    """Price a row; `None` where it keeps its cost, as one does that the provider itself gave."""
+    if row.price == pricing.VENDOR:
+        return None
     new = quote(row, catalogue)
     cost = float(new.cost)
     now = replace(
