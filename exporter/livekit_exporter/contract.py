@@ -1,8 +1,8 @@
 """Defines every metric family that this exporter exposes: the metric contract.
 
-No other module spells a family name, a label set or a bucket list.  The registry is built
-from `FAMILIES`, the table in the README is rendered from it, and tests check rules and
-dashboards against it.  Closed sets of label values are those of the journal's records.
+No other module spells a family name, a label set or a bucket list.  The registry and the table
+in the README are built from `FAMILIES`, and tests check rules and dashboards against it.  Closed
+sets of label values are those of the journal's records.
 
 Adding a metric is one family here, one observation in `sidecar/meter.py`, and
 `make generate`.
@@ -23,7 +23,6 @@ _BASE_UNITS: Final = ("seconds", "bytes", "usd")
 
 UNKNOWN: Final = "unknown"
 """Value of a label without one, because an empty label equals an absent one in PromQL."""
-
 OTHER: Final = "other"
 """Value that replaces label values beyond the cap."""
 
@@ -499,12 +498,3 @@ FAMILIES: Final[Sequence[Family]] = tuple(
     value for value in list(globals().values()) if isinstance(value, Family)
 )
 """All families, in the order written above."""
-
-
-def markdown_table(families: Sequence[Family] = FAMILIES) -> str:
-    """Render the metric table that the README carries."""
-    rows = ["| Metric | Type | Labels | Meaning |", "| --- | --- | --- | --- |"]
-    for family in families:
-        labels = ", ".join(f"`{label}`" for label in family.labels) or "none"
-        rows.append(f"| `{family.full_name}` | {family.kind} | {labels} | {family.help} |")
-    return "\n".join(rows) + "\n"

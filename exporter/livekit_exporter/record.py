@@ -13,7 +13,7 @@ dropped on the way are in `rejected`.
 import json
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
-from typing import ClassVar, Final, Literal, TypeAlias, get_args
+from typing import Any, ClassVar, Final, Literal, TypeAlias, get_args
 
 SCHEMA_VERSION: Final = 1
 
@@ -31,16 +31,9 @@ LATEST: Final = 7_258_118_400.0
 """Years 2020 to 2200: any other time is a clock error."""
 
 Stage: TypeAlias = Literal[
-    "stt",
-    "llm",
-    "tts",
-    "realtime",
-    "turn_detection",
-    "interruption",
-    "avatar",
-    "platform",
+    "stt", "llm", "tts", "realtime", "turn_detection", "interruption", "avatar", "platform",
     "custom",
-]
+]  # fmt: skip
 
 Gap: TypeAlias = Literal["interrupted", "speculative", "failed", "recovery_probe"]
 """Why a vendor bills something that no event reports: the reply was cut off, or thrown away
@@ -50,8 +43,7 @@ Source: TypeAlias = Literal["reported", "estimated"]
 """An event of LiveKit reported the usage, or it was estimated; the two are never added up."""
 
 Phase: TypeAlias = Literal["call", "beside", "after"]
-"""When a call used something: within its session; beside it, by something of the job that is no
-part of the session, such as a judge or another session; or after the session had closed."""
+"""Usage within the session; beside it, such as by a judge or another session; or after it."""
 
 NOT_STARTED: Final = "not_started"
 """Close reason of a call whose session was never started: nobody answered, or setup failed."""
@@ -221,7 +213,7 @@ class UsageReported(_Fact):
     rejected: tuple[str, ...] = ()
     """Why measured values were left out."""
     phase: Phase = "call"
-    """`beside` and `after` belong to the call and to none of its turns."""
+    """`beside` and `after` are part of no turn."""
     cost_usd: float | None = None
     """What the provider itself says that it costs; then no price is looked up."""
 
@@ -257,22 +249,12 @@ class UsageEstimated(_Fact):
 
     def as_reported(self) -> UsageReported:
         """The same usage as an event would report it, to be priced."""
-        return UsageReported(
-            session=self.session,
-            at=self.at,
-            stage=self.stage,
-            provider=self.provider,
-            model=self.model,
-            label=self.label,
-            request=self.request,
-            speech=self.speech,
-            persona=self.persona,
-            trace=self.trace,
-            cancelled=self.reason != "failed",
-            usage=self.usage,
-            requests=self.requests,
-            request_seconds=self.request_seconds,
-        )
+        shared = {spec.name for spec in fields(self)} & {
+            spec.name for spec in fields(UsageReported)
+        }
+        # Any: each value goes into the field that it comes from.
+        values: dict[str, Any] = {name: getattr(self, name) for name in shared - {"kind"}}
+        return UsageReported(**values, cancelled=self.reason != "failed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -312,18 +294,16 @@ class RequestTraced(_Fact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsageMissing(_Fact):
-    """Something was done that a provider bills, and nobody reported what it used."""
+    """A provider's model worked in some turns, and nobody reported what it used."""
 
     kind: Literal["usage_missing"] = "usage_missing"
     stage: Stage
     provider: str
-    """As the session declares it."""
     model: str
     label: str = ""
     persona: str | None = None
     trace: str | None = None
     turns: int = 1
-    """Turns in which it was done."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

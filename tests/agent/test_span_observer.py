@@ -20,6 +20,7 @@ from bench.accuracy import scenarios
 from bench.accuracy.call import hold, simulated
 from livekit_exporter import attach, files
 from livekit_exporter.agent.estimates import span_observer
+from livekit_exporter.agent.estimates.silent_provider import SilentProvider
 from livekit_exporter.agent.subscription import Subscription
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ async def test_without_estimates_nothing_is_done(data_dir: Path) -> None:
     lines = await held(data_dir, before=look, estimates=False)
 
     assert kinds(lines, "usage_estimated") == kinds(lines, "request_traced") == []
-    assert not any(isinstance(provider, span_observer.SilentProvider) for provider in seen)
+    assert not any(isinstance(provider, SilentProvider) for provider in seen)
     assert len(seen) == 1
 
 
@@ -156,7 +157,7 @@ async def test_a_provider_set_in_the_middle_of_a_call_takes_over(data_dir: Path)
         span.name for span in exported.get_finished_spans()
     }
     assert kinds(lines, "usage_estimated")
-    assert [type(one) for one in replaced] == [span_observer.SilentProvider]
+    assert [type(one) for one in replaced] == [SilentProvider]
     assert livekits() is provider
 
 
@@ -178,7 +179,7 @@ async def test_a_global_provider_set_in_the_middle_of_a_call_takes_over(
     names = {span.name for span in exported.get_finished_spans()}
     assert {"agent_turn", "llm_node", "llm_request", "tts_request"} <= names
     assert kinds(lines, "usage_estimated")
-    assert not isinstance(livekits(), span_observer.SilentProvider)
+    assert not isinstance(livekits(), SilentProvider)
 
 
 async def test_a_span_that_cannot_be_read_harms_no_call(
@@ -210,7 +211,7 @@ async def test_two_calls_of_a_process_keep_their_spans_apart(tmp_path: Path) -> 
     assert len(kinds(one, "usage_estimated")) == 2
     assert kinds(two, "usage_estimated") == []
     assert len(kinds(two, "request_traced")) == 6
-    assert not isinstance(livekits(), span_observer.SilentProvider)
+    assert not isinstance(livekits(), SilentProvider)
 
 
 async def test_no_text_is_kept(data_dir: Path) -> None:

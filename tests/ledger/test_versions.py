@@ -23,8 +23,8 @@ STEP = """
 import sqlalchemy as sa
 from alembic import op
 
-revision = "3"
-down_revision = "2"
+revision = "4"
+down_revision = "3"
 
 
 def upgrade():
@@ -42,13 +42,13 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A later program: it knows version 3, and the step to it, which can be changed."""
+    """A later program: it knows version 4, and the step to it, which can be changed."""
     steps = tmp_path / "steps"
     shutil.copytree(Path(str(migrations.__file__)).parent, steps)
-    step = steps / "versions" / "version_3.py"
+    step = steps / "versions" / "version_4.py"
     step.write_text(STEP, encoding="utf-8")
-    monkeypatch.setattr(schema, "VERSION", "3")
-    monkeypatch.setattr(versions, "OLDER", frozenset(("2",)))
+    monkeypatch.setattr(schema, "VERSION", "4")
+    monkeypatch.setattr(versions, "OLDER", frozenset(("2", "3")))
     monkeypatch.setattr(versions, "STEPS", str(steps))
     return step
 
@@ -74,9 +74,35 @@ def made_before(path: Path) -> set[str]:
     return structure(path)
 
 
-def test_a_ledger_that_was_made_before_is_opened_as_it_is(path: Path) -> None:
-    """Its tables stay, and it is written like one that was made now."""
-    before = made_before(path)
+def columns(path: Path) -> dict[str, set[tuple[object, ...]]]:
+    """Name, type, whether it may be NULL, default and key of each column of each table."""
+    tables = [
+        str(name) for (name,) in ask(path, "SELECT name FROM sqlite_master WHERE type='table'")
+    ]
+    return {
+        table: {row[1:] for row in ask(path, f"PRAGMA table_info({table})")} for table in tables
+    }
+
+
+def test_a_ledger_of_version_2_is_upgraded(path: Path, tmp_path: Path) -> None:
+    """Its tables are then those of a new one, and it is written like one."""
+    made_before(path)
+    Ledger(tmp_path / "new.db").close()
+
+    with closing(Ledger(path, "here")) as ledger:
+        ledger.commit(full_batch())
+    with closing(Ledger(path)) as ledger:
+        assert ledger.instance == "here"
+        assert ledger.session("s1") is not None
+
+    assert columns(path) == columns(tmp_path / "new.db")
+    assert ask(path, "SELECT version_num FROM ledger_version") == [(schema.VERSION,)]
+
+
+def test_a_ledger_of_this_version_is_opened_as_it_is(path: Path) -> None:
+    """Its tables stay."""
+    Ledger(path, "here").close()
+    before = structure(path)
 
     with closing(Ledger(path, "here")) as ledger:
         ledger.commit(full_batch())
@@ -85,14 +111,6 @@ def test_a_ledger_that_was_made_before_is_opened_as_it_is(path: Path) -> None:
         assert ledger.session("s1") is not None
 
     assert structure(path) == before
-
-
-def test_a_new_ledger_has_the_tables_of_its_version(path: Path, tmp_path: Path) -> None:
-    """Who changes a table adds a step, and the tables of that version to this test."""
-    Ledger(path).close()
-
-    assert structure(path) == made_before(tmp_path / "before.db")
-    assert ask(path, "SELECT version_num FROM ledger_version") == [(schema.VERSION,)]
 
 
 def test_an_older_ledger_is_upgraded_with_its_rows(path: Path, later: Path) -> None:
@@ -106,7 +124,7 @@ def test_an_older_ledger_is_upgraded_with_its_rows(path: Path, later: Path) -> N
     Ledger(path, "here").close()
     Ledger(path, "here").close()
 
-    assert ask(path, "SELECT version_num FROM ledger_version") == [("3",)]
+    assert ask(path, "SELECT version_num FROM ledger_version") == [("4",)]
     assert ask(path, "SELECT number FROM extra") == [(1,)]
     assert ask(path, "SELECT instance, commits FROM instances") == [("here", 3)]
 
@@ -123,7 +141,7 @@ def test_an_upgrade_that_fails_leaves_the_old_ledger(path: Path, later: Path) ->
 
     later.write_text(STEP, encoding="utf-8")
     Ledger(path).close()
-    assert ask(path, "SELECT version_num FROM ledger_version") == [("3",)]
+    assert ask(path, "SELECT version_num FROM ledger_version") == [("4",)]
 
 
 def test_readers_wait_for_the_sidecar_to_upgrade(path: Path, later: Path) -> None:
@@ -134,7 +152,7 @@ def test_readers_wait_for_the_sidecar_to_upgrade(path: Path, later: Path) -> Non
     from livekit_exporter.ledger.queries import snapshot
 
     with (
-        pytest.raises(LedgerError, match="it has version 2, this program reads version 3; let"),
+        pytest.raises(LedgerError, match="it has version 2, this program reads version 4; let"),
         snapshot(path),
     ):
         pass

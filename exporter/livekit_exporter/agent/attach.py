@@ -23,7 +23,7 @@ from livekit_exporter.agent.estimates import calibration
 from livekit_exporter.agent.estimates.estimator import Estimator
 from livekit_exporter.agent.fields import text
 from livekit_exporter.agent.job import job_of
-from livekit_exporter.agent.journal import Follower, Journal
+from livekit_exporter.agent.journal import Journal
 from livekit_exporter.agent.missing import MissingUsage
 from livekit_exporter.agent.prices import Prices
 from livekit_exporter.agent.rate_limited_log import problems
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from livekit.agents import AgentSession, JobContext
 
     from livekit_exporter.agent.budget.tracker import Tracked
+    from livekit_exporter.agent.followers import Follower
 
     # Any: the session's user data is not read.
     _Session: TypeAlias = AgentSession[Any]

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from livekit_exporter.agent import recording
 from livekit_exporter.agent.account import LiveAccount
@@ -16,7 +16,22 @@ from livekit_exporter.record import Model, Phase, Record, Stage, Usage
 
 if TYPE_CHECKING:
     from livekit_exporter.agent.budget.callbacks import Callbacks
-    from livekit_exporter.agent.subscription import Subscription
+
+
+class Listener(Protocol):
+    """Listens for a call to what its session and its job use."""
+
+    def meter(self, component: object, stage: Stage | None) -> None:
+        """Listen to a component that is not the session's."""
+        ...
+
+    async def closed(self, within_seconds: float) -> None:
+        """Wait until the session has closed, or for that many seconds."""
+        ...
+
+    def leave(self) -> None:
+        """Stop listening."""
+        ...
 
 
 class Call:
@@ -37,7 +52,7 @@ class Call:
         self._account = account
         self._callbacks: Callbacks | None = None
         self._charges: CallCharges | None = None
-        self._subscription: Subscription | None = None
+        self._subscription: Listener | None = None
 
     @property
     def usage(self) -> dict[Model, Usage]:
@@ -186,7 +201,7 @@ class Call:
             self._journal.release(idle_seconds)
 
     def hold(
-        self, charges: CallCharges, subscription: "Subscription", callbacks: "Callbacks | None"
+        self, charges: CallCharges, subscription: Listener, callbacks: "Callbacks | None"
     ) -> None:
         """Keep what belongs to the call.
 

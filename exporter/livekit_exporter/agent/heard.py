@@ -16,7 +16,7 @@ Key: TypeAlias = tuple[str, str, float]
 """Kind, request id and Unix time of metrics; two requests do not end in the same microsecond."""
 
 
-class Heard:
+class HeardMetrics:
     """The last few metrics objects of this process, and the keys of those that spans have, too.
 
     Objects are kept alive here, so that no other one gets their id.
@@ -68,4 +68,4 @@ def _key(metrics: object) -> Key:
     )
 
 
-heard: Final = Heard()
+heard: Final = HeardMetrics()

@@ -21,7 +21,7 @@ _CALLBACKS_SECONDS: Final = 10.0
 """How long other shutdown callbacks may still record something in a process that lives on."""
 
 
-class Job:
+class MeteredJob:
     """The calls of one LiveKit job.
 
     Args:
@@ -49,12 +49,12 @@ class Job:
             call.release(_CALLBACKS_SECONDS)
 
 
-_jobs: "weakref.WeakKeyDictionary[JobContext, Job]" = weakref.WeakKeyDictionary()
+_jobs: "weakref.WeakKeyDictionary[JobContext, MeteredJob]" = weakref.WeakKeyDictionary()
 
 
-def job_of(ctx: "JobContext") -> Job:
+def job_of(ctx: "JobContext") -> MeteredJob:
     """Return the job of a context, the same one each time."""
     job = _jobs.get(ctx)
     if job is None:
-        job = _jobs[ctx] = Job(ctx)
+        job = _jobs[ctx] = MeteredJob(ctx)
     return job

@@ -11,24 +11,23 @@ the process ends.  Where no job says when that is, `release` gives the file to t
 record that comes later begins another file.  `docs/journal.md` describes the format.
 """
 
-import fcntl
 import os
-import secrets
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
-from decimal import Decimal
+from collections.abc import Callable, Sequence
 from functools import partial
 from multiprocessing import util as processes
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Final, Protocol, TypeAlias
+from typing import Final, TypeAlias
 
-from livekit_exporter import files
 from livekit_exporter.agent.fields import UnreadableError
+from livekit_exporter.agent.followers import Deriver, Follower, Losses, RawEvent
+from livekit_exporter.agent.journal_file import JournalFile, size
+from livekit_exporter.agent.losses import LossReport
 from livekit_exporter.agent.rate_limited_log import problems
-from livekit_exporter.record import MAX_LINE_BYTES, CollectorReport, Record, to_line
+from livekit_exporter.record import MAX_LINE_BYTES, Record, to_line
 
 QUEUE_LIMIT: Final = 10_000
 """Records that may wait for the writer: over an hour of a busy call."""
@@ -46,65 +45,6 @@ _FIRST_PAUSE_SECONDS: Final = 0.05
 _LONGEST_PAUSE_SECONDS: Final = 5.0
 
 _open_journals: "weakref.WeakSet[Journal]" = weakref.WeakSet()
-
-
-class Follower(Protocol):
-    """Gets every record, in order, on the writer's thread.
-
-    It gets a record after the attempt to write it, also if that failed: a full disk does not
-    stop a budget.  Its exceptions are counted, and the writer goes on.
-    """
-
-    def take(self, record: Record) -> None:
-        """Take the next record of the session."""
-        ...
-
-    def end(self) -> None:
-        """Finish: there are no more records as far as is known.
-
-        Should one come nevertheless, it is taken, and this is called again.
-        """
-        ...
-
-
-class RawEvent(Protocol):
-    """An event that the event loop queued unread; the writer reads it."""
-
-    def records(self) -> Sequence[Record]:
-        """Read its records.
-
-        Raises:
-            UnreadableError: It cannot be read.
-        """
-        ...
-
-
-class Deriver(Protocol):
-    """Makes further records of the records, in order, on the writer's thread."""
-
-    def derive(self, record: Record) -> Sequence[Record]:
-        """Return the records to write after this one."""
-        ...
-
-    def flush(self) -> Sequence[Record]:
-        """Return the records that the end of the call produces; may be called again."""
-        ...
-
-
-class Losses(Protocol):
-    """Adds up what was used and will be in no ledger."""
-
-    def lose(self, item: "Record | RawEvent") -> None:
-        """Take a record or an event that is not written."""
-        ...
-
-    def newly_lost(self) -> Decimal:
-        """Return the list price in US dollars of what was lost since the last time."""
-        ...
-
-    def worth(self, records: Sequence[Record]) -> Decimal:
-        """Return the list price in US dollars of the usage in records."""
-        ...
 
 
 _Item: TypeAlias = "Record | RawEvent | _Flush | None"
@@ -157,7 +97,7 @@ class Journal:
         self._directory_limit = directory_limit
         self._followers = tuple(followers)
         self._derivers = tuple(derivers)
-        self._losses_of = losses
+        self._losses = LossReport(losses)
         self._pending = bytearray()
         self._waiting: list[_Flush] = []
         self._noted: list[Record] = []
@@ -168,16 +108,8 @@ class Journal:
         self._resting = False
         self._resuming = threading.Lock()
         self._settled = False
-        # Written by the threads that put, read by the writer, never reset: no lock is
-        # needed to tell how many came since the last report.
-        self._refused = 0
-        self._unread: dict[str, int] = {}
-        self._reported_refused = 0
-        self._reported_unread: dict[str, int] = {}
-        self._losses: dict[str, int] = {}
         self._unwritten: list[Record] = []
-        self._misread: dict[str, int] = {}
-        self._file: _File | None = None
+        self._file: JournalFile | None = None
         self._opened = False
         self._head = b""
         self._torn = False
@@ -209,9 +141,7 @@ class Journal:
         Never waits.
         """
         if self._closing or self._queue.qsize() >= self._queue_limit:
-            self._refused += 1
-            if self._losses_of is not None:
-                self._losses_of.lose(record)
+            self._losses.refuse(record)
             return False
         self._queue.put(record)
         self._wake()
@@ -219,7 +149,7 @@ class Journal:
 
     def unread(self, reason: str) -> None:
         """Count an event that could not be turned into a record."""
-        self._unread[reason] = self._unread.get(reason, 0) + 1
+        self._losses.unread(reason)
         if self._queue.qsize() < self._queue_limit:
             self._queue.put(None)
             self._wake()
@@ -399,15 +329,15 @@ class Journal:
         full = bool(records) and self._is_directory_full()
         for record in records:
             if full:
-                self._lose("directory_full", record)
+                self._losses.drop("directory_full", record)
                 continue
             try:
                 line = to_line(record)
             except (TypeError, ValueError):
-                self._lose("not_encodable", record)
+                self._losses.drop("not_encodable", record)
                 continue
             if len(line) > MAX_LINE_BYTES:
-                self._lose("too_long", record)
+                self._losses.drop("too_long", record)
                 continue
             self._head = self._head or line
             self._unwritten.append(record)
@@ -435,9 +365,9 @@ class Journal:
         try:
             return read()
         except UnreadableError as error:
-            self._misread[error.reason] = self._misread.get(error.reason, 0) + 1
+            self._losses.misread(error.reason)
         except Exception as error:  # noqa: BLE001 - one event must not end the writer
-            self._misread["internal_error"] = self._misread.get("internal_error", 0) + 1
+            self._losses.misread("internal_error")
             self._warn("an event could not be read, the call goes on: %r", error)
         return ()
 
@@ -456,67 +386,36 @@ class Journal:
         try:
             told()
         except Exception as error:  # noqa: BLE001 - a follower must not end the writer
-            self._misread["follower_failed"] = self._misread.get("follower_failed", 0) + 1
+            self._losses.misread("follower_failed")
             self._warn(
                 "a record could not be logged or counted for the budget, the call goes on: %r",
                 error,
             )
 
-    def _lose(self, reason: str, record: Record | None = None) -> None:
-        self._losses[reason] = self._losses.get(reason, 0) + 1
-        if record is not None and self._losses_of is not None:
-            self._losses_of.lose(record)
+    def _say_unwritten(self) -> None:
+        """Log what is lost with this process, unless the journal can be written before it ends."""
+        self._warn(
+            "the call is over and its journal cannot be written: %s are lost with this process",
+            self._losses.described(self._unwritten),
+        )
 
     def _report(self) -> bytes:
         """Encode a report of the losses since the last one; empty if there are none."""
-        dropped, unread, refused = self._losses, dict(self._unread), self._refused
-        if refused > self._reported_refused:
-            dropped = {**dropped, "queue_full": refused - self._reported_refused}
-        rejected = {
-            reason: count - self._reported_unread.get(reason, 0)
-            for reason, count in unread.items()
-            if count > self._reported_unread.get(reason, 0)
-        }
-        for reason, count in self._misread.items():
-            rejected[reason] = rejected.get(reason, 0) + count
-        if not dropped and not rejected:
+        report = self._losses.report(self._session)
+        if report is None:
             return b""
-        self._misread = {}
-        self._losses, self._reported_refused, self._reported_unread = {}, refused, unread
-        lost = self._say_losses(dropped)
-        return to_line(
-            CollectorReport(
-                session=self._session,
-                at=time.time(),
-                dropped=dropped,
-                rejected=rejected,
-                lost_usd=float(lost),
+        if report.dropped:
+            reasons = ", ".join(f"{count} {reason}" for reason, count in report.dropped.items())
+            self._warn(
+                "records of a call are lost: %s", f"{reasons}; usage of {report.lost_usd:g} USD"
             )
-        )
-
-    def _say_unwritten(self) -> None:
-        """Log what is lost with this process, unless the journal can be written before it ends."""
-        usd = Decimal(0) if self._losses_of is None else self._losses_of.worth(self._unwritten)
-        self._warn(
-            "the call is over and its journal cannot be written: %s are lost with this process",
-            f"{len(self._unwritten)} records with usage of {usd} USD",
-        )
-
-    def _say_losses(self, dropped: Mapping[str, int]) -> Decimal:
-        """Log what was dropped; return its list price in US dollars."""
-        lost = Decimal(0)
-        if dropped and self._losses_of is not None:
-            lost = self._losses_of.newly_lost()
-        if dropped:
-            reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.items())
-            self._warn("records of a call are lost (%s)", f"{reasons}; usage of {lost} USD")
-        return lost
+        return to_line(report)
 
     def _is_directory_full(self) -> bool:
         now = time.monotonic()
         if now - self._measured_at >= _MEASURE_EVERY_SECONDS:
             self._measured_at = now
-            self._directory_full = _size(self._directory) >= self._directory_limit
+            self._directory_full = size(self._directory) >= self._directory_limit
             if self._directory_full:
                 self._warn(
                     "journals fill %d bytes, records are dropped;"
@@ -542,18 +441,18 @@ class Journal:
             return False
         return True
 
-    def _open(self, pending: bytearray) -> "_File":
+    def _open(self, pending: bytearray) -> JournalFile:
         """Open a file for the session: its first, or one in place of a deleted one."""
         if self._file is not None:
             # Somebody deleted a journal in use.  How much of it the sidecar had not read yet
             # is unknown, so count only that it happened.
             self._file.close()
             self._file = None
-            self._lose("journal_deleted")
+            self._losses.drop("journal_deleted")
             if self._torn:
                 del pending[: pending.index(b"\n") + 1]
                 self._torn = False
-        self._file = _File(self._directory, self._session)
+        self._file = JournalFile(self._directory, self._session)
         if self._opened:
             pending[:0] = self._head
         self._opened = True
@@ -561,58 +460,6 @@ class Journal:
 
     def _warn(self, message: str, value: object) -> None:
         problems.warning(f"{message} (data directory %s)", value, self._directory.parent)
-
-
-class _File:
-    """The file of one journal, locked while it is open.
-
-    Raises:
-        OSError: It cannot be created.
-    """
-
-    def __init__(self, directory: Path, session: str) -> None:
-        files.make(directory)
-        name = f"{session}-{secrets.token_hex(4)}"
-        hidden = directory / f".{name}.tmp"
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        self._descriptor = os.open(hidden, flags, 0o600)
-        try:
-            os.fchmod(self._descriptor, files.file_mode(directory))
-            # Locked before it gets its name: an empty unlocked file would look like a finished
-            # journal to the sidecar.
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            hidden.rename(directory / f"{name}.jsonl")
-        except OSError:
-            self.close()
-            hidden.unlink(missing_ok=True)
-            raise
-
-    def append(self, pending: bytearray) -> int:
-        """Append with one write; return the number of bytes written."""
-        return os.write(self._descriptor, pending)
-
-    def gone(self) -> bool:
-        """Return true if somebody deleted the file: nobody would read what is written to it."""
-        return os.fstat(self._descriptor).st_nlink == 0
-
-    def close(self) -> None:
-        os.close(self._descriptor)
-
-
-def _size(directory: Path) -> int:
-    """Sum up the bytes of all files in a folder; 0 if it cannot be read."""
-    try:
-        with os.scandir(directory) as entries:
-            return sum(_entry_size(entry) for entry in entries)
-    except OSError:
-        return 0
-
-
-def _entry_size(entry: "os.DirEntry[str]") -> int:
-    try:
-        return entry.stat(follow_symlinks=False).st_size
-    except OSError:
-        return 0
 
 
 def close_all(timeout: float = 1.0) -> None:

@@ -25,8 +25,9 @@ from livekit_exporter.agent.estimates import span_observer
 from livekit_exporter.agent.estimates.estimator import Estimator
 from livekit_exporter.agent.events import EVENTS, RawMessage, read_event
 from livekit_exporter.agent.fields import Moment, UnreadableError, text
+from livekit_exporter.agent.followers import RawEvent
 from livekit_exporter.agent.heard import heard
-from livekit_exporter.agent.journal import Journal, RawEvent
+from livekit_exporter.agent.journal import Journal
 from livekit_exporter.agent.rate_limited_log import problems
 from livekit_exporter.agent.raw_metrics import SILENT, RawMetrics
 from livekit_exporter.record import ModelsDeclared, Phase, SessionStarted, Stage
@@ -154,7 +155,7 @@ class Subscription:
 
     @property
     def phase(self) -> Phase:
-        """Where usage belongs at the moment that is no part of a reply."""
+        """The place of usage at the moment that is no part of a reply."""
         return "beside" if self._call.phase == "call" else self._call.phase
 
     def _guarded(self, read: _Handler) -> _Handler:

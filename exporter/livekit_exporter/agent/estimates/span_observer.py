@@ -8,15 +8,14 @@ LiveKit puts the metrics of every finished request on its span, also where nobod
 the component.  Those that no event has brought are metered from there.
 
 Where nobody traces, LiveKit's spans are made by a provider of ours that exports nothing,
-as long as a metered call lasts.  LiveKit and OpenTelemetry take it for none: a real
-provider that is set before or later is used from then on.
+as long as a metered call lasts; see `silent_provider`.
 """
 
 import json
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
@@ -27,9 +26,7 @@ from livekit.agents import get_job_context, telemetry
 from opentelemetry import context as otel
 from opentelemetry import trace
 from opentelemetry.sdk import trace as sdk
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import sampling
-from opentelemetry.util.types import Attributes, AttributeValue
+from opentelemetry.util.types import Attributes
 
 from livekit_exporter.agent.estimates.estimator import Estimator
 from livekit_exporter.agent.estimates.requests import (
@@ -39,6 +36,7 @@ from livekit_exporter.agent.estimates.requests import (
     parse_metrics,
     read_metrics,
 )
+from livekit_exporter.agent.estimates.silent_provider import Observer, SilentProvider
 from livekit_exporter.agent.fields import text
 from livekit_exporter.agent.heard import heard
 from livekit_exporter.agent.rate_limited_log import problems
@@ -102,7 +100,7 @@ class ObservedCall(Protocol):
 
     @property
     def phase(self) -> Phase:
-        """Where usage belongs at the moment that is no part of a reply."""
+        """The place of usage at the moment that is no part of a reply."""
         ...
 
     def put(self, event: RawSpan) -> None:
@@ -145,7 +143,7 @@ class _OpenSpan:
         return top
 
 
-class SpanObserver(sdk.SpanProcessor):
+class SpanObserver(Observer):
     """Observes the spans of replies on one provider or several; never raises into them."""
 
     def __init__(self) -> None:
@@ -158,6 +156,12 @@ class SpanObserver(sdk.SpanProcessor):
     def reads(self, name: str) -> bool:
         """Return true if a span of that name, made by the current task, would be observed."""
         return name in _ROOTS or trace.get_current_span().get_span_context().span_id in self._open
+
+    def observe(self, provider: trace.TracerProvider) -> None:
+        """Read the spans of a provider from now on, if it makes any."""
+        if isinstance(provider, sdk.TracerProvider) and provider not in _providers:
+            _providers.add(provider)
+            provider.add_span_processor(self)
 
     @property
     def open_spans(self) -> int:
@@ -360,80 +364,11 @@ def _length(attributes: Attributes, names: Sequence[str]) -> int | None:
     return None
 
 
-class SilentProvider(trace.NoOpTracerProvider):
-    """Makes spans where nobody else does, for our processor only."""
-
-    def __init__(self, processor: sdk.SpanProcessor) -> None:
-        # Recorded and not sampled: an exporter that is added skips them, and their trace id is
-        # not propagated.  Detecting a resource would take longer than a frame of audio.
-        self._own = sdk.TracerProvider(
-            sampler=sampling.StaticSampler(sampling.Decision.RECORD_ONLY),
-            resource=Resource.get_empty(),
-            shutdown_on_exit=False,
-        )
-        self._own.add_span_processor(processor)
-
-    def get_tracer(
-        self,
-        instrumenting_module_name: str,
-        instrumenting_library_version: str | None = None,
-        schema_url: str | None = None,  # noqa: ARG002 - OpenTelemetry's signature
-        attributes: Mapping[str, AttributeValue] | None = None,  # noqa: ARG002
-    ) -> trace.Tracer:
-        """Return a tracer that makes spans for our processor while nobody traces."""
-        own = self._own.get_tracer(instrumenting_module_name, instrumenting_library_version)
-        return _SilentTracer(instrumenting_module_name, own)
-
-
-class _SilentTracer(trace.Tracer):
-    """Uses the real provider, for each span, if one is set by now."""
-
-    def __init__(self, name: str, own: trace.Tracer) -> None:
-        self._name = name
-        self._own = own
-
-    def start_span(self, name: str, *args: object, **kwargs: object) -> trace.Span:
-        provider = trace.get_tracer_provider()
-        tracer = self._own if observer.reads(name) else _no_tracer
-        if not isinstance(provider, (trace.ProxyTracerProvider, trace.NoOpTracerProvider)):
-            _observe_provider(provider)
-            tracer = provider.get_tracer(self._name)
-        return tracer.start_span(name, *args, **kwargs)  # type: ignore[arg-type]
-
-    @contextmanager
-    def start_as_current_span(  # type: ignore[override]
-        self,
-        name: str,
-        *args: object,
-        end_on_exit: bool = True,
-        record_exception: bool = True,
-        set_status_on_exception: bool = True,
-        **kwargs: object,
-    ) -> Iterator[trace.Span]:
-        span = self.start_span(
-            name,
-            *args,
-            record_exception=record_exception,
-            set_status_on_exception=set_status_on_exception,
-            **kwargs,
-        )
-        with trace.use_span(
-            span,
-            end_on_exit=end_on_exit,
-            record_exception=record_exception,
-            set_status_on_exception=set_status_on_exception,
-        ) as current:
-            yield current
-
-
-# A session's span would be the parent of what a provider makes that is set later, and no sampler
-# lets the children of an unsampled span through.
-_no_tracer: Final = trace.NoOpTracer()
 observer: Final = SpanObserver()
 _providers: "WeakSet[trace.TracerProvider]" = WeakSet()
 _observed: dict[str, tuple[ObservedCall, Estimator]] = {}
 _watched: list[ObservedCall] = []
-_current: ContextVar[ObservedCall | None] = ContextVar("livekit_exporter_call", default=None)
+_current: ContextVar[ObservedCall | None] = ContextVar("current_call", default=None)
 _lock = threading.Lock()
 _replaced: trace.TracerProvider | None = None
 """The provider that ours stands in for, while it does."""
@@ -498,7 +433,7 @@ def _see_spans() -> None:
     if isinstance(provider, (trace.ProxyTracerProvider, trace.NoOpTracerProvider)):
         _stand_in()
     else:
-        _observe_provider(provider)
+        observer.observe(provider)
 
 
 def observed() -> tuple[str, ...]:
@@ -527,12 +462,6 @@ def _stand_in() -> None:
             return
         _replaced = provider
         telemetry.set_tracer_provider(SilentProvider(observer))
-
-
-def _observe_provider(provider: trace.TracerProvider) -> None:
-    if isinstance(provider, sdk.TracerProvider) and provider not in _providers:
-        _providers.add(provider)
-        provider.add_span_processor(observer)
 
 
 def livekit_provider() -> trace.TracerProvider | None:
