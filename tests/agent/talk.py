@@ -121,8 +121,7 @@ async def talk(setting: Setting) -> Said:
 
 def finish(call: Call) -> None:
     """Wait until the writer is through."""
-    assert call._journal is not None
-    call._journal.close(20)
+    call.close(20)
 
 
 def _script(turns: tuple[ScriptedTurn, ...]) -> CallScript:

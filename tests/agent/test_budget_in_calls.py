@@ -172,7 +172,7 @@ class Obedient(GptRealtime):
         reply, emit, take_turn = (
             conversation.generate_reply,
             conversation.emit,
-            conversation._take_turn,
+            conversation.take_turn,
         )
 
         def generate_reply(
@@ -181,8 +181,8 @@ class Obedient(GptRealtime):
             self.told.append(str(instructions))
             if str(instructions).endswith(GOODBYE):
                 # The caller goes on in the script, whoever listens.
-                conversation._line = copy.copy(self.line)
-                conversation._line.turn = replace(self.line.turn, reply=GOODBYE)
+                conversation.line = copy.copy(self.line)
+                conversation.line.turn = replace(self.line.turn, reply=GOODBYE)
             created: asyncio.Future[llm.GenerationCreatedEvent] = reply(instructions=instructions)
             return created
 
@@ -196,7 +196,7 @@ class Obedient(GptRealtime):
 
         conversation.generate_reply = generate_reply
         conversation.emit = emit_what_is_heard
-        conversation._take_turn = take_heard_turn
+        conversation.take_turn = take_heard_turn
         opened: llm.RealtimeSession[str] = conversation
         return opened
 

@@ -44,6 +44,8 @@ def livekits() -> trace.TracerProvider:
 @pytest.fixture(autouse=True)
 def untraced() -> Iterator[None]:
     """LiveKit as it is when nobody traces, and no call of another test on its way out."""
+    for call in span_observer.watched():
+        span_observer.unwatch(call, ())
     span_observer.forget(span_observer.observed())
     telemetry.set_tracer_provider(trace.ProxyTracerProvider())
     yield

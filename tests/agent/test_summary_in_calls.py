@@ -50,8 +50,7 @@ async def hold(
 
 def finish(call: Call) -> None:
     """Wait until the writer is through."""
-    assert call._journal is not None
-    call._journal.close(20)
+    call.close(20)
 
 
 async def scripted(script: CallScript, data_dir: Path, directory: Path) -> None:

@@ -52,7 +52,7 @@ def test_a_name_meets_one_price_and_the_right_one() -> None:
         assert len(met) <= 1, name
         for model in met:
             met_by_any += 1
-            assert langfuse._prices(CATALOGUE.entries[model]) == langfuse._prices(entry), name
+            assert langfuse.prices_of(CATALOGUE.entries[model]) == langfuse.prices_of(entry), name
         # A name that is left out is left out for everybody.
         assert met or entry.id in {left for left, _ in LEFT}, name
     assert met_by_any > 300

@@ -199,7 +199,9 @@ def _begin(session: "_Session | None", ctx: "JobContext | None", wanted: _Wanted
     )
     # Before anything is put, so that it misses nothing.
     charges = CallCharges(started, account, journal)
-    call.hold(charges, subscription, None if tracked is None else tracked.callbacks)
+    # Nothing but the call keeps a subscription without a session.
+    listener = weakref.ref(subscription) if session is not None else lambda: subscription
+    call.hold(charges, listener, None if tracked is None else tracked.callbacks)
     call.put(started)
     if tracked is not None:
         tracked.start()

@@ -15,6 +15,8 @@ from livekit_exporter.agent.spans.charges import CallCharges
 from livekit_exporter.record import Model, Phase, Record, Stage, Usage
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from livekit_exporter.agent.budget.callbacks import Callbacks
 
 
@@ -52,7 +54,8 @@ class Call:
         self._account = account
         self._callbacks: Callbacks | None = None
         self._charges: CallCharges | None = None
-        self._subscription: Listener | None = None
+        # The session keeps what listens to it; a call that did so would keep the session.
+        self._listener: Callable[[], Listener | None] = _nobody
 
     @property
     def usage(self) -> dict[Model, Usage]:
@@ -150,8 +153,9 @@ class Call:
         """
         if stage is not None and stage not in recording.STAGES:
             raise ValueError(f"stage must be one of {', '.join(recording.STAGES)}, not {stage!r}")
-        if self._subscription is not None:
-            self._subscription.meter(component, stage)
+        listener = self._listener()
+        if listener is not None:
+            listener.meter(component, stage)
 
     def on_budget(self, callback: BudgetCallback) -> BudgetCallback:
         """Call back when a threshold of the budget is crossed, or has been before.
@@ -182,14 +186,16 @@ class Call:
         Returns:
             `False` if not everything is on file after `timeout` seconds.
         """
-        if self._subscription is not None:
-            self._subscription.leave()
+        listener = self._listener()
+        if listener is not None:
+            listener.leave()
         return self._journal is None or self._journal.close(timeout)
 
     async def closed(self, within_seconds: float) -> None:
         """Wait until the session has closed, if it was started, or for that many seconds."""
-        if self._subscription is not None:
-            await self._subscription.closed(within_seconds)
+        listener = self._listener()
+        if listener is not None:
+            await listener.closed(within_seconds)
 
     def settle(self, timeout: float) -> bool:
         """Log the call as it is, and wait until it is on file; see `Journal.settle`."""
@@ -201,17 +207,20 @@ class Call:
             self._journal.release(idle_seconds)
 
     def hold(
-        self, charges: CallCharges, subscription: Listener, callbacks: "Callbacks | None"
+        self,
+        charges: CallCharges,
+        listener: "Callable[[], Listener | None]",
+        callbacks: "Callbacks | None",
     ) -> None:
         """Keep what belongs to the call.
 
         Args:
             charges: What it costs, should its spans be exported with that.
-            subscription: Listens for it.
+            listener: Finds who listens for it, while there is a session to listen to.
             callbacks: Who is to be told of its budget, if it has one.
         """
         self._charges = charges
-        self._subscription = subscription
+        self._listener = listener
         self._callbacks = callbacks
 
     def put(self, record: Record | RawMetrics | RawMessage) -> None:
@@ -220,3 +229,7 @@ class Call:
             # First: the writer looks for it there as soon as it has it.
             self._account.put(record)
             self._journal.put(record)
+
+
+def _nobody() -> None:
+    """Find nobody who listens for a call that is not metered."""

@@ -52,4 +52,5 @@ class Ending:
 
 
 def _is_of_session(record: Record) -> bool:
-    return isinstance(record, UsageReported) and record.phase == "call" and record.stage != "custom"
+    # Only a plugin has a class path; what an author records by hand has none.
+    return isinstance(record, UsageReported) and record.phase == "call" and bool(record.label)

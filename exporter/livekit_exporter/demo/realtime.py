@@ -118,7 +118,7 @@ class _Conversation(llm.RealtimeSession[str]):
     def __init__(self, model: GptRealtime) -> None:
         super().__init__(model)
         self._model = model
-        self._line = model.line
+        self.line = model.line
         self._chat_ctx = llm.ChatContext.empty()
         self._tools = llm.ToolContext.empty()
         self._answering: asyncio.Task[None] | None = None
@@ -197,21 +197,21 @@ class _Conversation(llm.RealtimeSession[str]):
             await utils.aio.cancel_and_wait(self._answering)
 
     async def _listen(self) -> None:
-        connect = self._line.latency(_SECONDS_TO_CONNECT)
-        await self._line.sleep(connect)
-        self._report_connection_acquired(self._line.wall(connect))
+        connect = self.line.latency(_SECONDS_TO_CONNECT)
+        await self.line.sleep(connect)
+        self._report_connection_acquired(self.line.wall(connect))
         understood = ""
         while True:
-            heard = await self._line.heard.get()
+            heard = await self.line.heard.get()
             if heard.kind == "started":
                 self.emit("input_speech_started", llm.InputSpeechStartedEvent())
             elif heard.kind == "final":
                 understood = heard.text
             elif heard.kind == "stopped":
-                await self._line.sleep(_SECONDS_TO_DECIDE)
-                self._take_turn(understood)
+                await self.line.sleep(_SECONDS_TO_DECIDE)
+                self.take_turn(understood)
 
-    def _take_turn(self, said: str) -> None:
+    def take_turn(self, said: str) -> None:
         self._heard_tokens += round(speech_seconds(said) * _INPUT_TOKENS_PER_SECOND)
         self.emit(
             "input_speech_stopped", llm.InputSpeechStoppedEvent(user_transcription_enabled=True)
@@ -233,9 +233,9 @@ class _Conversation(llm.RealtimeSession[str]):
     async def _speak(self, response: _Response) -> None:
         cancelled = True
         try:
-            await self._line.sleep(self._line.latency(_SECONDS_TO_FIRST_AUDIO))
-            for word in self._line.turn.reply.split():
-                await self._line.sleep(response.say(f"{word} ") / _FASTER_THAN_SPEECH)
+            await self.line.sleep(self.line.latency(_SECONDS_TO_FIRST_AUDIO))
+            for word in self.line.turn.reply.split():
+                await self.line.sleep(response.say(f"{word} ") / _FASTER_THAN_SPEECH)
             cancelled = False
         finally:
             response.end()

@@ -19,8 +19,9 @@ from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import count
 from typing import Final, NamedTuple, Protocol
-from weakref import WeakSet
+from weakref import WeakSet, WeakValueDictionary
 
 from livekit.agents import get_job_context, telemetry
 from opentelemetry import context as otel
@@ -367,7 +368,8 @@ def _length(attributes: Attributes, names: Sequence[str]) -> int | None:
 observer: Final = SpanObserver()
 _providers: "WeakSet[trace.TracerProvider]" = WeakSet()
 _observed: dict[str, tuple[ObservedCall, Estimator]] = {}
-_watched: list[ObservedCall] = []
+_watched: "WeakValueDictionary[int, ObservedCall]" = WeakValueDictionary()
+_numbers: Final = count()
 _current: ContextVar[ObservedCall | None] = ContextVar("current_call", default=None)
 _lock = threading.Lock()
 _replaced: trace.TracerProvider | None = None
@@ -392,15 +394,16 @@ def watch(call: ObservedCall) -> None:
     They belong to the call that the task was made in, or that its job has, or else to the
     latest one.
     """
-    _watched.append(call)
+    _watched[next(_numbers)] = call
     _current.set(call)
     _see_spans()
 
 
 def unwatch(call: ObservedCall, speeches: Iterable[str]) -> None:
     """Stop to read the spans of a call and of its replies."""
-    if call in _watched:
-        _watched.remove(call)
+    for number, watched in list(_watched.items()):
+        if watched is call:
+            del _watched[number]
     forget(speeches)
 
 
@@ -412,15 +415,15 @@ def current_speech() -> str | None:
 
 def _caller() -> ObservedCall | None:
     """Return the call that a request of the current task belongs to."""
-    call = _current.get()
-    if call in _watched:
-        return call
+    current, calls = _current.get(), list(_watched.values())
+    if current is not None and current in calls:
+        return current
     with suppress(RuntimeError):
         ctx = get_job_context()
-        ours = [each for each in _watched if each.ctx is ctx]
+        ours = [call for call in calls if call.ctx is ctx]
         if ours:
             return ours[0]
-    return _watched[-1] if _watched else None
+    return calls[-1] if calls else None
 
 
 def _see_spans() -> None:
@@ -434,6 +437,11 @@ def _see_spans() -> None:
         _stand_in()
     else:
         observer.observe(provider)
+
+
+def watched() -> tuple[ObservedCall, ...]:
+    """List the calls whose spans are read."""
+    return tuple(_watched.values())
 
 
 def observed() -> tuple[str, ...]:

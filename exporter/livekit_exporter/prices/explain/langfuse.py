@@ -83,7 +83,7 @@ def _rival(entry: Entry, entries: Iterable[Entry]) -> str:
     for other in entries:
         if other is entry or _shelf(other) == _shelf(entry) or not _overlap(entry, other):
             continue
-        if _why_not(other) or _prices(other) != _prices(entry):
+        if _why_not(other) or prices_of(other) != prices_of(entry):
             return f"`{other.id}` has the same name and another price"
         if other.id < entry.id:
             return f"has the name and the price of `{other.id}`"
@@ -192,7 +192,8 @@ def _rates(block: Block) -> dict[str, Decimal]:
     return {usage_name(bucket): usd for bucket, usd in charges.tiers[-1].rates.items()}
 
 
-def _prices(entry: Entry) -> object:
+def prices_of(entry: Entry) -> object:
+    """List the prices of an entry by basis and day, to be compared with another's."""
     return [
         (tariff.basis, [(block.starts_at, _rates(block)) for block in tariff.blocks])
         for tariff in entry.tariffs
