@@ -312,7 +312,7 @@ def _missing() -> board.Section:
                 ),
                 contract.USAGE_MISSING,
                 "stage",
-                limit=thresholds.UNREPORTED,
+                limit=thresholds.UNSEEN,
             ),
             by(
                 About(
