@@ -34,6 +34,8 @@ _LONGEST_PAUSE_SECONDS: Final = 10.0
 _REPRICED_EVERY_SECONDS: Final = 5.0
 """Time for which the spend of a period may show costs from before a repricing."""
 
+_LAST_LOOK_SECONDS: Final = 1.0
+_LOOK_EVERY_SECONDS: Final = 0.05
 _SHARE_EVERY_SECONDS: Final = 60.0
 _SWEEP_EVERY_SECONDS: Final = 3600.0
 _STUCK_SECONDS: Final = 60.0
@@ -69,6 +71,7 @@ class Ingest:
         self._reader = Reader(files.journals(config.data_dir))
         self._lock: Lock | None = None
         self._intake: JournalIntake | None = None
+        self._exports: Exports | None = None
         self._loop = Loop(())
         self._problem: str | None = "the journals have not been read yet"
         self._passed_at = clock()
@@ -104,7 +107,7 @@ class Ingest:
             exports.call_ended()
             self.attempts.wake()
 
-        exports = Exports(ledger, self._page, lambda: self.config)
+        exports = self._exports = Exports(ledger, self._page, lambda: self.config)
         retention = Retention(ledger, exports, lambda: self.config)
         intake = self._intake = JournalIntake(
             ledger,
@@ -201,14 +204,27 @@ class Ingest:
             stop.wait(pause)
 
     def _drain(self, seconds: float) -> None:
+        """Take in what is there, end the calls whose process is gone, and write their files.
+
+        A process that is ending gets a moment to let go of its journal: when a host or a pod
+        stops, its last call and its sidecar are told at the same time.
+        """
         deadline = self._clock() + seconds
+        last_look = self._clock() + min(_LAST_LOOK_SECONDS, seconds)
+        self._reader.ask_always()
         # What stays from one pass to the next is the beginning of a line whose end is to come.
         before = -1
         while self.attempt() and self._clock() < deadline:
             left = self._lag_bytes()
-            if left in (0, before):
-                break
+            if left not in (0, before):
+                before = left
+                continue
             before = left
+            files_due = self._exports is not None and self._exports.pending
+            writers = self._intake is not None and self._intake.unfinished_journals()
+            if not files_due and not (writers and self._clock() < last_look):
+                break
+            time.sleep(_LOOK_EVERY_SECONDS)
 
     def close(self) -> None:
         """Close the ledger and unlock the directory."""

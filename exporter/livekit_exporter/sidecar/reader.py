@@ -56,6 +56,7 @@ class Reader:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._asked: dict[str, float] = {}
+        self._ask_every_seconds = _ASK_EVERY_SECONDS
         self.sizes: dict[str, int] = {}
 
     def scan(self) -> None:
@@ -97,6 +98,14 @@ class Reader:
             for name, size in self.sizes.items()
         )
 
+    def ask_always(self) -> None:
+        """Ask in every pass whether a journal has a writer: there will be few more."""
+        self._ask_every_seconds = 0.0
+
+    def unfinished(self, positions: Mapping[str, Position]) -> int:
+        """Return how many journals may have a writer, as far as was asked."""
+        return sum(positions.get(name, Position()).finished_at is None for name in self.sizes)
+
     def remove(self, name: str) -> None:
         """Delete a journal that is committed to its end."""
         (self._directory / name).unlink(missing_ok=True)
@@ -120,7 +129,7 @@ class Reader:
     def _read(self, name: str, size: int, position: Position) -> Chunk | None:
         grown = size != position.committed
         now = time.monotonic()
-        ask = now - self._asked.get(name, float("-inf")) >= _ASK_EVERY_SECONDS
+        ask = now - self._asked.get(name, float("-inf")) >= self._ask_every_seconds
         if not grown and not ask:
             return None
         with (self._directory / name).open("rb", buffering=0) as file:
