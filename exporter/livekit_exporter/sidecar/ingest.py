@@ -37,6 +37,8 @@ _REPRICED_EVERY_SECONDS: Final = 5.0
 _SHARE_EVERY_SECONDS: Final = 60.0
 _SWEEP_EVERY_SECONDS: Final = 3600.0
 _STUCK_SECONDS: Final = 60.0
+_STOPPING_PAUSE_SECONDS: Final = 0.2
+"""Pause after a failed pass once the sidecar is to end: there is little time to try again."""
 
 
 class Ingest:
@@ -70,6 +72,9 @@ class Ingest:
         self._lock: Lock | None = None
         self._intake: JournalIntake | None = None
         self._loop = Loop(())
+        self._exports: Exports | None = None
+        self._stopping = threading.Event()
+        self._until = float("inf")
         self._problem: str | None = "the journals have not been read yet"
         self._passed_at = clock()
 
@@ -104,7 +109,7 @@ class Ingest:
             exports.call_ended()
             self.attempts.wake()
 
-        exports = Exports(ledger, self._page, lambda: self.config)
+        exports = self._exports = Exports(ledger, self._page, lambda: self.config)
         retention = Retention(ledger, exports, lambda: self.config)
         intake = self._intake = JournalIntake(
             ledger,
@@ -119,7 +124,7 @@ class Ingest:
         return Loop(
             (
                 Job("look for a repricing", intake.look_for_repricing, _REPRICED_EVERY_SECONDS),
-                Job("take journals in", intake.run),
+                Job("take journals in", lambda: intake.run(self._until)),
                 Job("remove finished journals", intake.remove_finished),
                 Job(
                     "share sizes with agents",
@@ -178,37 +183,64 @@ class Ingest:
         """The ledger, once it is open."""
         return None if self._intake is None else self._intake.ledger
 
-    def run(self, stop: threading.Event, drain_seconds: float) -> None:
-        """Make passes until `stop`, then take in what is there, for at most `drain_seconds`.
+    def stop(self, within_seconds: float) -> None:
+        """Let `run` take in what is on file and end, within this time; callable from any thread."""
+        self._until = self._clock() + within_seconds
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Make passes until `stop`, then `finish`.
 
         Returns early when another sidecar took the directory while this one waited for it.
         """
         try:
-            self._run(stop)
-            self._drain(drain_seconds)
+            self._run()
+            self.finish()
         except HeldError as error:
             _log.error("%s", error)
 
-    def _run(self, stop: threading.Event) -> None:
+    def _run(self) -> None:
         pause = self.config.poll_seconds
-        while not stop.is_set():
+        while not self._stopping.is_set():
             if not self.attempt():
                 pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
             elif self._lag_bytes() > CHUNK_BYTES:
                 continue
             else:
                 pause = self.config.poll_seconds
-            stop.wait(pause)
+            self._stopping.wait(pause)
 
-    def _drain(self, seconds: float) -> None:
-        deadline = self._clock() + seconds
-        # What stays from one pass to the next is the beginning of a line whose end is to come.
-        before = -1
-        while self.attempt() and self._clock() < deadline:
-            left = self._lag_bytes()
-            if left in (0, before):
-                break
-            before = left
+    def finish(self) -> None:
+        """Take in what is on file, end the calls without a writer, and write their files.
+
+        What fails is tried again while the time of `stop` lasts.
+
+        Raises:
+            HeldError: Another sidecar serves the directory.
+        """
+        while self._clock() < self._until:
+            before = self.ledger.commits if self.ledger is not None else None
+            # Every call that ended by now is to end here: there may be no next start.
+            self._reader.ask_again()
+            if not self.attempt():
+                time.sleep(_STOPPING_PAUSE_SECONDS)
+            elif self._finished(before):
+                return
+        _log.warning(
+            "no time is left to take everything in; %d bytes of journals stay for the next start",
+            self._lag_bytes(),
+        )
+
+    def _finished(self, before: int | None) -> bool:
+        """Return `True` when nothing is left to do, or the last pass could do nothing about it.
+
+        Args:
+            before: Commits before that pass.
+        """
+        intake, exports = self._intake, self._exports
+        if intake is None or exports is None or intake.stale:
+            return False
+        return intake.ledger.commits == before or not (intake.lag_bytes() or exports.pending)
 
     def close(self) -> None:
         """Close the ledger and unlock the directory."""

@@ -90,6 +90,10 @@ class Reader:
             if chunk is not None:
                 yield chunk
 
+    def ask_again(self) -> None:
+        """Ask every journal with the next read if it has a writer, however lately it was asked."""
+        self._asked.clear()
+
     def lag(self, positions: Mapping[str, Position]) -> int:
         """Return how many bytes are not in the ledger."""
         return sum(
