@@ -59,10 +59,11 @@ test-oldest: ## The collector and the sidecar on the oldest versions that are su
 	$(OLD)/bin/python -m pytest tests/agent/test_attach.py tests/agent/test_replay.py tests/ledger \
 		tests/sidecar/test_decode.py tests/sidecar/test_meter.py tests/sidecar/test_registry.py tests/test_web.py $(ARGS)
 
-lint: $(DEV) ## ruff and mypy
+lint: $(DEV) ## ruff, mypy, and pyright on an agent as users type it
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/basedpyright --project tests/typing --pythonpath $(BIN)/python
 
 format: $(DEV) ## Format the code and fix what ruff can fix
 	$(BIN)/ruff format .

@@ -303,6 +303,19 @@ def _missing() -> board.Section:
             ),
             by(
                 About(
+                    306,
+                    "Turns without usage",
+                    "In which stage does something work that nobody meters?",
+                    "Any is bad: the spend shown is too low. The agent's log names the remedy,"
+                    " call.meter.",
+                    more=board.COST,
+                ),
+                contract.USAGE_MISSING,
+                "stage",
+                limit=thresholds.UNSEEN,
+            ),
+            by(
+                About(
                     304,
                     "Measurements left out",
                     "Which measured values were no measurements?",
@@ -311,7 +324,6 @@ def _missing() -> board.Section:
                 ),
                 contract.SAMPLES_REJECTED,
                 "reason",
-                span=12,
             ),
             by(
                 About(
@@ -324,7 +336,6 @@ def _missing() -> board.Section:
                 contract.LABEL_VALUES_CAPPED,
                 "label",
                 limit=thresholds.LABELS_CAPPED,
-                span=12,
             ),
         ),
     )

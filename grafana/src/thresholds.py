@@ -85,6 +85,7 @@ PRICES_STALE: Final = Limit("LivekitExporterPricesStale", ticket=90.0)
 RECORDS_DROPPED: Final = Limit("LivekitExporterRecordsDropped", ticket=0.0)
 RECORDS_REJECTED: Final = Limit("LivekitExporterRecordsRejected", ticket=0.0)
 UNPRICED: Final = Limit("LivekitExporterUnpricedRequests", ticket=0.0)
+UNSEEN: Final = Limit("LivekitExporterUsageUnreported", ticket=0.0)
 USAGE_MISSING: Final = Limit("LivekitExporterUsageMissing", ticket=0.1)
 """Part of the requests that ran to their end and reported no usage."""
 

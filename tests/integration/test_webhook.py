@@ -16,7 +16,7 @@ from livekit_exporter.ledger import outbox
 from livekit_exporter.ledger.rows import DeliveryRow, DeliveryState
 from tests.conftest import Serve
 from tests.receivers import SECRET, Received, Receiver, answering, settings
-from tests.records import call, write_journal
+from tests.records import Writer, call, closed, started, write_journal
 from tests.sidecars import Sidecar, total, wait_until
 
 EVERY: tuple[DeliveryState, ...] = ("pending", "delivered", "dead")
@@ -63,6 +63,39 @@ def write_calls(data_dir: Path, first: int, number: int) -> list[str]:
     for session in sessions:
         write_journal(data_dir, call(session), f"{session}-aa")
     return sessions
+
+
+@pytest.mark.parametrize("ends", ["before", "after"], ids=lambda ends: f"ends {ends} the signal")
+def test_the_last_call_before_the_sidecar_stops_is_whole(
+    data_dir: Path, file: Path, ledger: Path | str, serve: Serve, ends: str
+) -> None:
+    """A worker's last call and its sidecar end within milliseconds of each other."""
+    receiver = Receiver()
+    configure(file, ledger, receiver)
+    sidecar = serve("--config", str(file))
+    sidecar.wait_ready()
+    open_call = Writer(data_dir, "open-aa")
+    last_call = Writer(data_dir, "last-aa")
+    with receiver.up():
+        open_call.put(started("open"))
+        last_call.put(*call("last")[:-1])
+        wait_until(
+            lambda: total(sidecar.samples(), "livekit_agent_active_sessions") == 2,
+            "both calls are going on",
+        )
+        last_call.put(closed("last"))
+        if ends == "before":
+            last_call.close()
+        sidecar.signal(signal.SIGTERM)
+        time.sleep(0.2)
+        last_call.close()
+        assert sidecar.wait() == 0
+    open_call.close()
+
+    assert receiver.sessions == ["last"]
+    assert delivered(ledger, 1)
+    assert [path.name for path in data_dir.glob("calls/*/*")] == ["last.json"]
+    assert [path.name for path in data_dir.glob("journal/*.jsonl")] == ["open-aa.jsonl"]
 
 
 def test_receiver_and_sidecar_are_away_and_every_call_is_delivered(

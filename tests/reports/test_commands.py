@@ -177,7 +177,7 @@ def test_ledger_of_another_version_says_what_to_do(tmp_path: Path) -> None:
 
     result = program("report", "cost", data_dir=tmp_path)
 
-    assert "it has version 99, this program knows version 2" in result.stderr
+    assert "it has version 99, this program knows version 3" in result.stderr
 
 
 def test_zone_and_place_come_from_the_sidecars_configuration(ledger: Path, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from livekit_exporter import contract
-from livekit_exporter.record import CollectorReport, Usage, UsageMissing, UsageReported
+from livekit_exporter.record import CollectorReport, Record, Usage, UsageMissing, UsageReported
 from tests.intake import Intake
 from tests.records import AT, answered, asked, call, closed, spoken, started, thought
 
@@ -97,8 +97,8 @@ def test_a_second_life_that_dies_is_lost(intake: Intake) -> None:
 
 def test_a_second_life_in_a_second_journal_counts_its_turns_once(intake: Intake) -> None:
     """The first journal was over before; each answer's cost is observed once."""
-    first = [started(), asked(), thought(), answered(), closed(at=AT + 30)]
-    second = [
+    first: list[Record] = [started(), asked(), thought(), answered(), closed(at=AT + 30)]
+    second: list[Record] = [
         started(),
         asked(at=AT + 61),
         thought(at=AT + 62, speech="b"),

@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 
 from livekit_exporter import files
 
@@ -33,7 +33,8 @@ _GRACE_SECONDS: Final = 10.0
 
 
 class _Server(Protocol):
-    def on(self, event: str, callback: Callable[[], None]) -> object: ...
+    # The one event: LiveKit's own type names all of its events, and takes no other text.
+    def on(self, event: Literal["worker_started"], callback: Callable[[], None]) -> object: ...
 
 
 class WorkerSidecar:

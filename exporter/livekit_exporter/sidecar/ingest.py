@@ -34,11 +34,12 @@ _LONGEST_PAUSE_SECONDS: Final = 10.0
 _REPRICED_EVERY_SECONDS: Final = 5.0
 """Time for which the spend of a period may show costs from before a repricing."""
 
+_LAST_LOOK_SECONDS: Final = 1.0
+_STOPPING_PAUSE_SECONDS: Final = 0.1
+"""Pause between passes once the sidecar is to end: there is little time to try again."""
 _SHARE_EVERY_SECONDS: Final = 60.0
 _SWEEP_EVERY_SECONDS: Final = 3600.0
 _STUCK_SECONDS: Final = 60.0
-_STOPPING_PAUSE_SECONDS: Final = 0.2
-"""Pause after a failed pass once the sidecar is to end: there is little time to try again."""
 
 
 class Ingest:
@@ -71,8 +72,8 @@ class Ingest:
         self._reader = Reader(files.journals(config.data_dir))
         self._lock: Lock | None = None
         self._intake: JournalIntake | None = None
-        self._loop = Loop(())
         self._exports: Exports | None = None
+        self._loop = Loop(())
         self._stopping = threading.Event()
         self._until = float("inf")
         self._problem: str | None = "the journals have not been read yet"
@@ -195,7 +196,7 @@ class Ingest:
         """
         try:
             self._run()
-            self.finish()
+            self.finish(_LAST_LOOK_SECONDS)
         except HeldError as error:
             _log.error("%s", error)
 
@@ -210,35 +211,44 @@ class Ingest:
                 pause = self.config.poll_seconds
             self._stopping.wait(pause)
 
-    def finish(self) -> None:
+    def finish(self, patience_seconds: float = 0.0) -> None:
         """Take in what is on file, end the calls without a writer, and write their files.
 
         What fails is tried again while the time of `stop` lasts.
 
+        Args:
+            patience_seconds: Moment that a process which is ending gets to let go of its
+                journal: when a host or a pod stops, its last call and its sidecar are told at
+                the same time.
+
         Raises:
             HeldError: Another sidecar serves the directory.
         """
+        last_look = min(self._clock() + patience_seconds, self._until - _STOPPING_PAUSE_SECONDS)
         while self._clock() < self._until:
             before = self.ledger.commits if self.ledger is not None else None
             # Every call that ended by now is to end here: there may be no next start.
             self._reader.ask_again()
-            if not self.attempt():
-                time.sleep(_STOPPING_PAUSE_SECONDS)
-            elif self._finished(before):
+            if self.attempt() and self._finished(before, wait=self._clock() < last_look):
                 return
+            if self.ledger is None or self.ledger.commits == before:
+                time.sleep(_STOPPING_PAUSE_SECONDS)
         _log.warning(
             "no time is left to take everything in; %d bytes of journals stay for the next start",
             self._lag_bytes(),
         )
 
-    def _finished(self, before: int | None) -> bool:
+    def _finished(self, before: int | None, *, wait: bool) -> bool:
         """Return `True` when nothing is left to do, or the last pass could do nothing about it.
 
         Args:
             before: Commits before that pass.
+            wait: A journal that has a writer is something to do.
         """
         intake, exports = self._intake, self._exports
         if intake is None or exports is None or intake.stale:
+            return False
+        if wait and intake.unfinished_journals():
             return False
         return intake.ledger.commits == before or not (intake.lag_bytes() or exports.pending)
 

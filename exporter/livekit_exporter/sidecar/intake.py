@@ -99,6 +99,10 @@ class JournalIntake:
         self._commit_seconds: float | None = None
         self._complained_at = float("-inf")
 
+    def unfinished_journals(self) -> int:
+        """Return how many journals may have a writer."""
+        return self._reader.unfinished(self._positions)
+
     def lag_bytes(self) -> int:
         """Return how many bytes the last scan saw that are not in the ledger."""
         return self._reader.lag(self._positions)

@@ -101,6 +101,10 @@ class Reader:
             for name, size in self.sizes.items()
         )
 
+    def unfinished(self, positions: Mapping[str, Position]) -> int:
+        """Return how many journals may have a writer, as far as was asked."""
+        return sum(positions.get(name, Position()).finished_at is None for name in self.sizes)
+
     def remove(self, name: str) -> None:
         """Delete a journal that is committed to its end."""
         (self._directory / name).unlink(missing_ok=True)
