@@ -25,6 +25,7 @@ from livekit_exporter.agent.fields import text
 from livekit_exporter.agent.job import job_of
 from livekit_exporter.agent.journal import Journal
 from livekit_exporter.agent.missing import MissingUsage
+from livekit_exporter.agent.open_connection import OpenConnection
 from livekit_exporter.agent.prices import Prices
 from livekit_exporter.agent.rate_limited_log import problems
 from livekit_exporter.agent.spans.charges import CallCharges
@@ -171,12 +172,23 @@ def _begin(session: "_Session | None", ctx: "JobContext | None", wanted: _Wanted
     # The account comes first: the others read it.
     followers: tuple[Follower, ...] = (account,) if summary is None else (account, summary)
     estimator = Estimator(calibration.ledger_sizes(root)) if wanted.estimates else None
+    # Asked on the writer's thread; the session may be gone by then.
+    listened = None if session is None else weakref.ref(session)
+
+    def hears() -> bool:
+        live = None if listened is None else listened()
+        return getattr(getattr(live, "input", None), "audio", None) is not None
+
     ending = Ending(JOB_ENDED if session is None else NOT_STARTED)
     journal = Journal(
         files.journals(root),
         session_id,
         followers=followers,
-        derivers=(*(() if estimator is None else (estimator,)), MissingUsage(), ending),
+        derivers=(
+            *(() if estimator is None else (estimator, OpenConnection(account.prices, hears))),
+            MissingUsage(),
+            ending,
+        ),
         losses=account,
     )
     name = wanted.agent or getattr(job, "agent_name", None) or _program()
