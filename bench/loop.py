@@ -186,7 +186,7 @@ def opentelemetry() -> Handle:
 
 
 def rows(spent: Mapping[str, list[int]], base: str) -> list[Row]:
-    """Make a row of each handler: its durations, and its multiple of the p50 of the one called `base`."""
+    """Make a row of each handler: its durations, and its multiple of the p50 of `base`."""
     middle = percentile(spent[base], 50)
     return [
         (
