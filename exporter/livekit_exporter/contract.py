@@ -172,9 +172,7 @@ WASTE_REASONS: Final = {
 }
 """Reasons, by stage, for which a cost was wasted."""
 
-GAP_REASONS: Final[dict[str, tuple[str, ...]]] = dict.fromkeys(
-    ("llm", "tts"), get_args(Gap)[:4]
-)  # an open connection is neither
+GAP_REASONS: Final[dict[str, tuple[str, ...]]] = dict.fromkeys(("llm", "tts"), get_args(Gap)[:4])
 """Reasons, by stage, for which vendors bill usage that no event reports."""
 
 CLOSE_REASONS: Final = (

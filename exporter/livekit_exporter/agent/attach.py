@@ -5,7 +5,7 @@ import secrets
 import sys
 import time
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import metadata
 from os import PathLike
 from pathlib import Path
@@ -172,20 +172,17 @@ def _begin(session: "_Session | None", ctx: "JobContext | None", wanted: _Wanted
     # The account comes first: the others read it.
     followers: tuple[Follower, ...] = (account,) if summary is None else (account, summary)
     estimator = Estimator(calibration.ledger_sizes(root)) if wanted.estimates else None
-    # Asked on the writer's thread; the session may be gone by then.
-    listened = None if session is None else weakref.ref(session)
-
-    def hears() -> bool:
-        live = None if listened is None else listened()
-        return getattr(getattr(live, "input", None), "audio", None) is not None
-
     ending = Ending(JOB_ENDED if session is None else NOT_STARTED)
     journal = Journal(
         files.journals(root),
         session_id,
         followers=followers,
         derivers=(
-            *(() if estimator is None else (estimator, OpenConnection(account.prices, hears))),
+            *(
+                ()
+                if estimator is None
+                else (estimator, OpenConnection(account.prices, _hearing(session)))
+            ),
             MissingUsage(),
             ending,
         ),
@@ -225,6 +222,18 @@ def _begin(session: "_Session | None", ctx: "JobContext | None", wanted: _Wanted
     if ctx is not None:
         job_of(ctx).add(call)
     return call
+
+
+def _hearing(session: "_Session | None") -> Callable[[], bool]:
+    """Make a function that says whether a session has audio to listen to, from any thread."""
+    # It may be gone by then.
+    kept = None if session is None else weakref.ref(session)
+
+    def hears() -> bool:
+        live = None if kept is None else kept()
+        return getattr(getattr(live, "input", None), "audio", None) is not None
+
+    return hears
 
 
 def _track(
