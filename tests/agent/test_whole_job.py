@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import time
 from decimal import Decimal
@@ -19,7 +20,9 @@ from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS
 from livekit.agents.voice.events import CloseReason
 
 from livekit_exporter import Call, attach, meter_job
-from livekit_exporter.agent.journal import close_all
+from livekit_exporter.agent.account import LiveAccount
+from livekit_exporter.agent.journal import Journal, close_all
+from livekit_exporter.agent.prices import Prices
 from livekit_exporter.record import Model, ModelsDeclared
 from tests.agent.speech import ScriptedLLM, SilentSTT
 from tests.agent.test_attach import Line, ask, lines, of_kind
@@ -107,6 +110,12 @@ async def request(model: llm.LLM[Any], question: str = "Was it polite?") -> None
         async for _ in stream:
             pass
     await asyncio.sleep(0.05)  # its metrics come when the stream has ended
+
+
+def lines_of(data_dir: Path) -> list[Line]:
+    """All that is on file, of calls that are over."""
+    paths = sorted((data_dir / "journal").glob("*.jsonl"))
+    return [json.loads(line) for path in paths for line in path.read_bytes().splitlines()]
 
 
 def used(found: list[Line]) -> list[dict[str, Any]]:
@@ -450,6 +459,47 @@ async def test_the_end_of_a_job_does_not_wait_for_a_directory_that_cannot_be_wri
         close_all(60.0)
     assert time.monotonic() - begun < 30
     assert any("usage of 0.00044" in record.getMessage() for record in caplog.records)
+
+
+@pytest.mark.parametrize(
+    ("limits", "reason"),
+    [({"queue_limit": 2}, "queue_full"), ({"directory_limit": 0}, "directory_full")],
+)
+def test_call_and_ledger_agree_when_records_are_dropped(
+    tmp_path: Path, limits: dict[str, int], reason: str
+) -> None:
+    """The loss is counted, with its amount; the budget has seen it."""
+    account = LiveAccount(Prices())
+    account.want_costs()
+    journal = Journal(tmp_path / "journal", "s1", followers=[account], losses=account, **limits)  # type: ignore[arg-type]
+    call = Call("s1", "a", journal, account)
+    for _ in range(300):
+        call.record(provider="openai", model="gpt-4.1-mini", stage="llm", input_tokens=1000)
+    assert call.close(20)
+
+    found = lines_of(tmp_path)
+    each = Decimal("0.0004")
+    dropped = sum(line["dropped"].get(reason, 0) for line in of_kind(found, "collector"))  # type: ignore[attr-defined]
+    lost = sum(float(str(line["lost_usd"])) for line in of_kind(found, "collector"))
+    assert dropped > 0
+    assert call.cost == len(used(found)) * each == (300 - dropped) * each
+    assert lost == pytest.approx(float(dropped * each))
+    if reason == "directory_full":
+        assert account.sums.spend == 300 * each
+
+
+async def test_what_comes_after_the_end_is_lost_aloud(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With its amount, and it is not in the cost."""
+    call = attach(plain_session(BilledLLM()), data_dir=tmp_path)
+    assert call.close(20)
+
+    with caplog.at_level(logging.WARNING, logger="livekit_exporter"):
+        call.record(provider="openai", model="gpt-4.1-mini", stage="llm", input_tokens=5000)
+
+    assert call.cost == Decimal(0)
+    assert any("usage of 0.002" in record.getMessage() for record in caplog.records)
 
 
 async def test_a_call_that_cannot_be_metered_counts_nothing(

@@ -233,7 +233,12 @@ class Call:
         if self._journal is not None:
             # First: the writer looks for it there as soon as it has it.
             self._account.put(record)
-            self._journal.put(record)
+            if not self._journal.put(record) and self._journal.closed:
+                # Nobody writes a report of it any more.
+                problems.warning(
+                    "a record came after the end of its call, usage of %s USD is lost",
+                    self._account.newly_lost(),
+                )
 
 
 def _nobody() -> None:
