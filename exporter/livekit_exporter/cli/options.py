@@ -40,9 +40,7 @@ _Filter: TypeAlias = list[str] | None
 
 
 def _filter(what: str) -> object:
-    return typer.Option(
-        help=f"Only this {what}; repeat for more.", show_default=False, metavar="NAME"
-    )
+    return typer.Option(help=f"Only this {what}; repeat for more.", metavar="NAME")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +52,6 @@ class LedgerOptions:
         typer.Option(
             help="Group by day, hour, agent, stage, provider, model, user, persona, session or"
             " a label; separate several with commas.",
-            show_default=False,
             metavar="NAMES",
         ),
     ] = None
@@ -90,25 +87,16 @@ class LedgerOptions:
     model: Annotated[_Filter, _filter("model")] = None
     label: Annotated[
         _Filter,
-        typer.Option(
-            help="Only calls with this label; repeat for more.",
-            show_default=False,
-            metavar="KEY=VALUE",
-        ),
+        typer.Option(help="Only calls with this label; repeat for more.", metavar="KEY=VALUE"),
     ] = None
     limit: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="Show at most this many lines; totals count all.", show_default=False
-        ),
+        int | None, typer.Option(min=1, help="Show at most this many lines; totals count all.")
     ] = None
     data_dir: LedgerDir = None
     ledger: Annotated[
         str | None,
         typer.Option(
-            help="URL of the ledger; else the ledger of the sidecar's settings.",
-            show_default=False,
-            metavar="URL",
+            help="URL of the ledger; else the ledger of the sidecar's settings.", metavar="URL"
         ),
     ] = None
     config: Config = None
@@ -121,10 +109,7 @@ class LedgerOptions:
     ] = None
     chart: Annotated[bool, typer.Option("--chart", help="Draw charts below the table.")] = False
     html: Annotated[
-        Path | None,
-        typer.Option(
-            help="Also write the report to this file as a page with charts.", show_default=False
-        ),
+        Path | None, typer.Option(help="Also write the report to this file as a page with charts.")
     ] = None
 
     def question(self, *by: str) -> "Question":

@@ -24,17 +24,11 @@ prices_app = typer.Typer(no_args_is_help=True, help="List, explain, check and co
 @prices_app.command("list")
 def list_prices(
     provider: Annotated[
-        str | None,
-        typer.Option(help="Only this provider, by id, name or host.", show_default=False),
+        str | None, typer.Option(help="Only this provider, by id, name or host.")
     ] = None,
-    stage: Annotated[
-        str | None, typer.Option(help="Only this stage: stt, llm, tts, ...", show_default=False)
-    ] = None,
+    stage: Annotated[str | None, typer.Option(help="Only this stage: stt, llm, tts, ...")] = None,
     model: Annotated[
-        str | None,
-        typer.Option(
-            help="Only entries with this text in the id or in a model name.", show_default=False
-        ),
+        str | None, typer.Option(help="Only entries with this text in the id or in a model name.")
     ] = None,
     unpriced: Annotated[
         bool,
@@ -218,8 +212,7 @@ def _price_files(paths: list[Path]) -> Iterator[Path]:
 @prices_app.command("diff")
 def diff_prices(
     source: Annotated[
-        str,
-        typer.Argument(help="'genai-prices', or the path of LiteLLM's price map, JSON."),
+        str, typer.Argument(help="'genai-prices', or the path of LiteLLM's price map, JSON.")
     ],
     prices: PriceFile = None,
     day: Annotated[
@@ -231,8 +224,7 @@ def diff_prices(
     write: Annotated[
         Path | None,
         typer.Option(
-            help="Write the source's different prices to this new price file, for review.",
-            show_default=False,
+            help="Write the source's different prices to this new price file, for review."
         ),
     ] = None,
     as_json: AsJson = False,

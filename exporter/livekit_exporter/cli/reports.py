@@ -88,12 +88,10 @@ def whatif(
         typer.Argument(
             help="Price usage as this model's, such as llm=groq/llama-3.3-70b-versatile.",
             metavar="STAGE=PROVIDER/MODEL...",
-            show_default=False,
         ),
     ] = None,
     prices: Annotated[
-        Path | None,
-        typer.Option(help="Price all usage with this price file, YAML.", show_default=False),
+        Path | None, typer.Option(help="Price all usage with this price file, YAML.")
     ] = None,
 ) -> None:
     """Report what the same usage would cost with other models or other prices."""

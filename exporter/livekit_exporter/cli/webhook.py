@@ -56,9 +56,7 @@ def retry(
     ids: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="ID...",
-            help="Ids of deliveries or calls; delivered ones are sent again too.",
-            show_default=False,
+            metavar="ID...", help="Ids of deliveries or calls; delivered ones are sent again too."
         ),
     ] = None,
     all_dead: Annotated[
