@@ -64,11 +64,9 @@ def list_prices(
         typer.echo(json.dumps([listing.described(entry, moment) for entry in entries]))
         return
 
-    from rich.console import Console
-
     from livekit_exporter.cli._price_tables import print_entries
 
-    print_entries(entries, moment, Console(highlight=False))
+    print_entries(entries, moment)
 
 
 def _list_unpriced(
@@ -92,11 +90,9 @@ def _list_unpriced(
         typer.echo(json.dumps(answer))
         return
 
-    from rich.console import Console
-
     from livekit_exporter.cli._price_tables import print_unpriced
 
-    print_unpriced(found, stub, Console(highlight=False))
+    print_unpriced(found, stub)
 
 
 @prices_app.command("show")
@@ -124,15 +120,12 @@ def show_price(
         typer.echo(json.dumps(explained))
         return
 
-    from rich.console import Console
-
     from livekit_exporter.cli._price_tables import print_entries, print_explained
 
-    console = Console(highlight=False)
     if len(entries) == 1:
-        print_explained(entries[0], in_force, moment, console)
+        print_explained(entries[0], in_force, moment)
         return
-    print_entries(entries, moment, console)
+    print_entries(entries, moment)
     typer.echo(f"{len(entries)} entries price '{name}'; show one by its id", err=True)
 
 

@@ -163,8 +163,8 @@ def _print(rows: "Sequence[DeliveryRow]") -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from livekit_exporter.prices.explain.words import printable
     from livekit_exporter.reports.tables import terminal
-    from livekit_exporter.reports.written import printable
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for head in ("Id", "Call", "State", "Attempts", "Since", "Next attempt", "Last answer"):

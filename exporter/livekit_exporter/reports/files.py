@@ -13,8 +13,7 @@ from decimal import Decimal
 from math import isfinite
 from typing import Final
 
-from livekit_exporter.reports.extra import ExtraError
-from livekit_exporter.reports.report import Kind, Quantity, Report, Value
+from livekit_exporter.reports.report import ExtraError, Kind, Quantity, Report, Value
 
 # A spreadsheet takes a cell that begins so for a formula, quoted or not.
 _FORMULA: Final = re.compile(r"[=+\-@\t\r]")

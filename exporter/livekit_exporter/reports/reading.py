@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Final, TypeAlias
 
 from livekit_exporter import contract
-from livekit_exporter.ledger.queries import QUARTER_SECONDS, Key, Snapshot, Span, Sums
+from livekit_exporter.ledger.queries import QUARTER_SECONDS, Key, ListedCall, Snapshot, Span, Sums
 from livekit_exporter.ledger.rows import (
     ModelKey,
     ModelSums,
@@ -104,6 +104,16 @@ def calls(ledger: Snapshot, question: Question) -> dict[Group, Numbers]:
         for key, sums in ledger.answers(each, columns):
             _add(found, question, key, _picked(sums, ("turns",)))
     return found
+
+
+def begun(ledger: Snapshot, question: Question) -> list[ListedCall]:
+    """Read the calls that a question selects, oldest first; what they used does not matter."""
+    whole = replace(of_a_call(question), by=())
+    return [
+        call
+        for call in ledger.calls(span(whole))
+        if group(whole, {"labels": call.labels}) is not None
+    ]
 
 
 def span(question: Question) -> Span:

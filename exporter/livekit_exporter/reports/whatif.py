@@ -176,13 +176,7 @@ def report(
     swapped: Mapping[str, Swap],
     catalogue: Catalogue | None,
 ) -> Report:
-    """Report the cost of a period's usage with other models or prices.
-
-    Args:
-        ledger: Snapshot to read.
-        question: Period, filters and groups.
-        swapped: Models to price usage as, by its stage.
-        catalogue: Prices for all other usage; `None` leaves that as it is.
+    """Report the cost of a period's usage with other models or prices, as `pricer` takes them.
 
     Raises:
         QuestionError: A label is asked for that no call has.
