@@ -281,6 +281,13 @@ def test_import_needs_no_livekit(module: str) -> None:
     assert result.returncode == 0, result.stderr
 
 
+def test_without_livekit_the_collector_says_what_it_needs() -> None:
+    """In the words of the package, not of an import deep inside of it."""
+    result = run("import sys; sys.modules['livekit'] = None; from livekit_exporter import attach")
+
+    assert "livekit_exporter.attach needs livekit-agents 1.2.12 or newer" in result.stderr
+
+
 def test_collector_loads_nothing_of_the_sidecar() -> None:
     """What `attach` imports is the collector, no prices; LiveKit brings aiohttp and pydantic."""
     code = (

@@ -35,6 +35,8 @@ __version__ = "0.1.0"
 
 # Hidden from type checkers, to whom it would say that every name exists.
 if not TYPE_CHECKING:
+    # Older ones name no models in their metrics, and bring no OpenTelemetry.
+    _OLDEST_SDK = "1.2.12"
     _HOMES = {
         "Budget": "livekit_exporter.agent.budget.limits",
         "BudgetEvent": "livekit_exporter.agent.budget.limits",
@@ -56,6 +58,21 @@ if not TYPE_CHECKING:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib import import_module
 
-        value = getattr(import_module(_HOMES[name]), name)
+        try:
+            module = import_module(_HOMES[name])
+        except ImportError as error:
+            raise ImportError(
+                f"livekit_exporter.{name} needs livekit-agents {_OLDEST_SDK} or newer,"
+                f" {_installed_sdk()} is installed: pip install 'livekit-agents>={_OLDEST_SDK}'"
+            ) from error
+        value = getattr(module, name)
         globals()[name] = value
         return value
+
+    def _installed_sdk() -> str:
+        from importlib import metadata
+
+        try:
+            return f"version {metadata.version('livekit-agents')}"
+        except metadata.PackageNotFoundError:
+            return "none"

@@ -415,3 +415,37 @@ async def test_a_budget_that_is_none_is_said_and_the_call_metered(
     assert "the budget does not hold: it is '0.5'; give Budget(session_usd=0.50)" in caplog.text
     assert call.cost > 0
     await session.aclose()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (["/srv/support.py", "start"], "support"),
+        (["support.py"], "support"),
+        (["/srv/acme/support/__main__.py", "start"], "support"),
+        (["/site-packages/livekit/agents/__main__.py", "start", "desk/agent.py"], "agent"),
+        (["/usr/bin/support-agent"], "support-agent"),
+        (["-c"], "unknown"),
+        ([""], "unknown"),
+        ([], "unknown"),
+    ],
+)
+async def test_an_agent_without_a_name_is_named_after_its_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], name: str
+) -> None:
+    """However it was started: by its file, as a module, or by LiveKit's own command."""
+    monkeypatch.setattr("sys.argv", arguments)
+
+    assert attach(session_of(), data_dir=tmp_path).agent == name
+
+
+async def test_an_sdk_that_names_no_models_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Costs would be missing in silence."""
+    monkeypatch.setattr("livekit_exporter.agent.attach.OLDEST_SDK", (99, 0, 0))
+
+    with caplog.at_level(logging.WARNING, logger="livekit_exporter"):
+        attach(session_of(), data_dir=tmp_path)
+
+    assert any("it needs 99.0.0 or newer" in record.getMessage() for record in caplog.records)

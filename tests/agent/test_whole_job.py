@@ -120,7 +120,7 @@ def requests(found: list[Line], phase: str | None = None) -> int:
 
 
 def plain_session(model: llm.LLM[Any]) -> AgentSession[None]:
-    return AgentSession[None](llm=model, turn_handling={"turn_detection": None})
+    return AgentSession[None](llm=model)
 
 
 async def test_what_is_recorded_long_after_close_is_kept(tmp_path: Path) -> None:
@@ -135,8 +135,8 @@ async def test_what_is_recorded_long_after_close_is_kept(tmp_path: Path) -> None
     call.record(provider="openai", model="gpt-4.1-mini", stage="llm", input_tokens=5000)
 
     found = lines(tmp_path, call)
-    assert [line["usage"]["input_tokens"] for line in used(found)] == [1000, 5000]
-    assert of_kind(found, "usage")[1]["phase"] == "after"
+    inputs = {line.get("phase"): line["usage"]["input_tokens"] for line in used(found)}
+    assert inputs == {None: 1000, "after": 5000}
     assert call.cost == Decimal("0.00044") + Decimal("0.002")
     assert of_kind(found, "collector") == []
 
@@ -264,8 +264,10 @@ async def test_a_wrapper_is_looked_through(tmp_path: Path, *, estimates: bool) -
     await session.aclose()
 
     found = lines(tmp_path, call)
-    assert requests(found) == inner.billed == 1
+    assert requests(found, "call") == inner.billed == 1
+    assert requests(found) == 1
     assert call.turns == 1
+    assert of_kind(found, "usage_missing") == []
 
 
 async def test_failures_inside_a_fallback_adapter_are_counted(tmp_path: Path) -> None:
@@ -312,6 +314,9 @@ class Silent(Agent):
         yield "Certainly."
 
 
+@pytest.mark.skipif(
+    "metrics" not in llm.ChatMessage.model_fields, reason="messages say nothing before 1.3.1"
+)
 async def test_usage_that_nobody_reports_is_said_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from importlib import metadata
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from livekit.agents import get_job_context
 
@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 
     # Any: the session's user data is not read.
     _Session: TypeAlias = AgentSession[Any]
+
+OLDEST_SDK: Final = (1, 2, 12)
+"""Oldest version of livekit-agents whose metrics name provider and model."""
 
 _calls: "weakref.WeakKeyDictionary[_Session, Call]" = weakref.WeakKeyDictionary()
 
@@ -197,6 +200,7 @@ def _begin(session: "_Session | None", ctx: "JobContext | None", wanted: _Wanted
         models=() if session is None else declared_models(session),
         budgets=() if tracked is None else tracked.scopes,
     )
+    _warn_of_old_sdk(started.sdk)
     # Before anything is put, so that it misses nothing.
     charges = CallCharges(started, account, journal)
     # Nothing but the call keeps a subscription without a session.
@@ -261,6 +265,17 @@ def _program() -> str:
         files_named = [Path(each).stem for each in sys.argv[1:] if each.endswith(".py")]
         return files_named[0] if files_named else "unknown"
     return "unknown"
+
+
+def _warn_of_old_sdk(version: str) -> None:
+    """Say that an SDK does not name the models that were used."""
+    numbers = tuple(int(part) for part in version.split(".")[:3] if part.isdecimal())
+    if version and numbers < OLDEST_SDK:
+        problems.warning(
+            "livekit-agents %s does not name its models, so that nothing has a price; it needs"
+            f" {'.'.join(map(str, OLDEST_SDK))} or newer",
+            version,
+        )
 
 
 def _version(distribution: str) -> str:

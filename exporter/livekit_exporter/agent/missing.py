@@ -46,6 +46,7 @@ class MissingUsage:
         self._models: dict[Stage, Model] = {}
         self._used: dict[str, set[Stage]] = {}
         self._stages: set[Stage] = set()
+        self._unnamed: set[Stage] = set()
         self._unchecked: _Reply | None = None
         self._committed = 0
         self._said: set[Stage] = set()
@@ -77,6 +78,9 @@ class MissingUsage:
             self._used.setdefault(record.speech, set()).add(record.stage)
             if len(self._used) > _REPLIES_AT_HAND:
                 del self._used[next(iter(self._used))]
+        else:
+            # It may have been for the reply under way: nobody says that it was not.
+            self._unnamed.add(record.stage)
 
     def _speak(self, message: MessageAdded) -> list[UsageMissing]:
         before = self._unchecked
@@ -102,7 +106,8 @@ class MissingUsage:
         reply, self._unchecked = self._unchecked, None
         if reply is None or reply.message.speech is None:
             return []
-        used = self._used.get(reply.message.speech, set())
+        unnamed, self._unnamed = self._unnamed, set()
+        used = self._used.get(reply.message.speech, set()) | unnamed
         if "realtime" in used:
             return []
         return [self._missing(stage, reply.message) for stage in sorted(reply.expected - used)]

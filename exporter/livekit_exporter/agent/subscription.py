@@ -20,7 +20,7 @@ from opentelemetry import trace
 
 from livekit_exporter.agent import components
 from livekit_exporter.agent.call import Call
-from livekit_exporter.agent.components import Component, Emitter
+from livekit_exporter.agent.components import Emitter
 from livekit_exporter.agent.estimates import span_observer
 from livekit_exporter.agent.estimates.estimator import Estimator
 from livekit_exporter.agent.events import EVENTS, RawMessage, read_event
@@ -188,7 +188,7 @@ class Subscription:
         # A component emits the bare metrics, a session wraps them in an event.
         metrics = getattr(event, "metrics", event)
         kind = getattr(metrics, "type", None)
-        if kind in SILENT or not heard.add(metrics):
+        if kind in SILENT or not heard.add(metrics) or _is_adapters(metrics):
             return
         speech, phase = None, self._call.phase
         named = getattr(metrics, "speech_id", None)
@@ -206,16 +206,26 @@ class Subscription:
             speech = self._current_speech()
         self._put(metrics, speech, phase)
 
-    def _on_metrics_beside(self, event: object, stage: Stage | None = None) -> None:
-        """Take metrics of a component that is no part of the session."""
+    def _on_metrics_beside(
+        self, event: object, stage: Stage | None = None, *, inner: bool = False
+    ) -> None:
+        """Take metrics of a component that the session does not hear.
+
+        Args:
+            event: The metrics.
+            stage: Where their usage belongs, if not where metrics of their kind do.
+            inner: It is inside of a component of the session's own, and works for its replies.
+        """
         metrics = getattr(event, "metrics", event)
         kind = getattr(metrics, "type", None)
-        if kind in SILENT or not heard.add(metrics):
+        if kind in SILENT or not heard.add(metrics) or _is_adapters(metrics):
             return
         speech, phase = None, self._call.phase
         if kind in _OF_REPLIES:
             # It may be inside of a node of the agent: then it is a part of the reply.
             speech = getattr(metrics, "speech_id", None) or span_observer.current_speech()
+            if speech is None and inner and phase == "call":
+                speech = next(reversed(self._speeches), None)
             if speech not in self._speeches:
                 speech, phase = None, self.phase
         self._put(metrics, speech, phase, stage)
@@ -359,12 +369,15 @@ class Subscription:
             if name in EVENTS:
                 self._on(component, name, partial(self._read, name))
         ours = {id(each.component) for known in self._owners for each in components.own(known)}
-        for found in _looked_through(owner, own):
+        inner = [found for component, _ in own for found in components.inside(component)]
+        beside = [] if components.is_session(owner) else components.inside(owner)
+        for found in (*inner, *beside):
             if id(found.component) not in ours and isinstance(found.component, rtc.EventEmitter):
-                self._listen_beside(found.component, None)
+                self._listen_beside(found.component, None, inner=found in inner)
 
-    def _listen_beside(self, emitter: Emitter, stage: Stage | None) -> None:
-        self._on(emitter, "metrics_collected", partial(self._on_metrics_beside, stage=stage))
+    def _listen_beside(self, emitter: Emitter, stage: Stage | None, *, inner: bool = False) -> None:
+        read = partial(self._on_metrics_beside, stage=stage, inner=inner)
+        self._on(emitter, "metrics_collected", read)
         self._on(emitter, "error", partial(self._on_error_beside, component=emitter))
 
     def _on(self, emitter: Emitter, event: str, read: _Handler) -> None:
@@ -384,10 +397,13 @@ _subscriptions: "weakref.WeakSet[Subscription]" = weakref.WeakSet()
 _OF_REPLIES: Final = ("llm_metrics", "tts_metrics")
 
 
-def _looked_through(owner: object, own: Iterable[Component]) -> list[Component]:
-    """List components in an agent, and in the components of a session or an agent."""
-    inner = [found for component, _ in own for found in components.inside(component)]
-    return inner if components.is_session(owner) else [*components.inside(owner), *inner]
+def _is_adapters(metrics: object) -> bool:
+    """Return true for metrics of a fallback adapter as such, which it makes before 1.2.15.
+
+    The component in it that did the work has its own.
+    """
+    label = getattr(metrics, "label", None)
+    return isinstance(label, str) and label.endswith(".FallbackAdapter")
 
 
 def _sampled_trace() -> str | None:
