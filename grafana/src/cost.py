@@ -1,5 +1,6 @@
 """Cost: what is spent, on what, against which budget."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from grafana_foundation_sdk.builders.dashboard import Dashboard
@@ -60,109 +61,92 @@ def dashboard() -> Dashboard:
 
 
 def _budgets() -> board.Section:
-    allowed = {period: total(series(contract.BUDGET, period=period)) for period in ("day", "month")}
     return board.Section(
         100,
         "Against the budget",
         (
-            stat(
-                About(
-                    101,
-                    "Spend today",
-                    "What have the chosen agents cost since midnight?",
-                    "Exact, from the ledger, in the exporter's time zone. Requests without a"
-                    " price are not in it, nor is what is estimated.",
-                ),
-                money.TO_THE_CENT,
-                money.spent("day"),
-            ).decimals(2),
-            stat(
-                About(
-                    102,
-                    "Day's budget used",
-                    "How much of the day's budget is used up, by all agents?",
-                    "The exporter nearest to its budget. Reported and estimated cost, since"
-                    " vendors bill both. A ticket is opened at 80 %, somebody is called at 100 %."
-                    " No number: no budget is set.",
-                ),
-                "percentunit",
-                f"max({money.budget_used('day')})",
-                limit=thresholds.DAY_BUDGET,
-            ),
-            stat(
-                About(
-                    103,
-                    "Spend this month",
-                    "What have the chosen agents cost since the first of the month?",
-                    "Exact, from the ledger, in the exporter's time zone; without what is"
-                    " estimated.",
-                ),
-                money.TO_THE_CENT,
-                money.spent("month"),
-            ).decimals(2),
-            stat(
-                About(
-                    104,
-                    "Month heading for",
-                    "What will vendors bill for the month, if it goes on like the past day?",
-                    "All agents, reported and estimated cost: the month so far, and the rest of it"
-                    " at the pace of the last 24 hours.",
-                ),
-                "currencyUSD",
-                _FORECAST,
-            ),
-            stat(
-                About(
-                    105,
-                    "Of month's budget",
-                    "Is the month heading over its budget?",
-                    "Above 100 % a ticket is opened: raise the budget or lower the cost while"
-                    " there is time. Reported and estimated cost. No number: no budget is set.",
-                ),
-                "percentunit",
-                f"{_FORECAST} / {allowed['month']}",
-                limit=thresholds.MONTH_BUDGET,
-            ),
-            stat(
-                About(
-                    106,
-                    "Spend per hour",
-                    "At what pace is money spent now?",
-                    "Bad is a pace that the number of calls does not explain.",
-                ),
-                "currencyUSD",
-                per_hour(total(rate(contract.COST))),
-            ),
-            _against(
-                About(
-                    107,
-                    "Today",
-                    "Will the day's budget last?",
-                    "A ticket is opened where the line meets 80 % of the budget, somebody is called"
-                    " where it meets the budget. All agents, reported and estimated cost; falls to"
-                    " zero at midnight in the exporter's time zone.",
-                ),
-                [
-                    Line(_BILLED, money.billed("day")),
-                    Line("80 %", f"{thresholds.DAY_BUDGET.ticket:g} * {allowed['day']}"),
-                    Line(_BUDGET, allowed["day"]),
-                ],
-            ),
-            _against(
-                About(
-                    108,
-                    "This month",
-                    "Will the month's budget last?",
-                    "Bad is a forecast above the budget. All agents, reported and estimated cost.",
-                ),
-                [
-                    Line(_BILLED, money.billed("month")),
-                    Line(_HEADING, _FORECAST),
-                    Line(_BUDGET, allowed["month"]),
-                ],
-            ),
+            *_spend(),
+            *_budgets_over_time(),
         ),
     )
+
+
+def _spend() -> Sequence[AnyPanel]:
+    return (
+        money.spend_today(101),
+        money.day_budget_used(102),
+        stat(
+            About(
+                103,
+                "Spend this month",
+                "What have the chosen agents cost since the first of the month?",
+                "Exact, from the ledger, in the exporter's time zone; without what is estimated.",
+            ),
+            money.TO_THE_CENT,
+            money.spent("month"),
+        ).decimals(2),
+        stat(
+            About(
+                104,
+                "Month heading for",
+                "What will vendors bill for the month, if it goes on like the past day?",
+                "All agents, reported and estimated cost: the month so far, and the rest of it"
+                " at the pace of the last 24 hours.",
+            ),
+            "currencyUSD",
+            _FORECAST,
+        ),
+        stat(
+            About(
+                105,
+                "Of month's budget",
+                "Is the month heading over its budget?",
+                "Above 100 % a ticket is opened: raise the budget or lower the cost while"
+                " there is time. Reported and estimated cost. No number: no budget is set.",
+            ),
+            "percentunit",
+            f"{_FORECAST} / {_allowed('month')}",
+            limit=thresholds.MONTH_BUDGET,
+        ),
+        money.spend_per_hour(106),
+    )
+
+
+def _budgets_over_time() -> Sequence[AnyPanel]:
+    return (
+        _against(
+            About(
+                107,
+                "Today",
+                "Will the day's budget last?",
+                "A ticket is opened where the line meets 80 % of the budget, somebody is called"
+                " where it meets the budget. All agents, reported and estimated cost; falls to"
+                " zero at midnight in the exporter's time zone.",
+            ),
+            [
+                Line(_BILLED, money.billed("day")),
+                Line("80 %", f"{thresholds.DAY_BUDGET.ticket:g} * {_allowed('day')}"),
+                Line(_BUDGET, _allowed("day")),
+            ],
+        ),
+        _against(
+            About(
+                108,
+                "This month",
+                "Will the month's budget last?",
+                "Bad is a forecast above the budget. All agents, reported and estimated cost.",
+            ),
+            [
+                Line(_BILLED, money.billed("month")),
+                Line(_HEADING, _FORECAST),
+                Line(_BUDGET, _allowed("month")),
+            ],
+        ),
+    )
+
+
+def _allowed(period: str) -> str:
+    return total(series(contract.BUDGET, period=period))
 
 
 def _against(about: About, lines: list[Line]) -> TimeSeries:
@@ -182,17 +166,7 @@ def _where() -> board.Section:
         200,
         "Where does it go?",
         (
-            stack(
-                About(
-                    201,
-                    "Spend per hour, by stage",
-                    "Which stage does the money go to?",
-                    "Bad is a stage that grows while the number of calls does not.",
-                ),
-                "currencyUSD",
-                [Line("{{stage}}", per_hour(total(rate(contract.COST), "stage")))],
-                colour=colours.STAGE,
-            ),
+            money.spend_per_hour_by_stage(201),
             stack(
                 About(
                     202,
@@ -263,96 +237,108 @@ def _calls() -> board.Section:
         300,
         "What does a call cost?",
         (
-            stat(
-                About(
-                    304,
-                    "Cost of a call",
-                    "What does a call cost on average?",
-                    "Of the calls that ended in the time shown.",
-                ),
-                "currencyUSD",
-                mean(contract.SESSION_COST, window=SHOWN),
-                span=6,
+            *_averages(),
+            *_costs_of_calls(),
+        ),
+    )
+
+
+def _averages() -> Sequence[AnyPanel]:
+    return (
+        stat(
+            About(
+                304,
+                "Cost of a call",
+                "What does a call cost on average?",
+                "Of the calls that ended in the time shown.",
             ),
-            stat(
-                About(
-                    305,
-                    "Dearest 5 % of calls",
-                    "What do the dearest calls cost at least?",
-                    "Far above the average: look at the bars above, then for those calls in the"
-                    " ledger.",
-                ),
-                "currencyUSD",
-                quantile(0.95, contract.SESSION_COST, window=SHOWN),
-                span=6,
+            "currencyUSD",
+            mean(contract.SESSION_COST, window=SHOWN),
+            span=6,
+        ),
+        stat(
+            About(
+                305,
+                "Dearest 5 % of calls",
+                "What do the dearest calls cost at least?",
+                "Far above the average: look at the bars above, then for those calls in the"
+                " ledger.",
             ),
-            stat(
-                About(
-                    306,
-                    "Length of a call",
-                    "How long does a call last on average?",
-                    "Longer calls cost more without anything being wrong.",
-                ),
-                "s",
-                mean(contract.SESSION_SECONDS, window=SHOWN),
-                span=6,
+            "currencyUSD",
+            quantile(0.95, contract.SESSION_COST, window=SHOWN),
+            span=6,
+        ),
+        stat(
+            About(
+                306,
+                "Length of a call",
+                "How long does a call last on average?",
+                "Longer calls cost more without anything being wrong.",
             ),
-            stat(
-                About(
-                    307,
-                    "Calls",
-                    "How many calls ended in the time shown?",
-                    "Of fewer than twenty, averages say little.",
-                ),
-                "short",
-                counted(contract.SESSION_COST, suffix="_count"),
-                span=6,
+            "s",
+            mean(contract.SESSION_SECONDS, window=SHOWN),
+            span=6,
+        ),
+        stat(
+            About(
+                307,
+                "Calls",
+                "How many calls ended in the time shown?",
+                "Of fewer than twenty, averages say little.",
             ),
-            graph(
-                About(
-                    301,
-                    "Cost of a minute of call",
-                    "What does a minute cost, with which agent?",
-                    "A step up after a release is a longer prompt or another model; a ticket is"
-                    " opened when the last hour is 30 % above the day before.",
-                ),
-                "currencyUSD",
-                [Line("{{agent}}", money.per_call_minute("agent"))],
+            "short",
+            counted(contract.SESSION_COST, suffix="_count"),
+            span=6,
+        ),
+    )
+
+
+def _costs_of_calls() -> Sequence[AnyPanel]:
+    return (
+        graph(
+            About(
+                301,
+                "Cost of a minute of call",
+                "What does a minute cost, with which agent?",
+                "A step up after a release is a longer prompt or another model; a ticket is"
+                " opened when the last hour is 30 % above the day before.",
             ),
-            graph(
-                About(
-                    302,
-                    "Cost of a turn",
-                    "What does an answer cost, with which agent?",
-                    "Rising with the length of calls is normal: the whole conversation goes into"
-                    " each request. Rising without it is not.",
-                ),
-                "currencyUSD",
-                [Line("{{agent}}", mean(contract.TURN_COST, "agent"))],
+            "currencyUSD",
+            [Line("{{agent}}", money.per_call_minute("agent"))],
+        ),
+        graph(
+            About(
+                302,
+                "Cost of a turn",
+                "What does an answer cost, with which agent?",
+                "Rising with the length of calls is normal: the whole conversation goes into"
+                " each request. Rising without it is not.",
             ),
-            graph(
-                About(
-                    308,
-                    "Cost of a call, by agent",
-                    "What does a call cost, with which agent?",
-                    "Hold it against the cost of a minute: where that is level, calls got longer.",
-                ),
-                "currencyUSD",
-                [Line("{{agent}}", mean(contract.SESSION_COST, "agent"))],
+            "currencyUSD",
+            [Line("{{agent}}", mean(contract.TURN_COST, "agent"))],
+        ),
+        graph(
+            About(
+                308,
+                "Cost of a call, by agent",
+                "What does a call cost, with which agent?",
+                "Hold it against the cost of a minute: where that is level, calls got longer.",
             ),
-            bars(
-                About(
-                    303,
-                    "Calls by cost in USD",
-                    "Do all calls cost about the same?",
-                    "Calls in the time shown that cost up to so many dollars. A second hump, or"
-                    " bars far down, are calls that do not end or tools that loop.",
-                ),
-                "short",
-                Line("{{le}} USD", total(increase(contract.SESSION_COST, "_bucket"), "le")),
-                buckets=True,
-                span=12,
+            "currencyUSD",
+            [Line("{{agent}}", mean(contract.SESSION_COST, "agent"))],
+        ),
+        bars(
+            About(
+                303,
+                "Calls by cost in USD",
+                "Do all calls cost about the same?",
+                "Calls in the time shown that cost up to so many dollars. A second hump, or"
+                " bars far down, are calls that do not end or tools that loop.",
             ),
+            "short",
+            Line("{{le}} USD", total(increase(contract.SESSION_COST, "_bucket"), "le")),
+            buckets=True,
+            span=12,
         ),
     )
 
@@ -362,75 +348,87 @@ def _waste() -> board.Section:
         400,
         "What did nobody hear, and what is missing?",
         (
-            stack(
-                About(
-                    401,
-                    "Wasted per hour",
-                    "What do replies cost that nobody heard?",
-                    "'speculative': thrown away because the caller went on speaking; 'interrupted':"
-                    " talked over; 'recovery_probe': a fallback adapter tried a provider. Of the"
-                    " reported cost alone.",
-                ),
-                "currencyUSD",
-                [Line("{{reason}}", per_hour(total(rate(contract.WASTED_COST), "reason")))],
-                colour=colours.REASON,
-                span=8,
+            *_wasted(),
+            *_unreported(),
+        ),
+    )
+
+
+def _wasted() -> Sequence[AnyPanel]:
+    return (
+        stack(
+            About(
+                401,
+                "Wasted per hour",
+                "What do replies cost that nobody heard?",
+                "'speculative': thrown away because the caller went on speaking; 'interrupted':"
+                " talked over; 'recovery_probe': a fallback adapter tried a provider. Of the"
+                " reported cost alone.",
             ),
-            graph(
-                About(
-                    402,
-                    "Wasted part of the cost",
-                    "With which agent does the most go to waste?",
-                    "Above the line, turn answering ahead of time off for that agent, or let it"
-                    " wait longer for the end of a turn.",
-                ),
-                "percentunit",
-                [Line("{{agent}}", money.wasted_share("agent"))],
-                limit=thresholds.WASTE,
-                span=8,
+            "currencyUSD",
+            [Line("{{reason}}", per_hour(total(rate(contract.WASTED_COST), "reason")))],
+            colour=colours.REASON,
+            span=8,
+        ),
+        graph(
+            About(
+                402,
+                "Wasted part of the cost",
+                "With which agent does the most go to waste?",
+                "Above the line, turn answering ahead of time off for that agent, or let it"
+                " wait longer for the end of a turn.",
             ),
-            graph(
-                About(
-                    403,
-                    "Requests without a price",
-                    "Which model's cost is missing?",
-                    "Any above zero: add the model to the price file; docs/prices.md says how.",
-                ),
-                "suffix: /h",
-                [
-                    Line(
-                        "{{provider}}/{{model}}",
-                        per_hour(total(rate(contract.UNPRICED_REQUESTS), "provider", "model")),
-                    )
-                ],
-                limit=thresholds.UNPRICED,
-                span=8,
+            "percentunit",
+            [Line("{{agent}}", money.wasted_share("agent"))],
+            limit=thresholds.WASTE,
+            span=8,
+        ),
+        graph(
+            About(
+                403,
+                "Requests without a price",
+                "Which model's cost is missing?",
+                "Any above zero: add the model to the price file; docs/prices.md says how.",
             ),
-            stack(
-                About(
-                    404,
-                    "Billed and not reported, per hour",
-                    "What do vendors bill that no event reports?",
-                    "Estimated from spans; in the budgets, in no figure called spend or cost."
-                    " 'interrupted': replies cut off; 'failed': attempts that broke or were given"
-                    " up. Rising without more calls: a provider that fails.",
-                ),
-                "currencyUSD",
-                [Line("{{reason}}", per_hour(total(rate(contract.ESTIMATED_COST), "reason")))],
-                colour=colours.REASON,
+            "suffix: /h",
+            [
+                Line(
+                    "{{provider}}/{{model}}",
+                    per_hour(total(rate(contract.UNPRICED_REQUESTS), "provider", "model")),
+                )
+            ],
+            limit=thresholds.UNPRICED,
+            span=8,
+        ),
+    )
+
+
+def _unreported() -> Sequence[AnyPanel]:
+    return (
+        stack(
+            About(
+                404,
+                "Billed and not reported, per hour",
+                "What do vendors bill that no event reports?",
+                "Estimated from spans; in the budgets, in no figure called spend or cost."
+                " 'interrupted': replies cut off; 'failed': attempts that broke or were given"
+                " up. Rising without more calls: a provider that fails.",
             ),
-            graph(
-                About(
-                    405,
-                    "Unreported part of the bill",
-                    "How much do the other figures leave out, with which agent?",
-                    "Estimated cost, as a part of reported and estimated. Above the line a ticket"
-                    " is opened: invoices will be that much higher than the spend shown.",
-                ),
-                "percentunit",
-                [Line("{{agent}}", money.unreported_share("agent"))],
-                limit=thresholds.UNREPORTED,
+            "currencyUSD",
+            [Line("{{reason}}", per_hour(total(rate(contract.ESTIMATED_COST), "reason")))],
+            colour=colours.REASON,
+        ),
+        graph(
+            About(
+                405,
+                "Unreported part of the bill",
+                "How much do the other figures leave out, with which agent?",
+                "Estimated cost, as a part of reported and estimated. Above the line a ticket"
+                " is opened: invoices will be that much higher than the spend shown.",
             ),
+            "percentunit",
+            [Line("{{agent}}", money.unreported_share("agent"))],
+            limit=thresholds.UNREPORTED,
         ),
     )
 
@@ -466,18 +464,7 @@ def _prices() -> board.Section:
                 sort="Stage",
                 ascending=True,
             ),
-            stat(
-                About(
-                    502,
-                    "Prices checked",
-                    "How long ago was the least recently checked price in use looked up?",
-                    "Above 90 days a ticket is opened: compare with the provider's page.",
-                ),
-                "suffix: days",
-                money.PRICES_CHECKED_DAYS,
-                limit=thresholds.PRICES_STALE,
-                span=12,
-            ),
+            money.prices_checked(502, span=12),
             stat(
                 About(
                     503,

@@ -1,126 +1,151 @@
-"""Numbers that panels show: known series go in, and each query gives the number they make."""
+"""Numbers that dashboards show: known series go in, and each query gives the number they make.
 
+`shown/series.txt` holds the series, `shown/<dashboard>.yml` the numbers: a panel with its
+unit, then the value by what the legend or the table's row says.
+"""
+
+import json
 import re
 import subprocess
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 import pytest
 import yaml
 
 from deploy.programs import found
 from tests.grafana import boards
+from tests.grafana.series import MINUTES, SHOWN, filled, input_series
 
-pytestmark = pytest.mark.skipif(not found("promtool"), reason="needs promtool; Debian: prometheus")
+_FIELD: Final = re.compile(r"\{\{(\w+)\}\}")
+_LABEL_VALUES: Final = re.compile(r"label_values\((?P<series>.*), (?P<label>\w+)\)")
 
-LABELS: Final = 'job="j",instance="i",agent="a"'
-A_MINUTE: Final = {
-    "turns_total{%s}": 8,
-    "turns_interrupted_total{%s}": 2,
-    "sessions_total{%s}": 4,
-    'sessions_closed_total{%s,reason="error"}': 1,
-    'sessions_closed_total{%s,reason="lost"}': 2,
-    'sessions_closed_total{%s,reason="user_initiated"}': 5,
-    'tool_calls_total{%s,tool="lookup"}': 8,
-    'tool_errors_total{%s,tool="lookup"}': 1,
-    'requests_total{%s,stage="llm",provider="p",model="m"}': 16,
-    'request_errors_total{%s,stage="llm",provider="p",model="m"}': 2,
-    'requests_cancelled_total{%s,stage="llm",provider="p",model="m"}': 4,
-    'fallbacks_total{%s,stage="llm",provider="p",model="m"}': 2,
-    'cost_usd_total{%s,stage="llm",provider="p",model="m"}': 8,
-    'wasted_cost_usd_total{%s,stage="llm",provider="p",model="m",reason="interrupted"}': 2,
-    "session_cost_usd_sum{%s}": 8,
-    "session_cost_usd_count{%s}": 4,
-    "session_seconds_sum{%s}": 240,
-    "session_seconds_count{%s}": 4,
-    "turn_cost_usd_sum{%s}": 8,
-    "turn_cost_usd_count{%s}": 16,
-    'turn_latency_seconds_bucket{%s,le="1.5"}': 6,
-    "turn_latency_seconds_count{%s}": 8,
-    "turn_callback_seconds_sum{%s}": 2,
-    "turn_callback_seconds_count{%s}": 8,
-}
-"""Growth of each series in a minute; different enough that no share equals its reciprocal."""
-
-STEADY: Final = {
-    'period_cost_usd{job="j",instance="i",agent="a",period="day",source="reported"}': 5,
-    'budget_usd{job="j",instance="i",period="day"}': 20,
-}
-
-SHOWN: Final = {
-    "livekit-overview 103": ("{}", 0.75),
-    "livekit-overview 104": ("{}", 0.25),
-    "livekit-overview 105": ("{}", 0.125),
-    "livekit-overview 106": ("{}", 0.25),
-    "livekit-overview 109": ('{stage="llm"}', 0.125),
-    "livekit-overview 111": ('{tool="lookup"}', 0.125),
-    "livekit-overview 202": ("{}", 0.25),
-    "livekit-overview 204": ("{}", 2),
-    "livekit-overview 205": ("{}", 2),
-    "livekit-overview 206": ("{}", 0.25),
-    "livekit-cost 102": ("{}", 0.25),
-    "livekit-cost 304": ("{}", 2),
-    "livekit-cost 306": ("{}", 60),
-    "livekit-cost 301": ('{agent="a"}', 2),
-    "livekit-cost 302": ('{agent="a"}', 0.5),
-    "livekit-cost 308": ('{agent="a"}', 2),
-    "livekit-cost 402": ('{agent="a"}', 0.25),
-    "livekit-latency 104": ("{}", 0.75),
-    "livekit-latency 502": ('{agent="a"}', 0.25),
-    "livekit-models 501": ('{model="m", provider="p"}', 0.125),
-    "livekit-models 502": ('{model="m", provider="p"}', 0.25),
-    "livekit-models 503": ('{model="m", provider="p"}', 0.5),
-}
-"""Labels and value of the first query of each panel that divides one figure by another."""
+each_board = pytest.mark.parametrize("board", boards.BOARDS, ids=lambda board: board["uid"])
 
 
-def filled(expression: str) -> str:
-    """A query with everything chosen."""
-    for name, value in (("__rate_interval", "5m"), ("__range", "15m")):
-        expression = expression.replace(f"${{{name}}}", value).replace(f"${name}", value)
-    return re.sub(r"\$\{?\w+\}?", ".+", expression)
+class Asked(NamedTuple):
+    """A query, and how its result is written on the dashboard.
+
+    Args:
+        panel: Heading in the file of numbers: id and title; of a graph also the unit.
+        part: Which query of several: the legend, or the title and the unit of a column.
+        expression: PromQL with every variable filled.
+        template: Legend, or the columns of labels of a table's row.
+    """
+
+    panel: str
+    part: str
+    expression: str
+    template: str
+
+    def expected(self, numbers: Mapping[str, Any]) -> Mapping[str, float]:
+        """Values of this query by shown name, from the file of numbers."""
+        entry = numbers[self.panel][self.part] if self.part else numbers[self.panel]
+        if isinstance(entry, list):
+            return dict.fromkeys(entry, 1)
+        return entry if isinstance(entry, dict) else {self.template: entry}
+
+    def labels(self, shown: str) -> str:
+        """Labels of a result, in promtool's notation, by its legend or its row."""
+        literal = [re.escape(part) for part in _FIELD.split(self.template)[::2]]
+        read = re.fullmatch("(.*)".join(literal), shown)
+        assert read, f"{self.panel}: {shown!r} is not of the form {self.template!r}"
+        values = dict(zip(_FIELD.findall(self.template), read.groups(), strict=True))
+        # An empty label is an absent one.
+        pairs = [f"{name}={json.dumps(value)}" for name, value in values.items() if value]
+        return "{" + ", ".join(pairs) + "}"
 
 
-def queries() -> dict[str, str]:
-    """The first query of each panel, by board and number."""
-    asked: dict[str, str] = {}
-    for board in boards.BOARDS:
-        for panel in boards.panels(board):
-            where = f"{board['uid']} {panel['id']}"
-            asked.setdefault(where, filled(panel["targets"][0]["expr"]))
-    return asked
+def asked(board: boards.Board) -> Iterator[Asked]:
+    """All queries of a dashboard: panels, then variables and annotations."""
+    for panel in boards.panels(board):
+        yield from _of_table(panel) if panel["type"] == "table" else _of_graph(panel)
+    for variable in board["templating"]["list"]:
+        if variable["type"] == "query":
+            read = _LABEL_VALUES.fullmatch(variable["query"])
+            assert read, variable["query"]
+            values = f"group by ({read['label']}) ({filled(read['series'])})"
+            yield Asked("Variables", variable["name"], values, f"{{{{{read['label']}}}}}")
+    for mark in board["annotations"]["list"]:
+        template = f"{mark['titleFormat']} | {mark['textFormat']}"
+        marks = f"group by ({', '.join(_FIELD.findall(template))}) ({filled(mark['expr'])})"
+        yield Asked("Annotations", mark["name"], marks, template)
 
 
-def test_shares_and_averages_have_the_value_that_the_series_make(tmp_path: Path) -> None:
-    """A share upside down, or of the wrong whole, is a dashboard that is quietly wrong."""
-    asked = queries()
-    series = [
-        {"series": f"livekit_agent_{name % LABELS}", "values": f"0+{growth}x60"}
-        for name, growth in A_MINUTE.items()
-    ] + [
-        {"series": f"livekit_agent_{name}", "values": f"{value}+0x60"}
-        for name, value in STEADY.items()
-    ]
+def _of_graph(panel: boards.Panel) -> Iterator[Asked]:
+    heading = f"{panel['id']} {panel['title']} [{panel['fieldConfig']['defaults']['unit']}]"
+    several = len(panel["targets"]) > 1
+    for target in panel["targets"]:
+        legend = target["legendFormat"]
+        yield Asked(heading, legend if several else "", filled(target["expr"]), legend)
+
+
+def _of_table(panel: boards.Panel) -> Iterator[Asked]:
+    [organize] = [one["options"] for one in panel["transformations"] if one["id"] == "organize"]
+    titles = organize["renameByName"]
+    units = {
+        override["matcher"]["options"]: setting["value"]
+        for override in panel["fieldConfig"]["overrides"]
+        for setting in override["properties"]
+        if setting["id"] == "unit"
+    }
+    order = sorted(titles, key=lambda field: organize["indexByName"][field])
+    row = " | ".join(f"{{{{{field}}}}}" for field in order if not field.startswith("Value"))
+    for target in panel["targets"]:
+        field = "Value" if len(panel["targets"]) == 1 else f"Value #{target['refId']}"
+        column = f"{titles[field]} [{units[titles[field]]}]"
+        yield Asked(f"{panel['id']} {panel['title']}", column, filled(target["expr"]), row)
+
+
+def numbers(board: boards.Board) -> Mapping[str, Any]:
+    """Expected values of a dashboard."""
+    read: Mapping[str, Any] = yaml.safe_load((SHOWN / f"{board['uid']}.yml").read_text("utf-8"))
+    return read
+
+
+def wrong(board: boards.Board, expected: Mapping[str, Any], folder: Path) -> str:
+    """Ask promtool for every number of a dashboard; return what it says against them."""
     tests = [
         {
-            "expr": asked[where],
-            "eval_time": "30m",
-            "exp_samples": [{"labels": labels, "value": value}],
+            # The last digits of a quotient depend on the order of additions.
+            "expr": f"round({query.expression}, 0.0001)",
+            "eval_time": f"{MINUTES}m",
+            "exp_samples": [
+                {"labels": query.labels(shown), "value": value}
+                for shown, value in query.expected(expected).items()
+            ],
         }
-        for where, (labels, value) in SHOWN.items()
+        for query in asked(board)
     ]
-    file = tmp_path / "values.yml"
-    file.write_text(
-        yaml.safe_dump(
-            {
-                "evaluation_interval": "1m",
-                "tests": [{"interval": "1m", "input_series": series, "promql_expr_test": tests}],
-            }
-        )
-    )
+    series = input_series(*(query.expression for query in asked(board)))
+    test = {"interval": "1m", "input_series": series, "promql_expr_test": tests}
+    file = folder / f"{board['uid']}.yml"
+    file.write_text(yaml.safe_dump({"evaluation_interval": "1m", "tests": [test]}))
+    command = ["promtool", "test", "rules", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout + done.stderr if done.returncode else ""
 
-    result = subprocess.run(
-        ["promtool", "test", "rules", str(file)], capture_output=True, text=True, check=False
-    )
 
-    assert result.returncode == 0, result.stdout + result.stderr
+@each_board
+def test_no_query_of_a_dashboard_is_left_out(board: boards.Board) -> None:
+    """The file of numbers names every panel with its unit, and every query with its legend."""
+    parts: dict[str, set[str]] = {}
+    for query in asked(board):
+        parts.setdefault(query.panel, set()).add(query.part)
+    expected = numbers(board)
+
+    assert parts.keys() == expected.keys()
+    assert all(set(expected[panel]) == parts[panel] for panel in parts if parts[panel] != {""})
+    assert all(query.expected(expected) for query in asked(board)), "each query has a result"
+
+
+@pytest.mark.skipif(not found("promtool"), reason="needs promtool; Debian: prometheus")
+@each_board
+def test_dashboard_shows_the_numbers_that_the_series_make(
+    board: boards.Board, tmp_path: Path
+) -> None:
+    """A share upside down, or of the wrong whole, is a dashboard that is quietly wrong."""
+    complaints = wrong(board, numbers(board), tmp_path)
+
+    assert not complaints, complaints

@@ -95,7 +95,7 @@ def read(path: Path) -> Review:
     try:
         review = _List.model_validate(plain(file.root))
     except ValidationError as error:
-        found = mistakes(error, file.root, "an allow list", _List)
+        found = mistakes(error, file.root, "an allow list")
         raise PriceFileError(
             [Problem(file.name, line, message) for line, message in found]
         ) from error

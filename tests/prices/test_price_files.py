@@ -167,6 +167,10 @@ MISTAKES = [
                 " is 'call_time'; an entry bills one basis, use per_second or per_minute or"
                 " per_hour or credits_per_second"
             ),
+            (
+                "44: entry 'acme/leg': there is no price;"
+                " give exactly one of per_second, per_minute, per_hour, credits_per_second"
+            ),
         ],
         id="price of another basis",
     ),
@@ -233,6 +237,7 @@ MISTAKES = [
                 "17: entry 'acme/mind': 'valid_from' is '2027-02-30', which is no day;"
                 " write it as 2026-10-21"
             ),
+            "17: entry 'acme/mind': 'valid_from' is missing; only the first block may do without",
         ],
         id="no such day",
     ),
@@ -426,6 +431,57 @@ def test_all_mistakes_are_reported_at_once() -> None:
         "prices.yaml:33",
         "prices.yaml:35",
     ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "lines"),
+    [
+        pytest.param(
+            {"input: 2, cached_input: 0.5, output: 8": "input: 2, cached_input: 3, out: 8"},
+            [14, 14, 14],
+            id="a sum over prices",
+        ),
+        pytest.param(
+            {"2027-01-01": "2026-02-30", "      - per_1m": "      - checke: 1\n        per_1m"},
+            [14, 18, 18],
+            id="dates over blocks",
+        ),
+        pytest.param(
+            {
+                "per_minute: 0.006": "per_minute: cheap",
+                "[ear]": "[mind]",
+                "stage: stt": "stage: llm",
+            },
+            [25, 27, 33],
+            id="entries over prices",
+        ),
+        pytest.param(
+            {
+                "hosts: [api.acme.test]": "hosts: [b.test, 'http://a']\n    name: x",
+                "[Acme]": "[bolt]",
+            },
+            [5, 6, 8],
+            id="names over hosts",
+        ),
+        pytest.param(
+            {
+                "1.5, source: bolt.test": "1.5",
+                "usd_per_1m_credits: 50, ": "",
+                "bolt: {": "bolt: {x: 1, ",
+            },
+            [7, 38, 38],
+            id="a provider's credits",
+        ),
+    ],
+)
+def test_one_mistake_does_not_hide_another(changes: dict[str, str], lines: list[int]) -> None:
+    """What is wrong with a whole shows beside what is wrong in its parts."""
+    text = GOOD
+    for right, wrong in changes.items():
+        assert text.count(right) == 1
+        text = text.replace(right, wrong)
+
+    assert [int(message.split(":")[1]) for message in problems(text)] == lines
 
 
 @pytest.mark.parametrize(

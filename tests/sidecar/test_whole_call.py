@@ -1,12 +1,17 @@
 """A call beyond its session: usage after it, beside it, in a second life, or without one."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
+from typer.testing import CliRunner
 
 from livekit_exporter import contract
+from livekit_exporter.cli.app import app
 from livekit_exporter.record import CollectorReport, Record, Usage, UsageMissing, UsageReported
+from livekit_exporter.sidecar.config.settings import LedgerSettings
 from tests.intake import Intake
 from tests.records import AT, answered, asked, call, closed, spoken, started, thought
 
@@ -134,3 +139,32 @@ def test_what_was_lost_has_an_amount(intake: Intake) -> None:
     )
 
     assert intake.counter(contract.LOST_COST) == 0.5
+
+
+@pytest.fixture(params=["embedded", "server"])
+def where(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
+    """Where the ledger is: both kinds of database."""
+    if request.param == "embedded":
+        return tmp_path / "ledger.db"
+    return str(request.getfixturevalue("database_url"))
+
+
+@pytest.mark.parametrize("report", ["cost", "usage", "latency"])
+def test_reports_tell_what_was_after_the_call(
+    tmp_path: Path, where: Path | str, report: str
+) -> None:
+    """`--by phase`, in either database."""
+    settings = LedgerSettings(url=SecretStr(where)) if isinstance(where, str) else None
+    intake = Intake(tmp_path, ledger=settings)
+    intake.take(*call(), judged("after"))
+    intake.ingest.close()
+    place = {"LIVEKIT_EXPORTER_LEDGER_URL": where} if isinstance(where, str) else {}
+
+    command = ["report", report, "--by", "phase", "--since", "2020-01-01", "--format", "json"]
+    result = CliRunner().invoke(app, [*command, "--data-dir", str(tmp_path)], env=place)
+
+    assert result.exit_code == 0, result.stderr
+    lines = json.loads(result.stdout)["rows"]
+    assert "call" in {line["phase"] for line in lines}
+    if report != "latency":
+        assert {line["phase"] for line in lines} == {"call", "after"}

@@ -53,8 +53,8 @@ class LedgerOptions:
     by: Annotated[
         str | None,
         typer.Option(
-            help="Group by day, hour, agent, stage, provider, model, user, persona, session or"
-            " a label; separate several with commas.",
+            help="Group by day, hour, agent, stage, provider, model, user, persona, phase,"
+            " session or a label; separate several with commas.",
             metavar="NAMES",
         ),
     ] = None

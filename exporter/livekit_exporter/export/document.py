@@ -43,6 +43,8 @@ class Request(_Part):
     model: str
     persona: str | None = None
     """Id of the agent that held the call."""
+    phase: Literal["beside", "after"] | None = None
+    """Used beside the session, such as by a judge, or after it; `null` for the session's own."""
     requests: int
     cancelled: bool = False
     source: Literal["reported", "estimated"]

@@ -4,7 +4,7 @@ Nothing here writes.  The database groups and sums; reports put days of any time
 from quarters of an hour, because every zone's midnight falls on one.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -375,10 +375,12 @@ class Snapshot:
         self, table: Table, by: Sequence[str], elsewhere: Table | None = None
     ) -> list[Label[Any]]:
         """Name the columns to group by; the joined table has those that the table lacks."""
+        made: dict[str, Callable[[Table], ColumnElement[Any]]] = {
+            "quarter": self._quarter,
+            "phase": _phase,
+        }
         return [
-            (self._quarter(table) if name == "quarter" else column(table, name, elsewhere)).label(
-                name
-            )
+            (made[name](table) if name in made else column(table, name, elsewhere)).label(name)
             for name in by
         ]
 
@@ -443,3 +445,10 @@ def snapshot(where: Path | str) -> Iterator[Snapshot]:
     """
     with reading(where) as connection:
         yield Snapshot(connection)
+
+
+def _phase(table: Table) -> ColumnElement[str]:
+    """Say when usage was: `call` in the session, where turns and failures are, too."""
+    # A column even where there is none, and no parameter: PostgreSQL groups by neither.
+    said = table.c.phase if "phase" in table.c else func.nullif(table.c.session, table.c.session)
+    return func.coalesce(said, literal_column("'call'"))

@@ -20,6 +20,7 @@ DIMENSIONS: Final = (
     "model",
     "user",
     "persona",
+    "phase",
     "session",
 )
 """Dimensions to group by, beside the labels of `attach(labels=…)`."""

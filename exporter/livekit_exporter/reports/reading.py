@@ -126,6 +126,7 @@ def used(ledger: Snapshot, question: Question) -> Iterator[tuple[Group, UsageRow
     columns = [name for name in key_columns(question) if name != "quarter"]
     for row in ledger.used(span(question)):
         key: Key = {name: getattr(row, name) for name in columns}
+        key = {**key, "phase": row.phase or "call"} if "phase" in key else key
         where = group(question, {**key, "quarter": int(row.at // QUARTER_SECONDS)})
         if where is not None:
             yield where, row

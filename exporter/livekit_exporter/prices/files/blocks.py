@@ -2,31 +2,78 @@
 
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
-from typing import Annotated, ClassVar, Final, Self, TypeAlias
+from typing import Annotated, ClassVar, Final, NamedTuple, Self, TypeAlias
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
     model_validator,
 )
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from livekit_exporter.prices.compiled import PerMillion
 from livekit_exporter.prices.entries import second_of_day
+from livekit_exporter.prices.files.located import Path
 from livekit_exporter.prices.files.words import (
     Amount,
     ConfidenceWord,
     Count,
     Day,
-    FaultError,
-    FaultsError,
     TimeOfDay,
     Written,
+    amount,
+    count,
+    remedy,
+    time_of_day,
+    valid,
 )
-from livekit_exporter.prices.units import KINDS, Basis, Kind
+from livekit_exporter.prices.units import BASES, KINDS, Basis, Kind
 
 _DAY_SECONDS: Final = 86400
 SECTIONS: Final = ("per_1m", "audio_per_1m", "image_per_1m")
+Said: TypeAlias = Mapping[str, object]
+"""A table of a price file, as it was written."""
+
+
+def table(value: object) -> Said:
+    """A table that was written, empty where something else was."""
+    return value if isinstance(value, dict) else {}
+
+
+def tables(value: object) -> list[Said]:
+    """A list of tables that was written, empty where something else was."""
+    return [table(item) for item in value] if isinstance(value, list) else []
+
+
+def priced(entry: Said) -> Iterator[tuple[Path, Said]]:
+    """Yield the tables of an entry that hold prices of its basis or its fallback's, and the way."""
+    for way, tariff in (((), entry), (("fallback",), table(entry.get("fallback")))):
+        for number, block in enumerate(tables(tariff.get("prices"))):
+            at: Path = (*way, "prices", number)
+            yield at, block
+            for place, hours in enumerate(tables(block.get("time_of_day"))):
+                yield (*at, "time_of_day", place), hours
+
+
+class Fault(NamedTuple):
+    """A mistake that values of a table make together.
+
+    Args:
+        text: The message.
+        at: Keys and positions that lead from the table to where it shows.
+        kind: Word for the mistake, as pydantic has one for each of its own.
+    """
+
+    text: str
+    at: Path = ()
+    kind: str = "fault"
+
+    def error(self) -> InitErrorDetails:
+        """Return the mistake as one of pydantic's."""
+        return {"type": PydanticCustomError(self.kind, self.text), "loc": self.at, "input": None}
 
 
 class FilePart(BaseModel):
@@ -34,15 +81,43 @@ class FilePart(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
+    @model_validator(mode="wrap")
+    @classmethod
+    def _all_at_once(cls, value: object, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        # pydantic looks at a whole only once all its parts are right: a second mistake would
+        # show after the first is mended.
+        faults = list(cls._faults(table(value)))
+        part = None
+        try:
+            part = handler(value)
+        except ValidationError as error:
+            found = [
+                Fault(details["msg"], details["loc"], details["type"])
+                for details in error.errors(include_url=False)
+                if details["type"] != "extra_forbidden"
+            ]
+            faults = [*found, *faults]
+        if faults or part is None:
+            raise ValidationError.from_exception_data(cls.__name__, [f.error() for f in faults])
+        return part
 
-def report(faults: list[FaultError]) -> None:
-    """Raise what was found, all of it at once.
+    @classmethod
+    def _keys(cls) -> list[str]:
+        """Keys that the table can have."""
+        return [info.alias or name for name, info in cls.model_fields.items()]
 
-    Raises:
-        FaultsError: There is something.
-    """
-    if faults:
-        raise FaultsError(faults)
+    @classmethod
+    def _faults(cls, said: Said) -> Iterator[Fault]:
+        """Yield the mistakes of the table as a whole."""
+        known = cls._keys()
+        for key in said:
+            if key not in known:
+                yield Fault(cls._unknown(key), (key,), "unknown_key")
+
+    @classmethod
+    def _unknown(cls, key: str) -> str:
+        """Say what is wrong with a key that the table cannot have."""
+        return f"key '{key}' is not known; {remedy(key, cls._keys())}"
 
 
 class TokenPrices(FilePart):
@@ -57,15 +132,13 @@ class TokenPrices(FilePart):
     output: Amount | None = None
     """USD per million output tokens, thinking included."""
 
-    @model_validator(mode="after")
-    def _cached_is_cheaper(self) -> Self:
-        if self.cached_input and self.input and Decimal(self.cached_input) > Decimal(self.input):
-            raise FaultError(
-                f"'cached_input' {self.cached_input} is above 'input' {self.input};"
-                " are the two swapped?",
-                "cached_input",
-            )
-        return self
+    @classmethod
+    def _faults(cls, said: Said) -> Iterator[Fault]:
+        yield from super()._faults(said)
+        cached, full = valid(amount, said.get("cached_input")), valid(amount, said.get("input"))
+        if cached and full and Decimal(cached) > Decimal(full):
+            text = f"'cached_input' {cached} is above 'input' {full}; are the two swapped?"
+            yield Fault(text, ("cached_input",))
 
     def given(self) -> PerMillion:
         """Prices by kind of token, in the order of the kinds."""
@@ -92,18 +165,15 @@ class TokenCharges(FilePart):
     image_per_1m: TokenPrices | None = None
     """USD per million image tokens; what is not listed then has no price."""
 
-    def sections(self) -> dict[str, PerMillion]:
-        """Prices by section, without sections that list none."""
-        found = {name: getattr(self, name) for name in SECTIONS}
-        return {name: section.given() for name, section in found.items() if section is not None}
 
-    def lacking(self, other: "TokenCharges") -> Iterator[tuple[str, str]]:
-        """Sections and kinds that these charges list and others do not."""
-        theirs = other.sections()
-        for section, prices in self.sections().items():
-            for kind in prices:
-                if kind not in theirs.get(section, {}):
-                    yield section, kind
+def _lacking(base: Said, other: Said) -> Iterator[str]:
+    """Name the token prices that one table lists and another does not."""
+    for section in SECTIONS:
+        theirs = table(other.get(section))
+        listed = table(base.get(section))
+        for kind in KINDS:
+            if kind in listed and kind not in theirs:
+                yield f"'{kind}' of '{section}'"
 
 
 class ContextTier(TokenCharges):
@@ -117,22 +187,19 @@ class _TieredTokens(TokenCharges):
     above_input_tokens: tuple[ContextTier, ...] = ()
     """Prices of the whole request once its input is over a threshold."""
 
-    @model_validator(mode="after")
-    def _tiers_are_complete(self) -> Self:
-        faults, last = [], 0
-        for number, tier in enumerate(self.above_input_tokens):
-            at = ("above_input_tokens", number)
-            if tier.over <= last:
-                faults.append(FaultError(f"tier over {tier.over} does not come after {last}", *at))
-            last = tier.over
-            faults += [
-                FaultError(
-                    f"tier over {tier.over} lacks '{kind}' of '{section}', which the base has", *at
-                )
-                for section, kind in self.lacking(tier)
-            ]
-        report(faults)
-        return self
+    @classmethod
+    def _faults(cls, said: Said) -> Iterator[Fault]:
+        yield from super()._faults(said)
+        last = 0
+        for number, tier in enumerate(tables(said.get("above_input_tokens"))):
+            at, over = ("above_input_tokens", number), valid(count, tier.get("over"))
+            if over is None:
+                continue
+            if over <= last:
+                yield Fault(f"tier over {over} does not come after {last}", at)
+            last = over
+            for price in _lacking(said, tier):
+                yield Fault(f"tier over {over} lacks {price}, which the base has", at)
 
 
 class _Rate(FilePart):
@@ -157,15 +224,14 @@ class _Rate(FilePart):
         """True for a price in the vendor's credits."""
         return getattr(self, self.CREDITS) is not None
 
-    @model_validator(mode="after")
-    def _one_price(self) -> Self:
-        given = self.given()
+    @classmethod
+    def _faults(cls, said: Said) -> Iterator[Fault]:
+        yield from super()._faults(said)
+        given = [key for key in cls.price_keys() if key in said]
         if len(given) != 1:
-            said = f"{' and '.join(given)} are given" if given else "there is no price"
-            raise FaultError(
-                f"{said}; give exactly one of {', '.join(self.price_keys())}", *given[1:2]
-            )
-        return self
+            found = f"{' and '.join(given)} are given" if given else "there is no price"
+            text = f"{found}; give exactly one of {', '.join(cls.price_keys())}"
+            yield Fault(text, tuple(given[1:2]))
 
 
 class TimeRate(_Rate):
@@ -205,27 +271,36 @@ def price_keys(basis: Basis) -> tuple[str, ...]:
     return (CharacterRate if basis == "characters" else TimeRate).price_keys()
 
 
-class _Hours(FilePart):
+class _OfABasis(FilePart):
+    @classmethod
+    def _unknown(cls, key: str) -> str:
+        """Name the basis that a misplaced price belongs to, which says more than 'not known'."""
+        owner = next((basis for basis in BASES if key in price_keys(basis)), None)
+        if owner is None:
+            return super()._unknown(key)
+        own = [name for basis in BASES for name in price_keys(basis) if name in cls.model_fields]
+        return (
+            f"'{key}' is a price for '{owner}', but the basis is '{{basis}}';"
+            f" an entry bills one basis, use {' or '.join(dict.fromkeys(own))}"
+        )
+
+
+class _Hours(_OfABasis):
     start: Annotated[TimeOfDay, Field(alias="from")]
     """First minute of the hours, as '16:30', UTC."""
     until: TimeOfDay
     """First minute after the hours, as '00:30', UTC; may lie behind midnight."""
 
-    @property
-    def said(self) -> str:
-        """The hours, for messages."""
-        return f"hours from {self.start} until {self.until}"
+    @classmethod
+    def _faults(cls, said: Said) -> Iterator[Fault]:
+        yield from super()._faults(said)
+        start, until = _from_until(said)
+        if start is not None and start == until:
+            yield Fault(f"hours from {start} until {until} are none, or the whole day")
 
-    def spans(self) -> list[tuple[int, int]]:
-        """Seconds of the day, in two parts where they reach over midnight."""
-        first, last = second_of_day(self.start), second_of_day(self.until)
-        return [(first, last)] if first < last else [(first, _DAY_SECONDS), (0, last)]
 
-    @model_validator(mode="after")
-    def _some_hours(self) -> Self:
-        if self.start == self.until:
-            raise FaultError(f"{self.said} are none, or the whole day")
-        return self
+def _from_until(hours: Said) -> tuple[str | None, str | None]:
+    return valid(time_of_day, hours.get("from")), valid(time_of_day, hours.get("until"))
 
 
 class TokenHours(_TieredTokens, _Hours):
@@ -240,7 +315,7 @@ class CharacterHours(CharacterRate, _Hours):
     """A price for characters in some hours of every day."""
 
 
-class _Block(FilePart):
+class _Block(_OfABasis):
     valid_from: Day | None = None
     """In force from midnight UTC of this day, as 2027-01-01."""
     source: Written
@@ -252,34 +327,36 @@ class _Block(FilePart):
     time_of_day: tuple[_Hours, ...] = ()
     """Hours of every day, UTC, in which other prices hold."""
 
-    @model_validator(mode="after")
-    def _hours_are_apart(self) -> Self:
-        faults = []
+    @classmethod
+    def _faults(cls, said: Said) -> Iterator[Fault]:
+        yield from super()._faults(said)
         taken: list[tuple[int, int]] = []
-        for number, hours in enumerate(self.time_of_day):
-            at = ("time_of_day", number)
-            spans = hours.spans()
+        for number, hours in enumerate(tables(said.get("time_of_day"))):
+            at, (start, until) = ("time_of_day", number), _from_until(hours)
+            if start is None or until is None or start == until:
+                continue
+            spans = _spans(start, until)
             if any(
                 begin < other_end and other < end
                 for begin, end in spans
                 for other, other_end in taken
             ):
-                faults.append(FaultError(f"{hours.said} overlap with those before", *at))
+                yield Fault(f"hours from {start} until {until} overlap with those before", at)
             taken += spans
-            faults += [FaultError(text, *at) for text in self._lacking(hours)]
-        report(faults)
-        return self
+            tiers, others = (
+                [part, *tables(part.get("above_input_tokens"))] for part in (said, hours)
+            )
+            for base, other in zip(tiers, others, strict=False):
+                for price in _lacking(base, other):
+                    yield Fault(
+                        f"hours from {start} until {until} lack {price}, which the block has", at
+                    )
 
-    def _lacking(self, hours: _Hours) -> Iterator[str]:
-        """Prices that some hours would leave out."""
-        if not isinstance(self, TokenBlock) or not isinstance(hours, TokenHours):
-            return
-        pairs = zip(
-            (self, *self.above_input_tokens), (hours, *hours.above_input_tokens), strict=False
-        )
-        for base, other in pairs:
-            for section, kind in base.lacking(other):
-                yield f"{hours.said} lack '{kind}' of '{section}', which the block has"
+
+def _spans(start: str, until: str) -> list[tuple[int, int]]:
+    """Seconds of the day, in two parts where the hours reach over midnight."""
+    first, last = second_of_day(start), second_of_day(until)
+    return [(first, last)] if first < last else [(first, _DAY_SECONDS), (0, last)]
 
 
 class TokenBlock(_TieredTokens, _Block):

@@ -23,16 +23,18 @@ from livekit_exporter.prices.files.blocks import (
     Block,
     CharacterHours,
     CharacterRate,
+    Said,
     TimeHours,
     TimeRate,
     TokenBlock,
     TokenCharges,
     TokenHours,
+    priced,
+    table,
 )
 from livekit_exporter.prices.files.located import (
     Items,
     Located,
-    Path,
     PriceFileError,
     Problem,
     Table,
@@ -41,9 +43,8 @@ from livekit_exporter.prices.files.located import (
     line_at,
     plain,
 )
-from livekit_exporter.prices.files.messages import mistakes
+from livekit_exporter.prices.files.messages import mistakes, sound
 from livekit_exporter.prices.files.models import (
-    CharacterEntry,
     Entry,
     FreeEntry,
     ProviderPart,
@@ -99,6 +100,9 @@ class _Credits(NamedTuple):
     usd_per_1m: Decimal
     source: str
     checked: str
+
+
+_NO_CREDITS: Final = _Credits(Decimal(0), "", "")
 
 
 class _Default(NamedTuple):
@@ -206,15 +210,16 @@ class _Check:
         if isinstance(place.node, Text) and not place.node.value:
             # A provider that is known by its id alone has nothing to say.
             place = place._replace(node=Table({}, {}, line))
+        said = plain(place.node)
         try:
-            part = _PROVIDER.validate_python(plain(place.node))
+            part = _PROVIDER.validate_python(said)
         except ValidationError as error:
-            for at, message in mistakes(error, place.node, "a provider", ProviderPart):
+            for at, message in mistakes(error, place.node, "a provider"):
                 self._wrong(place, at, message)
-            # Declared all the same, so that its entries are not said to be mistakes, too.
-            self.providers[name] = {}
-            self.credits[name] = _Credits(Decimal(0), "", "")
-            return
+            # Declared all the same, so that one mistake neither makes nor hides another.
+            part = ProviderPart.model_construct(None, **sound(said, error))
+            if "usd_per_1m_credits" in table(said):
+                self.credits[name] = _NO_CREDITS
         self._declare(name, line, part, place)
 
     def _declare(self, name: str, line: int, part: ProviderPart, place: _Place) -> None:
@@ -239,6 +244,8 @@ class _Check:
     def _aliases(self, key: str, texts: Sequence[str], provider: str, place: _Place) -> list[str]:
         found: list[str] = []
         for number, text in enumerate(texts):
+            if not text:
+                continue  # a mistake, reported
             alias = text if key == "labels" else text.lower()
             other = self.names.setdefault((key, alias), provider)
             if other != provider or alias in found:
@@ -292,26 +299,44 @@ class _Check:
                 f" {remedy(provider, self.providers)}"
             )
             self._wrong(place, line, message)
+        self._read(entry_id, provider, place)
+
+    def _read(self, entry_id: str, provider: str, place: _Place) -> None:
+        part: Entry | None = None
+        said = table(plain(place.node))
         try:
-            part = _ENTRY.validate_python(plain(node))
+            part = _ENTRY.validate_python(said)
         except ValidationError as error:
-            for at, message in mistakes(error, node, "an entry", FreeEntry, CharacterEntry):
+            for at, message in mistakes(error, place.node, "an entry"):
                 self._wrong(place, at, message)
-            return
-        self.entries[entry_id] = self._compiled(part, provider, place)
+            rest = sound(said, error)
+            # Its models are taken all the same, so that one mistake does not hide another.
+            if "stage" in rest:
+                match = [""] if "match" in said else None
+                part = FreeEntry.model_construct(None, **{"match": match, "free": "", **rest})
+            said = rest
+        if provider not in self.credits:
+            self._credits(said, place)
+        if part is not None:
+            self.entries[entry_id] = self._compiled(part, provider, place)
+
+    def _credits(self, said: Said, place: _Place) -> None:
+        for at, prices in priced(said):
+            for key in {TimeRate.CREDITS, CharacterRate.CREDITS} & set(prices):
+                message = (
+                    f"'{key}' needs a price for credits; give the provider 'usd_per_1m_credits'"
+                )
+                self._wrong(place, key_line(place.node, (*at, key)), message)
 
     def _compiled(self, part: Entry, provider: str, place: _Place) -> CompiledEntry:
-        credits_ = self.credits.get(provider)
+        price = self.credits.get(provider, _NO_CREDITS)
         entry: CompiledEntry = {
             "id": part.id,
             "stage": part.stage,
             "match": self._patterns(part, provider, place),
             "tariffs": []
             if isinstance(part, FreeEntry)
-            else [
-                self._tariff(tariff, credits_, place, ("fallback",) if number else ())
-                for number, tariff in enumerate(part.tariffs())
-            ],
+            else [_tariff(tariff, price) for tariff in part.tariffs()],
         }
         if isinstance(part, FreeEntry):
             entry["free"] = part.free
@@ -333,6 +358,8 @@ class _Check:
             self._wrong(place, key_line(place.node, ("match",)), message)
         found: list[str] = []
         for number, pattern in enumerate(declared):
+            if not pattern:
+                continue  # a mistake, reported
             other = self.patterns.setdefault((provider, part.stage, pattern), part.id)
             if other != part.id or pattern in found:
                 message = (
@@ -344,61 +371,45 @@ class _Check:
             found.append(pattern)
         return found
 
-    def _tariff(
-        self, tariff: TariffPart, price: _Credits | None, place: _Place, at: Path
-    ) -> CompiledTariff:
-        parts: Sequence[Block] = tariff.prices
-        blocks = [
-            self._block(part, price, place, (*at, "prices", number))
-            for number, part in enumerate(parts)
-        ]
-        return {"basis": tariff.basis, "prices": blocks}
 
-    def _block(self, part: Block, price: _Credits | None, place: _Place, at: Path) -> CompiledBlock:
-        block: CompiledBlock = {"source": part.source, "checked": part.checked}
-        if part.valid_from is not None:
-            block["valid_from"] = part.valid_from
-        if part.confidence is not None:
-            block["confidence"] = part.confidence
-        block = {**block, **self._charges(part, price, place, at)}
-        parts: Sequence[TokenHours | TimeHours | CharacterHours] = part.time_of_day
-        windows: list[CompiledWindow] = [
-            {
-                "from": hours.start,
-                "until": hours.until,
-                **self._charges(hours, price, place, (*at, "time_of_day", number)),
-            }
-            for number, hours in enumerate(parts)
-        ]
-        if windows:
-            block["time_of_day"] = windows
-        if price is not None and not isinstance(part, TokenBlock) and part.in_credits:
-            block["source"] = f"{block['source']}; {price.source}"
-            block["checked"] = min(block["checked"], price.checked)
-        return block
+def _tariff(tariff: TariffPart, price: _Credits) -> CompiledTariff:
+    parts: Sequence[Block] = tariff.prices
+    return {"basis": tariff.basis, "prices": [_block(part, price) for part in parts]}
 
-    def _charges(
-        self,
-        part: TokenBlock | TokenHours | TimeRate | CharacterRate,
-        price: _Credits | None,
-        place: _Place,
-        at: Path,
-    ) -> CompiledCharges:
-        if isinstance(part, TokenBlock | TokenHours):
-            above: list[CompiledTier] = [
-                {**_tier(tier), "over": tier.over} for tier in part.above_input_tokens
-            ]
-            return {"tiers": [_tier(part), *above]}
-        [key] = part.given()
-        amount = getattr(part, key)
-        if not part.in_credits:
-            return {"usd": amount, "per": part.PER[key]}
-        if price is None:
-            message = f"'{key}' needs a price for credits; give the provider 'usd_per_1m_credits'"
-            self._wrong(place, key_line(place.node, (*at, key)), message)
-            return {}
-        usd = EXACT.multiply(Decimal(amount), price.usd_per_1m)
-        return {"usd": f"{usd:f}", "per": 1_000_000}
+
+def _block(part: Block, price: _Credits) -> CompiledBlock:
+    block: CompiledBlock = {"source": part.source, "checked": part.checked}
+    if part.valid_from is not None:
+        block["valid_from"] = part.valid_from
+    if part.confidence is not None:
+        block["confidence"] = part.confidence
+    block = {**block, **_charges(part, price)}
+    parts: Sequence[TokenHours | TimeHours | CharacterHours] = part.time_of_day
+    windows: list[CompiledWindow] = [
+        {"from": hours.start, "until": hours.until, **_charges(hours, price)} for hours in parts
+    ]
+    if windows:
+        block["time_of_day"] = windows
+    if not isinstance(part, TokenBlock) and part.in_credits:
+        block["source"] = f"{block['source']}; {price.source}"
+        block["checked"] = min(block["checked"], price.checked)
+    return block
+
+
+def _charges(
+    part: TokenBlock | TokenHours | TimeRate | CharacterRate, price: _Credits
+) -> CompiledCharges:
+    if isinstance(part, TokenBlock | TokenHours):
+        above: list[CompiledTier] = [
+            {**_tier(tier), "over": tier.over} for tier in part.above_input_tokens
+        ]
+        return {"tiers": [_tier(part), *above]}
+    [key] = part.given()
+    amount = getattr(part, key)
+    if not part.in_credits:
+        return {"usd": amount, "per": part.PER[key]}
+    usd = EXACT.multiply(Decimal(amount), price.usd_per_1m)
+    return {"usd": f"{usd:f}", "per": 1_000_000}
 
 
 def _tier(charges: TokenCharges) -> CompiledTier:

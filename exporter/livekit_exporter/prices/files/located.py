@@ -166,18 +166,19 @@ def plain(node: Located) -> object:
 
 def line_at(node: Located, path: Path) -> int:
     """Line of what a path leads to, or of the last node on it that exists."""
-    return _below(node, path).line
+    return node_at(node, path).line
 
 
 def key_line(node: Located, path: Path) -> int:
     """Line on which the key at the end of a path stands."""
-    above, last = _below(node, path[:-1]), path[-1]
+    above, last = node_at(node, path[:-1]), path[-1]
     if isinstance(above, Table) and isinstance(last, str):
         return above.lines.get(last, above.line)
     return above.line
 
 
-def _below(node: Located, path: Path) -> Located:
+def node_at(node: Located, path: Path) -> Located:
+    """Node that a path leads to, or the last one on it that exists."""
     for part in path:
         below: Located | None = None
         if isinstance(node, Table) and isinstance(part, str):

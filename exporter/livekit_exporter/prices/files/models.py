@@ -4,47 +4,50 @@ pydantic checks each part by itself; `check` holds the parts of all files agains
 The JSON Schema for editors is generated from these models, their descriptions included.
 """
 
-from typing import Annotated, Final, Self, TypeAlias
+from collections.abc import Iterator
+from typing import Annotated, Final, TypeAlias
 
-from pydantic import (
-    BeforeValidator,
-    Discriminator,
-    Field,
-    Tag,
-    model_validator,
-)
+from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from livekit_exporter.prices.files.blocks import (
-    Block,
     CharacterBlock,
+    Fault,
     FilePart,
+    Said,
     TimeBlock,
     TokenBlock,
-    report,
+    table,
+    tables,
 )
 from livekit_exporter.prices.files.words import (
+    STAGES,
     WHY_REQUIRED,
     Amount,
     BasisWord,
     Count,
     Day,
     EntryId,
-    FaultError,
     Host,
     LabelPath,
     Pattern,
     StageWord,
     Written,
+    day,
+    fault,
+    one_of,
+    valid,
 )
+from livekit_exporter.prices.units import BASES
 
-_DAY_SECONDS: Final = 86400
-SECTIONS: Final = ("per_1m", "audio_per_1m", "image_per_1m")
+BILLED_KEYS: Final = (
+    "basis", "prices", "fallback", "min_seconds_per_request", "round_up_seconds",
+)  # fmt: skip
 
 
 def _not_empty(blocks: object) -> object:
     # pydantic's own limit counts valid blocks, and would complain of a mistake in one again.
     if blocks in ([], ()):
-        raise FaultError("'prices'; list at least one block of prices")
+        raise fault("'prices'; list at least one block of prices")
     return blocks
 
 
@@ -52,23 +55,22 @@ class _Tariff(FilePart):
     basis: BasisWord
     """What is billed. An entry has one, because plugins fill more than one usage field."""
 
-    @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        faults, last = [], ""
-        for number, block in enumerate(tariff_blocks(self)):
-            start = block.valid_from or ""
+    @classmethod
+    def _faults(cls, said: Said) -> Iterator[Fault]:
+        yield from super()._faults(said)
+        last = ""
+        for number, block in enumerate(tables(said.get("prices"))):
+            start = valid(day, block.get("valid_from")) or ""
             if number and not start:
                 text = "'valid_from' is missing; only the first block may do without"
-                faults.append(FaultError(text, "prices", number))
+                yield Fault(text, ("prices", number))
             elif number and start <= last:
                 text = (
                     f"'valid_from' {start} does not come after {last or 'the block before'};"
                     " order the blocks by date, oldest first"
                 )
-                faults.append(FaultError(text, "prices", number))
+                yield Fault(text, ("prices", number))
             last = start or last
-        report(faults)
-        return self
 
 
 class TokenTariff(_Tariff):
@@ -118,11 +120,8 @@ class CharacterTariff(_Tariff):
 TariffPart: TypeAlias = TokenTariff | TimeTariff | CharacterTariff
 
 
-def tariff_blocks(tariff: _Tariff) -> list[Block]:
-    """Dated prices of a tariff, whatever it bills."""
-    if isinstance(tariff, TokenTariff | TimeTariff | CharacterTariff):
-        return list(tariff.prices)
-    return []
+def _basis(said: Said) -> str | None:
+    return valid(one_of("basis", BASES), said.get("basis"))
 
 
 def _kind(value: object) -> str:
@@ -148,12 +147,25 @@ class _EntryHead(FilePart):
     """Models as plugins report them; '<date>' for the date of a snapshot, '*' at the end for the
     rest. Left out: the id's name. Empty: only as a provider's default."""
 
+    @classmethod
+    def _keys(cls) -> list[str]:
+        """Keys of an entry that is free, and of one that is billed."""
+        return [*_EntryHead.model_fields, "free", *BILLED_KEYS]
+
 
 class FreeEntry(_EntryHead):
     """An entry that nobody bills."""
 
     free: Written
     """Why nobody bills it, for example self-hosted; in place of basis and prices."""
+
+    @classmethod
+    def _faults(cls, said: Said) -> Iterator[Fault]:
+        yield from super()._faults(said)
+        for key in said:
+            if key in BILLED_KEYS:
+                text = f"'{key}' stands beside 'free'; an entry has a price or is free, remove one"
+                yield Fault(text, (key,), "unknown_key")
 
 
 _Fallback: TypeAlias = Annotated[
@@ -172,24 +184,26 @@ class _BilledEntry(_EntryHead, _Tariff):
     round_up_seconds: Count | None = None
     """A call leg is rounded up once to whole steps of this."""
 
-    @model_validator(mode="after")
-    def _fits_its_basis(self) -> Self:
-        faults = []
-        bases = {self.basis} | ({self.fallback.basis} if self.fallback else set())
-        if self.fallback is not None and self.fallback.basis == self.basis:
+    @classmethod
+    def _faults(cls, said: Said) -> Iterator[Fault]:
+        yield from super()._faults(said)
+        basis, fallback = _basis(said), _basis(table(said.get("fallback")))
+        if basis is None or ("fallback" in said and fallback is None):
+            return
+        if fallback == basis:
             text = (
-                f"the fallback bills '{self.basis}' like the entry; it is for requests that"
+                f"the fallback bills '{basis}' like the entry; it is for requests that"
                 " report nothing of the entry's basis"
             )
-            faults.append(FaultError(text, "fallback"))
-        if self.min_seconds_per_request and (self.stage != "stt" or "audio_time" not in bases):
+            yield Fault(text, ("fallback",))
+        bases = {basis, fallback}
+        stage = valid(one_of("stage", STAGES), said.get("stage")) or "stt"
+        if "min_seconds_per_request" in said and (stage != "stt" or "audio_time" not in bases):
             text = "'min_seconds_per_request' is for stt that bills 'audio_time'"
-            faults.append(FaultError(text, "min_seconds_per_request"))
-        if self.round_up_seconds and "call_time" not in bases:
+            yield Fault(text, ("min_seconds_per_request",))
+        if "round_up_seconds" in said and "call_time" not in bases:
             text = "'round_up_seconds' is for entries that bill 'call_time'"
-            faults.append(FaultError(text, "round_up_seconds"))
-        report(faults)
-        return self
+            yield Fault(text, ("round_up_seconds",))
 
     def tariffs(self) -> list[TariffPart]:
         """The billing basis with its prices, then the fallback's."""
@@ -218,9 +232,6 @@ Entry: TypeAlias = Annotated[
     | Annotated[CharacterEntry, Tag("<characters>")],
     Discriminator(_kind),
 ]
-BILLED_KEYS: Final = (
-    "basis", "prices", "fallback", "min_seconds_per_request", "round_up_seconds",
-)  # fmt: skip
 
 
 class ProviderPart(FilePart):
@@ -241,16 +252,10 @@ class ProviderPart(FilePart):
     checked: Day | None = None
     """Day on which the source was read, as 2026-10-21."""
 
-    @model_validator(mode="after")
-    def _credits_have_a_source(self) -> Self:
-        if self.usd_per_1m_credits is None:
-            return self
-        required = {"source": self.source, "checked": self.checked}
-        report(
-            [
-                FaultError(f"'{key}' is missing{WHY_REQUIRED[key]}")
-                for key, value in required.items()
-                if value is None
-            ]
-        )
-        return self
+    @classmethod
+    def _faults(cls, said: Said) -> Iterator[Fault]:
+        yield from super()._faults(said)
+        if "usd_per_1m_credits" in said:
+            for key in ("source", "checked"):
+                if key not in said:
+                    yield Fault(f"'{key}' is missing{WHY_REQUIRED[key]}")

@@ -6,15 +6,17 @@ Prices stay text, so none passes through a float.
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date
-from typing import Annotated, Final, TypeAlias, get_args
+from typing import Annotated, Final, TypeAlias, TypeVar, get_args
 
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
 from livekit_exporter.prices.catalogue import DATE_MARK
-from livekit_exporter.prices.files.located import Path, closest
+from livekit_exporter.prices.files.located import closest
 from livekit_exporter.prices.units import BASES, CONFIDENCES, Basis, Confidence
 from livekit_exporter.record import Stage
 
+Read = TypeVar("Read")
 STAGES: Final[tuple[Stage, ...]] = get_args(Stage)
 
 # Few enough digits that a product of usage and price stays exact.
@@ -56,26 +58,17 @@ WHY_REQUIRED: Final[Mapping[str, str]] = {
 }
 
 
-class FaultError(ValueError):
-    """A value of a price file that cannot be used.
-
-    Args:
-        text: The message; `{what}` in it becomes the name of the value.
-        at: Where, from the value that is validated; nothing for the value itself.
-    """
-
-    def __init__(self, text: str, *at: str | int) -> None:
-        super().__init__(text)
-        self.text = text
-        self.at: Path = at
+def fault(text: str) -> PydanticCustomError:
+    """Make the error of a value; `{what}` in its text becomes the value's name."""
+    return PydanticCustomError("fault", text)
 
 
-class FaultsError(ValueError):
-    """Several faults that one look at a value finds."""
-
-    def __init__(self, faults: list[FaultError]) -> None:
-        super().__init__("; ".join(fault.text for fault in faults))
-        self.faults = faults
+def valid(read: Callable[[object], Read], value: object) -> Read | None:
+    """Read a value, `None` for one that cannot be used."""
+    try:
+        return read(value)
+    except PydanticCustomError:
+        return None
 
 
 def remedy(word: str, known: Iterable[str]) -> str:
@@ -89,41 +82,43 @@ def remedy(word: str, known: Iterable[str]) -> str:
 def _text(value: object) -> str:
     if isinstance(value, str) and value.strip():
         return value.strip()
-    raise FaultError("{what} must be text, and not empty")
+    raise fault("{what} must be text, and not empty")
 
 
-def _amount(value: object) -> str:
+def amount(value: object) -> str:
+    """Read a price or a length, as decimal text."""
     text = _text(value)
     if _AMOUNT.fullmatch(text):
         return text
     if text.startswith("-"):
-        raise FaultError(f"{{what}} is '{text}'; it cannot be negative")
-    raise FaultError(
-        f"{{what}} is '{text}', which is no number; write digits with a point, as 0.0048"
-    )
+        raise fault(f"{{what}} is '{text}'; it cannot be negative")
+    raise fault(f"{{what}} is '{text}', which is no number; write digits with a point, as 0.0048")
 
 
-def _count(value: object) -> int:
+def count(value: object) -> int:
+    """Read a whole number above zero."""
     text = _text(value)
     if not _COUNT.fullmatch(text):
-        raise FaultError(f"{{what}} is '{text}'; write a whole number above zero")
+        raise fault(f"{{what}} is '{text}'; write a whole number above zero")
     return int(text)
 
 
-def _day(value: object) -> str:
+def day(value: object) -> str:
+    """Read a day, as `2026-10-21`."""
     text = _text(value)
     try:
         if _DAY.fullmatch(text):
             return date.fromisoformat(text).isoformat()
     except ValueError:
         pass
-    raise FaultError(f"{{what}} is '{text}', which is no day; write it as 2026-10-21")
+    raise fault(f"{{what}} is '{text}', which is no day; write it as 2026-10-21")
 
 
-def _time_of_day(value: object) -> str:
+def time_of_day(value: object) -> str:
+    """Read a minute of the day in UTC, as `16:30`."""
     text = _text(value)
     if not _TIME_OF_DAY.fullmatch(text):
-        raise FaultError(f"{{what}} is '{text}', no time of day (UTC); write it as '16:30'")
+        raise fault(f"{{what}} is '{text}', no time of day (UTC); write it as '16:30'")
     return text
 
 
@@ -133,7 +128,7 @@ def one_of(kind: str, known: tuple[str, ...]) -> Callable[[object], str]:
     def word(value: object) -> str:
         text = _text(value)
         if text not in known:
-            raise FaultError(f"{kind} '{text}' is not known; {remedy(text, known)}")
+            raise fault(f"{kind} '{text}' is not known; {remedy(text, known)}")
         return text
 
     return word
@@ -141,28 +136,26 @@ def one_of(kind: str, known: tuple[str, ...]) -> Callable[[object], str]:
 
 def _host(text: str) -> str:
     if not HOST.fullmatch(text):
-        raise FaultError(
-            f"host '{text}' is none; write it in lower case without scheme, port or path"
-        )
+        raise fault(f"host '{text}' is none; write it in lower case without scheme, port or path")
     return text
 
 
 def _label(text: str) -> str:
     if "*" in text[:-1]:
-        raise FaultError(f"label '{text}' may have '*' at its end only")
+        raise fault(f"label '{text}' may have '*' at its end only")
     return text
 
 
 def _pattern(text: str) -> str:
-    fault = ""
+    why = ""
     if "*" in text[:-1]:
-        fault = "'*' stands for the rest of a name, at its end only"
+        why = "'*' stands for the rest of a name, at its end only"
     elif DATE_MARK in text and text.endswith("*"):
-        fault = f"use either '{DATE_MARK}' or '*'"
+        why = f"use either '{DATE_MARK}' or '*'"
     elif text.count(DATE_MARK) > 1 or set("<>") & set(text.replace(DATE_MARK, "")):
-        fault = f"a snapshot's date is written '{DATE_MARK}', once"
-    if fault:
-        raise FaultError(f"model '{text}' cannot be matched; {fault}")
+        why = f"a snapshot's date is written '{DATE_MARK}', once"
+    if why:
+        raise fault(f"model '{text}' cannot be matched; {why}")
     return text
 
 
@@ -178,22 +171,22 @@ Written: TypeAlias = Annotated[str, BeforeValidator(_text), WithJsonSchema(_TEXT
 """Text that says something."""
 Amount: TypeAlias = Annotated[
     str,
-    BeforeValidator(_amount),
+    BeforeValidator(amount),
     WithJsonSchema({**_written(_AMOUNT, "number", "string"), "minimum": 0}),
 ]
 """A price or a length, as decimal text."""
 Count: TypeAlias = Annotated[
     int,
-    BeforeValidator(_count),
+    BeforeValidator(count),
     WithJsonSchema({**_written(_COUNT, "integer", "string"), "minimum": 1}),
 ]
 """A whole number above zero."""
 Day: TypeAlias = Annotated[
-    str, BeforeValidator(_day), WithJsonSchema({**_written(_DAY, "string"), "format": "date"})
+    str, BeforeValidator(day), WithJsonSchema({**_written(_DAY, "string"), "format": "date"})
 ]
 """A day, as `2026-10-21`."""
 TimeOfDay: TypeAlias = Annotated[
-    str, BeforeValidator(_time_of_day), WithJsonSchema(_written(_TIME_OF_DAY, "string"))
+    str, BeforeValidator(time_of_day), WithJsonSchema(_written(_TIME_OF_DAY, "string"))
 ]
 """A minute of the day in UTC, as `16:30`."""
 StageWord: TypeAlias = Annotated[Stage, BeforeValidator(one_of("stage", STAGES))]
