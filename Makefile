@@ -10,6 +10,9 @@ PRICE_MAP := $(VENV)/litellm-$(LITELLM).json
 PLUGINS := anthropic cartesia deepgram elevenlabs google groq openai
 ARGS ?=
 
+# Tests start hundreds of processes, each of which would compile the package anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 # A name on PATH is not enough: version managers leave shims that do not run.
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	"$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 \

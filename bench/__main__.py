@@ -1,4 +1,4 @@
-"""Measures what the README quotes, in one run.
+"""Measure the figures that the README quotes, in one run.
 
 python -m bench            about five minutes
 python -m bench --quick    under a minute, to see that everything still runs

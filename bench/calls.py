@@ -70,7 +70,7 @@ def _call(kind: int, records: int) -> Iterator[Record]:
 
 
 def _conversation(chance: random.Random, llm: Model, at: float) -> Iterator[Record]:
-    """Turns without end, six records each."""
+    """Yield the records of turns without end, six records a turn."""
     turn = 0
     while True:
         turn += 1

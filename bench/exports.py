@@ -1,4 +1,4 @@
-"""How long the JSON file of a long call takes to make."""
+"""Measure the time that the JSON file of a long call takes to make."""
 
 import json
 import time

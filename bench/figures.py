@@ -1,4 +1,4 @@
-"""What a measurement hands back, and how it is written down."""
+"""Results of a measurement, and their notation."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class Quote:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """Everything one question gave.
+    """Results of one measurement: lines for the README and a table.
 
     Args:
         question: Heading.
@@ -44,7 +44,7 @@ class Answer:
 
 
 def percentile(values: Iterable[float], percent: float) -> float:
-    """The smallest value that at least `percent` of all are not above.
+    """Smallest value that at least `percent` of all values do not exceed.
 
     Raises:
         ValueError: There are no values.
@@ -76,7 +76,7 @@ def digits(number: float) -> str:
 
 
 def ratio(measured: float, baseline: float) -> str:
-    """How many times the baseline."""
+    """Multiple of the baseline."""
     return f"{digits(measured / baseline)}x"
 
 

@@ -1,4 +1,4 @@
-"""What a metrics event costs the event loop of a call: metered, with a budget, on a bad disk."""
+"""Measure what a metrics event costs the event loop: metered, with a budget, on a slow disk."""
 
 import asyncio
 import gc

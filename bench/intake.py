@@ -1,4 +1,4 @@
-"""How quickly the sidecar takes journals in."""
+"""Measure how quickly the sidecar takes journals in."""
 
 import gc
 import sqlite3

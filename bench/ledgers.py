@@ -1,4 +1,4 @@
-"""A large ledger that nobody had to hold calls for: the same rows every time."""
+"""Large ledger of generated calls: the same rows every time."""
 
 import json
 from dataclasses import replace
@@ -65,7 +65,7 @@ _TTS: Final = (
 
 
 class Sums(NamedTuple):
-    """What was written, added up while it was written.
+    """Sums of the rows, added up while they are written.
 
     Args:
         rows: Usage rows.
@@ -191,7 +191,7 @@ def _turn(
 def _request(
     random: Random, row: SessionRow, turn: TurnRow, model: _Model, seconds: float, batch: Batch
 ) -> tuple[float, float]:
-    """One request; what it cost, and the part of it that nobody heard."""
+    """One request, with its cost and the wasted part of it."""
     amount = random.randint(1, model.most)
     usd = amount * model.usd
     wasted = usd / 2 if turn.interrupted and model.stage == "tts" else 0.0

@@ -91,7 +91,7 @@ class Attached:
         (self.handle,) = self.session._events["metrics_collected"]  # noqa: SLF001
 
     async def leave(self) -> None:
-        """Close, and wait until it hears nothing: the next session is alone, as in a job."""
+        """Close, and wait until it gets no more events: the next session is alone, as in a job."""
         from livekit.agents import CloseEvent, CloseReason
 
         self.session.emit("close", CloseEvent(reason=CloseReason.USER_INITIATED))
@@ -130,7 +130,7 @@ async def in_turns(
 
 
 def prometheus() -> Handle:
-    """What a careful user of the library writes: children looked up once."""
+    """Handler that a careful user of the library writes: children looked up once."""
     from prometheus_client import CollectorRegistry, Counter, Histogram
 
     registry = CollectorRegistry()
@@ -186,7 +186,7 @@ def opentelemetry() -> Handle:
 
 
 def rows(spent: Mapping[str, list[int]], base: str) -> list[Row]:
-    """What each took, and how many times that is what the one called `base` took at p50."""
+    """Make a row of each handler: its durations, and its multiple of the p50 of `base`."""
     middle = percentile(spent[base], 50)
     return [
         (
@@ -211,7 +211,7 @@ def quote(what: str, spent: list[int], against: str, base: list[int]) -> Quote:
 
 
 def both(values: list[int]) -> str:
-    """Their middle, and the highest but one in a hundred."""
+    """The p50 and the p99."""
     return f"{micros(percentile(values, 50))} ({micros(percentile(values, 99))}) µs"
 
 

@@ -18,7 +18,7 @@ _BUCKETS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.65, 0.8, 1, 1.5, 2, 3, 5, 10)
 
 
 def touch() -> None:
-    """Be one job: make and move every series once."""
+    """Act as one job: create and increment every series once."""
     registry = CollectorRegistry()
     for family in range(8):
         counter = Counter(f"job_{family}", "A counter.", ["model"], registry=registry)

@@ -1,4 +1,4 @@
-"""What pricing costs: one event, and a catalogue in a new process."""
+"""Measure what pricing costs: one event, and a catalogue in a new process."""
 
 import json
 import random
@@ -54,7 +54,7 @@ _FIRST: Final = {
 
 
 class _Start(NamedTuple):
-    """What a new process spent, in seconds and bytes."""
+    """Cost of a new process, in seconds and bytes."""
 
     imports: float
     first: float
@@ -64,12 +64,12 @@ class _Start(NamedTuple):
 
     @property
     def seconds(self) -> float:
-        """From nothing to the first price."""
+        """Time from the start of the process to the first price."""
         return self.imports + self.first
 
     @property
     def resident(self) -> float:
-        """By how many bytes the process grew."""
+        """Bytes by which the process grew."""
         return self.imports_bytes + self.first_bytes
 
 

@@ -1,4 +1,4 @@
-"""How quickly reports answer from a large ledger."""
+"""Measure how quickly reports answer from a large ledger."""
 
 import sqlite3
 import tempfile
@@ -31,7 +31,7 @@ _ROWS_ALONE: Final = "SELECT sum(cost_usd) FROM usage NOT INDEXED"
 
 
 class _Asked(NamedTuple):
-    """A question, both ways.
+    """One question: as a report, and as a query of the bare rows.
 
     Args:
         what: The question.
@@ -142,7 +142,7 @@ def _questions(written: ledgers.Sums) -> list[_Asked]:
 
 
 def _spent(ledger: Snapshot, question: Question) -> float:
-    """What a whole report says was spent, over the lines that it shows."""
+    """Spend of a whole report, summed over its lines."""
     report = cost.report(ledger, question)
     place = [column.name for column in report.columns].index("cost_usd")
     return sum(float(str(row[place])) for row in report.rows)

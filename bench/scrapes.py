@@ -1,4 +1,4 @@
-"""What a scrape costs after many jobs have come and gone."""
+"""Measure what a scrape costs after many jobs have come and gone."""
 
 import os
 import subprocess
@@ -36,7 +36,7 @@ class _Target:
         self.invalidate()
 
     def invalidate(self) -> None:
-        """Report something, and wait until it is on the page.
+        """Write a record, and wait until it is on the page.
 
         Raises:
             TimeoutError: It does not get there.

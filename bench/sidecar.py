@@ -75,7 +75,7 @@ class Sidecar:
         return int(found[1]) * 1024 if found else 0
 
     def address(self) -> str:
-        """Where it listens.
+        """Address on which it listens.
 
         Raises:
             RuntimeError: It does not come up.

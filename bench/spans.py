@@ -1,4 +1,4 @@
-"""What costs on LiveKit's spans add to one event that has a span."""
+"""Measure what costs on LiveKit's spans add to one event that has a span."""
 
 import asyncio
 import gc

@@ -1,4 +1,4 @@
-"""What a whole turn costs the event loop: LiveKit alone, metered, and with its spans read.
+"""Measure what a whole turn costs the event loop: LiveKit alone, metered, with spans read.
 
 Where nobody traces, LiveKit makes no spans; for estimates it has to.  That is work of
 LiveKit's on the loop, so it is measured with LiveKit, turn by turn.

@@ -34,7 +34,7 @@ def _inherited() -> dict[str, str]:
 
 
 def answers(url: str) -> bool:
-    """Whether a page is there and says yes."""
+    """True if a page answers with success."""
     try:
         with urllib.request.urlopen(url, timeout=_ANSWER_SECONDS):  # noqa: S310 - our own http
             return True
@@ -73,7 +73,7 @@ class Program:
             )
 
     def check(self) -> None:
-        """Make sure that it runs.
+        """Raise an error unless it runs.
 
         Raises:
             StackError: It has ended.
@@ -83,7 +83,7 @@ class Program:
             raise StackError(f"{self.name} ended with status {status}: {self._last_words()}")
 
     def wait_until_answers(self, url: str) -> None:
-        """Wait until one of its pages says yes.
+        """Wait until one of its pages answers with success.
 
         Raises:
             StackError: It has ended, or does not answer in time.
@@ -99,7 +99,7 @@ class Program:
             time.sleep(_POLL_SECONDS)
 
     def reload(self) -> None:
-        """Let it read its configuration again."""
+        """Make it read its configuration again."""
         self._process.send_signal(signal.SIGHUP)
 
     def stop(self) -> None:

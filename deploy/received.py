@@ -1,4 +1,4 @@
-"""What the webhook printer has printed, as alerts."""
+"""Alerts that the webhook printer has printed."""
 
 import re
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ class ReceivedAlert:
 
 
 def received(printed: str) -> list[ReceivedAlert]:
-    """Read what `prometheus/webhook_printer.py` wrote, in its order."""
+    """Read the output of `prometheus/webhook_printer.py`, in its order."""
     alerts: list[ReceivedAlert] = []
     for line in printed.splitlines():
         if title := _TITLE.fullmatch(line):

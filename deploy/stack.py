@@ -37,7 +37,7 @@ _GRAFANA_HOME: Final = Path("/usr/share/grafana")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What a stack is to be like.
+    """Options of a stack.
 
     Args:
         data_dir: Folder for everything that is written: data, logs, configuration in force.
@@ -108,36 +108,36 @@ class Stack:
 
     @property
     def exporter_url(self) -> str:
-        """Where the sidecar answers."""
+        """Address of the sidecar."""
         return self._url("exporter")
 
     @property
     def worker_metrics_url(self) -> str:
-        """Where the demo's worker shows LiveKit's own metrics."""
+        """Address at which the demo's worker serves LiveKit's own metrics."""
         return f"{self._url('demo')}/metrics"
 
     @property
     def prometheus_url(self) -> str:
-        """Where Prometheus answers."""
+        """Address of Prometheus."""
         return self._url("prometheus")
 
     @property
     def alertmanager_url(self) -> str:
-        """Where Alertmanager answers."""
+        """Address of Alertmanager."""
         return self._url("alertmanager")
 
     @property
     def receiver_url(self) -> str:
-        """Where the webhook receiver answers."""
+        """Address of the webhook receiver."""
         return self._url("receiver")
 
     @property
     def grafana_url(self) -> str | None:
-        """Where Grafana answers, if it runs."""
+        """Address of Grafana, if it runs."""
         return self._url("grafana") if self._grafana else None
 
     def check(self) -> None:
-        """Make sure that everything still runs.
+        """Raise an error unless every program still runs.
 
         Raises:
             StackError: A program has ended.
@@ -146,7 +146,7 @@ class Stack:
             program.check()
 
     def prometheus(self, path: str, **parameters: str) -> Any:  # noqa: ANN401 - any JSON
-        """What Prometheus's API answers, `data` of it; `path` without `/api/v1/`.
+        """Answer of Prometheus's API: its `data`; `path` is without `/api/v1/`.
 
         Raises:
             OSError: It does not answer, or not with success.
@@ -160,7 +160,7 @@ class Stack:
         return result
 
     def received(self) -> list[ReceivedAlert]:
-        """What Alertmanager has sent to the receiver so far, oldest first."""
+        """Notifications that Alertmanager has sent to the receiver so far, oldest first."""
         return received((self.logs / "receiver.log").read_text("utf-8"))
 
     def wait_until_up(self, seconds: float = 60.0) -> None:
@@ -177,12 +177,12 @@ class Stack:
             time.sleep(_POLL_SECONDS)
 
     def restart_demo(self, *arguments: str) -> None:
-        """Hang up, then hold other calls: the arguments replace those of the options."""
+        """Hang up, then run other simulated calls: the arguments replace those of the options."""
         self._programs.pop("demo").stop()
         self._start_demo(arguments)
 
     def reconfigure_exporter(self, settings: Mapping[str, Mapping[str, object]]) -> None:
-        """Let the sidecar load other settings instead of those of the options."""
+        """Make the sidecar load other settings instead of those of the options."""
         self._exporter_settings = settings
         self._write_exporter_settings()
         self._programs["exporter"].reload()

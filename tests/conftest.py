@@ -1,5 +1,6 @@
 """What many tests need: a data directory, and sidecar processes that end with the test."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -19,6 +20,12 @@ settings.register_profile(
     "busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("busy machine")
+
+
+def pytest_configure() -> None:
+    """Keep numpy's threads off the cores of the other tests: its matrices here are small."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 
 Serve: TypeAlias = Callable[..., Sidecar]
 

@@ -1,4 +1,4 @@
-"""Holds scripted calls whose bill is known, and holds the exporter's figures against it.
+"""Run scripted calls whose bill is known, and compare the exporter's figures with it.
 
 python -m bench.accuracy                  every scenario with every plugin, about three minutes
 python -m bench.accuracy --simulated      without plugins

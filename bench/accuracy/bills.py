@@ -1,4 +1,4 @@
-"""What vendors write down: the bill that a call's figures are held against."""
+"""Bills that vendors write, with which a call's figures are compared."""
 
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -12,7 +12,7 @@ Ending: TypeAlias = Literal["open", "complete", "dropped", "cut"]
 
 
 class Product(NamedTuple):
-    """Something that a vendor bills for, named as its LiveKit plugin names it."""
+    """Product that a vendor bills for, named as its LiveKit plugin names it."""
 
     stage: Stage
     provider: str
@@ -34,12 +34,12 @@ class Bill:
 
     @property
     def outcome(self) -> str:
-        """How it ended, in the words of a script."""
+        """Outcome of the request, in the words of a script."""
         return "unsaid" if self.ending == "cut" and not self.output_tokens else self.ending
 
     @property
     def usage(self) -> Usage:
-        """The same in the words of a journal."""
+        """Billed usage, in the words of a journal."""
         return Usage(
             input_tokens=self.input_tokens,
             cached_input_tokens=self.cached_input_tokens,
@@ -75,7 +75,7 @@ class Bill:
 
 @dataclass(slots=True)
 class Books:
-    """Every request of one call that a vendor bills, in the order of their coming."""
+    """Requests of one call that vendors bill, in the order in which they came."""
 
     bills: list[Bill] = field(default_factory=list)
 

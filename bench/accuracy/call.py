@@ -33,7 +33,7 @@ _TAIL_SECONDS: Final = 1.5
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Where a call's providers stand: what they answer, keep and take their time from."""
+    """Shared state of a call's providers: the script, the vendors' books and the line."""
 
     script: Script
     books: Books
@@ -62,7 +62,7 @@ Meter: TypeAlias = Callable[["AgentSession[Any]", Path], str]
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A call that is over.
+    """Finished call.
 
     Args:
         session: The exporter's id of it.
@@ -108,7 +108,7 @@ async def hold(
     meter: Meter = meter,
     speed: float = SPEED,
 ) -> Held:
-    """Make the call; when it returns, its journal is complete.
+    """Run the call; when it returns, its journal is complete.
 
     Args:
         scenario: What happens in it.

@@ -68,7 +68,7 @@ class Caller:
                 await self._until(self._moment(step, cut, before))
 
     def _moment(self, step: Step, cut: Cut, before: int) -> Callable[[], bool]:
-        """Whether it has come."""
+        """True once the moment has come."""
         wanted = max(1, round(cut.share * len(tokens(step.reply))))
 
         def come() -> bool:

@@ -21,12 +21,12 @@ class Ear(stt.STT[str]):
 
     @property
     def model(self) -> str:
-        """Nobody's."""
+        """Placeholder name of the model."""
         return "ear"
 
     @property
     def provider(self) -> str:
-        """Nobody."""
+        """Placeholder name of the provider."""
         return "nobody"
 
     async def _recognize_impl(

@@ -1,4 +1,4 @@
-"""A call's bill, what LiveKit's events say of it, and what the exporter estimates."""
+"""Figures of a call: billed by vendors, reported by LiveKit's events, estimated by the exporter."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class Amount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """The three of one stage of a call, or of all of it.
+    """Billed, reported and estimated amounts of one stage of a call, or of all of it.
 
     Args:
         billed: What the vendors wrote down.
@@ -49,19 +49,19 @@ class Figures:
 
     @property
     def reported_share(self) -> float:
-        """Of the bill, in US dollars; 1 where nothing was billed."""
+        """Share of the bill that events report, in US dollars; 1 where nothing was billed."""
         return self.reported.usd / self.billed.usd if self.billed.usd else 1.0
 
     @property
     def error(self) -> float:
-        """What reported and estimated cost together are above the bill, as a share of it."""
+        """Excess of reported and estimated cost together over the bill, as a share of it."""
         if not self.billed.usd:
             return 0.0
         return (self.reported.usd + self.estimated.usd) / self.billed.usd - 1
 
 
 def add(parts: Iterable[Figures]) -> Figures:
-    """Several stages or calls as one."""
+    """Add up several stages or calls."""
     parts = list(parts)
     return Figures(
         billed=_sum([part.billed for part in parts]),

@@ -1,4 +1,4 @@
-"""Holds calls and holds their figures against their bills."""
+"""Run calls and compare their figures with their bills."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ _ATTEMPTS: Final = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """One call and what became of its bill.
+    """One call with its bill and its figures.
 
     Args:
         scenario: What happened in it.
@@ -46,7 +46,7 @@ class Measured:
 async def measure(
     calls: Sequence[tuple[Scenario, str, Cast]], root: Path, *, meter: Meter = meter
 ) -> list[Measured]:
-    """Hold calls, many at once, and read what the ledger has of each.
+    """Run calls, many at once, and read the ledger's figures of each.
 
     Every call has a data directory of its own, so that none learns from another.  On a busy
     machine a caller may speak a moment too late; such a call is not the scripted one, and

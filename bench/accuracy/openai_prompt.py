@@ -17,7 +17,7 @@ def parts(body: Body) -> list[str]:
 
 
 def tool_wanted(body: Body) -> bool:
-    """Whether the model may call a tool: it has some, and the last word is no tool's answer."""
+    """True if the model may call a tool: it has some, and the last message is no tool's answer."""
     return bool(body.get("tools")) and body["messages"][-1]["role"] != "tool"
 
 

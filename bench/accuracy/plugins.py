@@ -81,7 +81,7 @@ class _Here(AbstractResolver):
         ]
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: no resource is open."""
 
 
 def _vendors(stage: Stage, first: Product, second: Product, *, caches: bool) -> dict[str, Vendor]:

@@ -1,4 +1,4 @@
-"""What `make accuracy ARGS=--quote` writes: figures as JSON, and the tables of the document."""
+"""Output of `make accuracy ARGS=--quote`: figures as JSON, and the tables of the document."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ END: Final = "<!-- accuracy:end -->"
 
 
 def write(told: report.JSON, page: Path = PAGE, figures: Path = FIGURES) -> None:
-    """Keep the figures, and put the tables of them between the markers.
+    """Write the figures to their file, and their tables between the markers.
 
     Raises:
         ValueError: The page has no such place.
@@ -31,7 +31,7 @@ def read(figures: Path = FIGURES) -> dict[str, Any]:
 
 
 def between(page: str, tables: str) -> str:
-    """The page with other tables.
+    """Replace the tables of the page.
 
     Raises:
         ValueError: The markers are missing.

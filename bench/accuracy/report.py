@@ -1,4 +1,4 @@
-"""What the calls gave: a table for people, JSON for programs."""
+"""Results of the calls: a table for people, JSON for programs."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -61,7 +61,7 @@ def lines(measured: Iterable[Measured]) -> list[Line]:
 
 
 def as_table(measured: Iterable[Measured]) -> str:
-    """Markdown."""
+    """Table in Markdown."""
     shown = []
     previous = ""
     for line in lines(measured):
@@ -98,7 +98,7 @@ def as_json(measured: Sequence[Measured], circumstances: str) -> JSON:
 
 
 def as_page(told: JSON) -> str:
-    """What the document says of figures that `as_json` told: stage by stage, then whole calls."""
+    """Tables of the document from the figures of `as_json`: stage by stage, then whole calls."""
     lines = told["lines"]
     parts = [
         f"{head}\n\n{_pivot([line for line in lines if line['plugin'].endswith(f' {stage}')])}"
@@ -138,7 +138,7 @@ _SHORT: Final = 4
 
 
 def _plugins(cast: str) -> tuple[str, str]:
-    """Names of who writes and who speaks."""
+    """Names of the plugins that write and that speak."""
     writes, _, speaks = cast.partition(" + ")
     return f"{writes} LLM", f"{speaks or writes} TTS"
 

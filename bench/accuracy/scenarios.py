@@ -1,4 +1,4 @@
-"""The calls that are held: what goes wrong in them, and when."""
+"""Scenarios of the calls: the faults in each, and their moments."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""What happens in a scripted call, and where it has come to."""
+"""Script of a call, and its current step."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ Moment: TypeAlias = Literal["asked", "writing", "sent", "played"]
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """When the caller begins to speak over the agent.
+    """Moment at which the caller begins to speak over the agent.
 
     Args:
         at: `asked`, when the model has read the prompt and written nothing; `writing`, when
@@ -72,7 +72,7 @@ class Scenario:
     hang_up: Cut | None = None
 
     def went(self, outcomes: Sequence[str]) -> bool:
-        """Whether a call whose requests ended like this went by the script."""
+        """True if requests that ended like this follow the script."""
         return len(outcomes) == len(self.requests) and all(
             outcome in _LEFT if wanted == "left" else outcome == wanted
             for wanted, outcome in zip(self.requests, outcomes, strict=True)
@@ -84,12 +84,12 @@ _LEFT: Final = ("complete", "cut", "unsaid")
 
 @dataclass(slots=True)
 class Script:
-    """Where the call has come to; what the stand-ins of vendors answer to."""
+    """Current step of the call, by which the vendors' stand-ins answer."""
 
     step: Step = field(default_factory=lambda: Step(reply="Hello."))
     faults: deque[Fault] = field(default_factory=deque)
 
     def begin(self, step: Step) -> None:
-        """The call has come to this step."""
+        """Make this the current step."""
         self.step = step
         self.faults.extend(step.faults)

@@ -61,7 +61,7 @@ class SimulatedLLM(llm.LLM[str]):
         tool_choice: NotGivenOr[llm.ToolChoice] = NOT_GIVEN,  # noqa: ARG002  # the script chooses
         extra_kwargs: NotGivenOr[dict[str, Any]] = NOT_GIVEN,  # noqa: ARG002  # no such thing
     ) -> llm.LLMStream:
-        """Ask."""
+        """Send the conversation to the vendor."""
         return _Answer(self, chat_ctx=chat_ctx, tools=tools or [], conn_options=conn_options)
 
 
@@ -98,7 +98,7 @@ class _Answer(llm.LLMStream):
 
 
 async def _in_time(answer: AsyncGenerator[Piece], seconds: float) -> AsyncIterator[Piece]:
-    """An answer as HTTP clients read it: none of its pieces may take longer than this."""
+    """Pass an answer on as HTTP clients read it, with a timeout for each piece."""
     async with aclosing(answer):
         while True:
             # Not `wait_for`: before Python 3.12 it forgets a cancellation that comes together
@@ -155,7 +155,7 @@ class SimulatedVoice(tts.TTS[str]):
     def synthesize(
         self, text: str, *, conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS
     ) -> tts.ChunkedStream:
-        """Speak a text that is there as a whole."""
+        """Speak a complete text."""
         return self._synthesize_with_stream(text, conn_options=conn_options)
 
     def stream(
@@ -211,7 +211,7 @@ class _Speech(tts.SynthesizeStream):
             sent.close()
 
     async def _texts(self) -> AsyncIterator[str]:
-        """What goes to the vendor, when it goes."""
+        """Texts that go to the vendor, each when it is sent."""
         if not self._voice.sentences:
             async for text in self._input_ch:
                 if isinstance(text, str):

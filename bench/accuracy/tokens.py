@@ -37,7 +37,7 @@ class PromptCache:
         self._seen: list[Sequence[str]] = []
 
     def read(self, asked: Sequence[str]) -> int:
-        """How many tokens of a prompt were there before; it is remembered from now on."""
+        """Count the tokens of a prompt that are cached, and cache the prompt."""
         known = max((_common(asked, seen) for seen in self._seen), default=0) // _BLOCK * _BLOCK
         self._seen.append(asked)
         return known if known >= _LEAST_CACHED else 0

@@ -25,16 +25,16 @@ _FOREVER_SECONDS: Final = 600
 
 
 class RefusedError(Exception):
-    """The vendor answers with an error instead."""
+    """Answer of the vendor that is an error."""
 
 
 class DroppedError(Exception):
-    """The vendor closes the connection."""
+    """Connection that the vendor closed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """The model wants a tool."""
+    """Request of the model to call a tool."""
 
     name: str
     arguments: str

@@ -49,7 +49,7 @@ def _replayed(version: Version) -> Iterator[tuple[str, bytes]]:
 
 
 def _complaints_added(journal: bytes) -> bytes:
-    """The same journal with what the writer complained of in one line at its end.
+    """Add up the writer's complaints in one line at the end of the journal.
 
     How often it complains depends on how fast its thread is.
     """

@@ -60,7 +60,7 @@ class Script:
         self.lines: list[Line] = []
 
     def add(self, kind: str, seconds: float = 0.5, /, **fields: object) -> None:
-        """A record some time after the one before."""
+        """Add a record some time after the one before."""
         self.now += seconds * self.chance.uniform(0.5, 1.5)
         line: Line = {"v": 1, "kind": kind, "session": self.session, "at": self.now}
         if self.persona is not None and kind not in {"session_closed", "budget_reached"}:
@@ -68,7 +68,7 @@ class Script:
         self.lines.append({**line, **fields})
 
     def begin(self) -> None:
-        """The call and its models are declared."""
+        """Declare the call and its models."""
         chance = self.chance
         models = [
             _model("stt", self.stt),
@@ -99,7 +99,7 @@ class Script:
         )
 
     def turn(self, number: int) -> None:
-        """A question and its answer, as well or as badly as it may go."""
+        """Add a question and its answer, with any of the faults."""
         chance, speech = self.chance, f"{self.session}-speech-{number}"
         self._listened(speech)
         if chance.random() < 0.15:
@@ -312,13 +312,13 @@ class Script:
         self._estimated("recovery_probe", None)
 
     def handed_off(self) -> None:
-        """Another agent takes over, with a model of its own."""
+        """Hand the call to another agent, with a model of its own."""
         self.persona = self.chance.choice(("billing", "reception"))
         self.llm = self.chance.choice(_LLMS)
         self.add("models_declared", models=[_model("llm", self.llm)])
 
     def spoke_realtime(self, number: int) -> None:
-        """A reply of a model that hears and speaks."""
+        """Add a reply of a speech-to-speech model."""
         chance, request = self.chance, f"{self.session}-rt{number}"
         provider, model, label = _REALTIME
         speech = f"{self.session}-rts-{number}"
@@ -366,7 +366,7 @@ class Script:
         )
 
     def budgeted(self) -> None:
-        """Thresholds are crossed, and the sidecar does not answer once."""
+        """Cross budget thresholds, with one request that the sidecar does not answer."""
         self.add("budget_reached", scope="session", threshold="warn", limit_usd=0.5, spend_usd=0.41)
         self.add("budget_lookup_failed", error="ConnectionRefusedError")
         self.add(
@@ -380,11 +380,11 @@ class Script:
         self.add("budget_reached", scope="session", threshold="unpriced", spend_usd=0.1)
 
     def complained(self) -> None:
-        """The writer lost something."""
+        """Record that the writer dropped and rejected some."""
         self.add("collector", dropped={"queue_full": 3}, rejected={"unknown_metrics": 2})
 
     def odd(self) -> None:
-        """Usage of stages and kinds that are rare."""
+        """Add usage of rare stages and kinds."""
         self.add(
             "usage",
             stage="turn_detection",
@@ -411,7 +411,7 @@ class Script:
         )
 
     def close(self) -> None:
-        """The call ends and says so."""
+        """End the call with its last record."""
         reason = self.chance.choice(("user_initiated", "participant_disconnected", "error"))
         self.add("session_closed", reason=reason, error="APIError" if reason == "error" else "")
 

@@ -18,7 +18,7 @@ _PATIENCE_SECONDS: Final = 600.0
 
 @dataclass(frozen=True)
 class Answer:
-    """What a command wrote, and its exit status."""
+    """Output of a command, and its exit status."""
 
     status: int
     out: bytes

@@ -1,4 +1,4 @@
-"""What all dashboards have in common: choices, marks for alerts and releases, links."""
+"""Common parts of all dashboards: variables, annotations of alerts and releases, links."""
 
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple

@@ -44,7 +44,7 @@ _MILLION: Final = 1e6
 
 
 def dashboard() -> Dashboard:
-    """From the budget down to the price of a unit."""
+    """Build the dashboard, from the budget down to the price of a unit."""
     return board.board(
         board.COST,
         "LiveKit agents: cost",

@@ -51,7 +51,7 @@ _PARTS: Final = {
 
 
 def dashboard() -> Dashboard:
-    """From what callers hear down to the stage, the model and the agent to blame."""
+    """Build the dashboard: what callers hear, then the stage, the model and the agent to blame."""
     return board.board(
         board.LATENCY,
         "LiveKit agents: latency",

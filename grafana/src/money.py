@@ -12,12 +12,12 @@ TO_THE_CENT: Final = "currency:financial:$"
 
 
 def spent(period: str, *by: str) -> str:
-    """What the chosen agents cost in a period, as reported: exact, without estimates."""
+    """Cost of the chosen agents in a period, as reported: exact, without estimates."""
     return total(series(contract.PERIOD_COST, period=period, source="reported"), *by)
 
 
 def billed(period: str, *by: str) -> str:
-    """What budgets count: reported cost, and what vendors bill beyond it as estimated."""
+    """Cost that budgets count: reported, and the estimate of what vendors bill beyond it."""
     # A budget is for all agents, whichever are chosen.
     return total(series(contract.PERIOD_COST, period=period, agent=ANY), *by)
 

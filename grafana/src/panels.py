@@ -1,4 +1,4 @@
-"""Panels as all dashboards draw them: what differs between two panels is what they show."""
+"""Panels in one style for all dashboards; callers give only what a panel shows."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple, TypeAlias, TypeVar
@@ -83,7 +83,7 @@ _JOIN_GAPS_MILLISECONDS: Final = 10 * 60 * 1000.0
 
 
 class About(NamedTuple):
-    """What a panel is for.
+    """Purpose of a panel: the question it answers, and what bad looks like.
 
     Args:
         id: Never changed and never used again: links point at it.
@@ -220,14 +220,14 @@ def graph(
 
 
 def _room(unit: str, limit: Limit | None) -> float:
-    """Upper end of the axis while values are small: their limit is in sight, noise is small."""
+    """Upper end of the axis for small values, so that the limit is in sight and noise is small."""
     if limit is not None and limit.ticket:
         return 1.2 * limit.ticket
     return {"percentunit": 0.1, "s": 0.1, "decbytes": 1000, "currencyUSD": 0.001}.get(unit, 1)
 
 
 def _legend_beside(span: int, lines: Sequence[Line]) -> LegendPlacement:
-    """Beside the graph there is room for more names, unless they are those of models."""
+    """Put the legend beside the graph, where more names fit, unless they are those of models."""
     short = not any("{{model}}" in line.name for line in lines)
     return LegendPlacement.RIGHT if span >= _WIDE and short else LegendPlacement.BOTTOM
 
@@ -264,7 +264,7 @@ def dashed(panel: TimeSeries, name: str, colour: str) -> TimeSeries:
 def heatmap(
     about: About, unit: str, buckets: str, *, scheme: str, span: int = 12, exemplars: bool = False
 ) -> Heatmap:
-    """How observations of a histogram are spread, over time.
+    """Distribution of a histogram's observations, over time.
 
     Args:
         about: What it is for.
@@ -387,7 +387,7 @@ def _framed(
 
 
 def _more(uid: str) -> DashboardLink:
-    """To the dashboard that says more, keeping time and choices."""
+    """Link to the dashboard that says more, keeping time and choices."""
     address = f"/d/{uid}?${{__url_time_range}}&${{__all_variables}}"
     return (
         DashboardLink(f"More: {uid.removeprefix('livekit-')}")
@@ -397,7 +397,7 @@ def _more(uid: str) -> DashboardLink:
 
 
 def _runbook(limit: Limit) -> DashboardLink:
-    """What to do when the alert of a limit fires."""
+    """Link to the runbook of a limit's alert."""
     return (
         DashboardLink(f"Runbook: {limit.alert}")
         .type(DashboardLinkType.LINK)
@@ -432,7 +432,7 @@ def _colour(colour: str) -> DynamicConfigValue:
 
 
 def _cell(column: Column) -> list[DynamicConfigValue]:
-    """How a column shows its values."""
+    """Display settings of a column: unit, colours, bar."""
     settings = [DynamicConfigValue("unit", column.unit)]
     if column.limit is not None:
         steps = [{"value": value, "color": colour} for value, colour in _steps_of(column.limit)]

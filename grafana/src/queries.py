@@ -68,7 +68,7 @@ def increase(family: Family, suffix: str = "", window: str = SHOWN, **only: str)
 
 
 def counted(family: Family, *by: str, suffix: str = "", **only: str) -> str:
-    """How often it happened in the time shown: whole numbers, where increase() has fractions."""
+    """Count events in the time shown: whole numbers, where increase() has fractions."""
     return f"round({total(increase(family, suffix, **only), *by)})"
 
 
@@ -90,7 +90,7 @@ def ratio(part: str, whole: str) -> str:
 
 
 def share(part: Family, whole: Family, *by: str, window: str = RATE, **only: str) -> str:
-    """What part of one counter's increase is the other's."""
+    """Divide the increase of one counter by that of another."""
     return ratio(
         total(change(part, window=window, **only), *by),
         total(change(whole, window=window, **only), *by),
@@ -113,7 +113,7 @@ def quantile(number: float, family: Family, *by: str, window: str = RATE, **only
 
 
 def under(bound: float, family: Family, *by: str, window: str = RATE) -> str:
-    """What part of a histogram's observations is at most `bound`.
+    """Part of a histogram's observations that is at most `bound`.
 
     Raises:
         ValueError: The bound is not one of the histogram's; it cannot tell.
@@ -127,12 +127,12 @@ def under(bound: float, family: Family, *by: str, window: str = RATE) -> str:
 
 
 def per_hour(expression: str) -> str:
-    """From a second to an hour."""
+    """Convert a rate per second to one per hour."""
     return f"3600 * {expression}"
 
 
 def ours(expression: str) -> str:
-    """Leave out what other programs' jobs say about the same metric.
+    """Keep series of our own jobs; drop those of other programs with the same metric.
 
     `up` is one: with all jobs chosen its selector finds every target of Prometheus.
     """
@@ -140,5 +140,5 @@ def ours(expression: str) -> str:
 
 
 def or_zero(expression: str) -> str:
-    """Nothing is none: for counts only, never for a latency or a cost."""
+    """Show 0 where there are no series: for counts only, never for a latency or a cost."""
     return f"{expression} or vector(0)"

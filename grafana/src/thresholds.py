@@ -1,4 +1,4 @@
-"""Where good ends: the numbers of the alerts in `prometheus/rules`, for drawing.
+"""Thresholds of the alerts in `prometheus/rules`, for drawing.
 
 A test holds every number against the alert it names, so that a line in a panel is the
 line at which somebody is called.

@@ -16,33 +16,33 @@ WORKER_LOAD: Final = "lk_agents_worker_load"
 
 
 def datasource() -> DatasourceVariable:
-    """Which Prometheus."""
+    """Variable for the Prometheus data source."""
     return DatasourceVariable("datasource").label("Data source").type("prometheus")
 
 
 def job() -> QueryVariable:
-    """Which fleet of exporters."""
+    """Variable for the job of the exporters."""
     return _values_of("job", "Job", contract.BUILD_INFO.full_name)
 
 
 def worker() -> QueryVariable:
-    """Which fleet of LiveKit's workers."""
+    """Variable for the job of LiveKit's workers."""
     return _values_of("job", "Worker job", WORKER_LOAD, name="worker")
 
 
 def agent() -> QueryVariable:
-    """Which agents."""
+    """Variable for agents."""
     return _values_of("agent", "Agent", f'{contract.SESSIONS.full_name}{{job=~"$job"}}')
 
 
 def provider() -> QueryVariable:
-    """Which providers, of those the chosen agents use."""
+    """Variable for the providers that the chosen agents use."""
     chosen = 'job=~"$job", agent=~"$agent"'
     return _values_of("provider", "Provider", f"{contract.REQUESTS.full_name}{{{chosen}}}")
 
 
 def model() -> QueryVariable:
-    """Which models, of those the chosen providers serve."""
+    """Variable for the models that the chosen providers serve."""
     chosen = 'job=~"$job", agent=~"$agent", provider=~"$provider"'
     return _values_of("model", "Model", f"{contract.REQUESTS.full_name}{{{chosen}}}")
 

@@ -1,14 +1,14 @@
 """A user's prices over the shipped ones, and what they make of an event."""
 
 import json
-import os
 import subprocess
-import sys
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from livekit_exporter.cli.app import app
 from livekit_exporter.cli.quote import quote
 from livekit_exporter.prices.catalogue import Catalogue, from_compiled, load
 from livekit_exporter.prices.files import overlay
@@ -102,15 +102,12 @@ def test_an_id_twice_is_still_a_mistake(tmp_path: Path) -> None:
 
 
 def program(*arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
-    """Run a `prices` command."""
-    return subprocess.run(
-        [sys.executable, "-m", "livekit_exporter", "prices", *arguments],
-        input=given,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "NO_COLOR": "1"},
-    )
+    """Run a `prices` command in this process, as a pipe would see it."""
+    words = ["prices", *arguments]
+    result = CliRunner().invoke(app, words, given, env={"NO_COLOR": "1"})
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return subprocess.CompletedProcess(words, result.exit_code, result.stdout, result.stderr)
 
 
 def test_check_names_every_mistake_of_every_file(tmp_path: Path) -> None:

@@ -339,12 +339,11 @@ def test_a_large_backlog_is_taken_in_several_transactions(data_dir: Path, intake
 def test_the_loop_drains_what_came_before_it_was_told_to_stop(data_dir: Path) -> None:
     """A pause of the poll loop must not cost records."""
     intake = Intake(data_dir)
-    stop = threading.Event()
     with Writer(data_dir) as journal:
         journal.put(*call())
-    stop.set()
+    intake.ingest.stop(30.0)
     with closing(intake.ingest):
-        intake.ingest.run(stop, 30.0)
+        intake.ingest.run()
 
         assert intake.counter(contract.SESSIONS_CLOSED, reason="user_initiated") == 1
 
@@ -352,15 +351,14 @@ def test_the_loop_drains_what_came_before_it_was_told_to_stop(data_dir: Path) ->
 def test_a_page_can_be_read_while_records_come(data_dir: Path) -> None:
     """Each scrape sees one state between two batches: as many requests as first tokens."""
     intake = Intake(data_dir)
-    stop = threading.Event()
-    loop = threading.Thread(target=intake.ingest.run, args=(stop, 30.0))
+    loop = threading.Thread(target=intake.ingest.run)
     with closing(intake.ingest), Writer(data_dir) as journal:
         loop.start()
         try:
             journal.put(replace(started(), models=()))
             seen = watch(intake, lambda turn: journal.put(thought(speech=f"speech-{turn}")))
         finally:
-            stop.set()
+            intake.ingest.stop(30.0)
             loop.join()
 
     assert all(requests == tokens for requests, tokens in seen)

@@ -31,19 +31,19 @@ class Contexts:
         self._speaking: dict[str, asyncio.Task[None]] = {}
 
     def say(self, context: str, text: str) -> None:
-        """Text of a context; the first one begins it."""
+        """Take text of a context; the first text begins it."""
         if context not in self._speeches:
             self._speeches[context] = self._voice.begin()
             self._speaking[context] = asyncio.create_task(self._speak(context))
         self._speeches[context].say(text)
 
     def end(self, context: str) -> None:
-        """A context gets no more text."""
+        """End the text of a context."""
         if context in self._speeches:
             self._speeches[context].end()
 
     async def close(self) -> None:
-        """The connection is gone: nobody speaks any more."""
+        """Stop all replies: the connection is closed."""
         await utils.aio.cancel_and_wait(*self._speaking.values())
 
     async def _speak(self, context: str) -> None:

@@ -25,6 +25,6 @@ async def served(routes: Iterable[web.RouteDef]) -> AsyncIterator[int]:
 
 
 def hang_up(request: web.Request) -> None:
-    """Close the connection in the middle of everything."""
+    """Close the connection in the middle of an answer."""
     if request.transport is not None:
         request.transport.abort()

@@ -30,7 +30,7 @@ class Voice:
         self._line = line
 
     def begin(self) -> "Speech":
-        """A request; it is billed from its first character on."""
+        """Begin a request; it is billed from its first character on."""
         return Speech(Bill(self._product, time.time()), self._books, self._line)
 
 
@@ -44,7 +44,7 @@ class Speech:
         self._texts: asyncio.Queue[str | None] = asyncio.Queue()
 
     def say(self, text: str) -> None:
-        """Take text; it is due now."""
+        """Take text; it is billed now."""
         if not text:
             return
         if not self._bill.characters:
@@ -53,7 +53,7 @@ class Speech:
         self._texts.put_nowait(text)
 
     def end(self) -> None:
-        """There is no more text."""
+        """End the text."""
         self._texts.put_nowait(None)
 
     async def audio(self) -> AsyncGenerator[bytes]:

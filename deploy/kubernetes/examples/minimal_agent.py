@@ -13,7 +13,7 @@ server = AgentServer(prometheus_port=7890)
 
 @server.rtc_session()
 async def entrypoint(ctx: JobContext) -> None:
-    """Hold one call."""
+    """Run one call."""
     session: AgentSession[None] = AgentSession(
         stt="deepgram/nova-3", llm="openai/gpt-4.1-mini", tts="cartesia/sonic-3"
     )

@@ -31,6 +31,10 @@ class Listener(Protocol):
         """Wait until the session has closed, or for that many seconds."""
         ...
 
+    def catch_up(self) -> None:
+        """Read what is left when a call ends."""
+        ...
+
     def leave(self) -> None:
         """Stop listening."""
         ...
@@ -196,6 +200,7 @@ class Call:
         listener = self._listener()
         if listener is not None:
             await listener.closed(within_seconds)
+            listener.catch_up()
 
     def settle(self, timeout: float) -> bool:
         """Log the call as it is, and wait until it is on file; see `Journal.settle`."""

@@ -134,8 +134,13 @@ class Subscription:
             with suppress(TimeoutError, asyncio.TimeoutError):
                 await asyncio.wait_for(self._closed.wait(), within_seconds)
 
+    def catch_up(self) -> None:
+        """Read what is left when a call ends."""
+        span_observer.observer.read_unended(self)
+
     def leave(self) -> None:
         """Stop listening: the call is over."""
+        self.catch_up()
         _subscriptions.discard(self)
         span_observer.unwatch(self, list(self._speeches))
         self._unsubscribe(self._listened)
@@ -338,6 +343,7 @@ class Subscription:
     def _rest(self) -> None:
         """Leave components that other sessions may use; what the session says is still heard."""
         if self._call.phase == "after":
+            self.catch_up()
             others = [one for one in self._listened if one[0] is not self._session]
             self._unsubscribe(others)
             span_observer.unwatch(self, list(self._speeches))

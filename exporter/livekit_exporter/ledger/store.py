@@ -39,7 +39,7 @@ class Ledger(InstanceReader):
                 with database.transaction("read") as connection:
                     instance = sole_instance(connection)
             super().__init__(database, instance or secrets.token_hex(8))
-            self._commits = self._repriced = 0
+            self.commits = self._repriced = 0  # transactions of this instance, and repricings
             self.claim()
         except LedgerError:
             database.close()
@@ -78,7 +78,7 @@ class Ledger(InstanceReader):
             )
             query = select(columns.commits, columns.repriced)
             query = query.where(columns.instance == self.instance)
-            self._commits, self._repriced = connection.execute(query).one()
+            self.commits, self._repriced = connection.execute(query).one()
             self._database.measure(connection)
 
     def was_repriced(self) -> bool:
@@ -189,8 +189,8 @@ class Ledger(InstanceReader):
         with self._database.transaction("write") as connection:
             followed = connection.execute(
                 update(schema.instances)
-                .where(own, columns.commits == self._commits, columns.repriced == self._repriced)
-                .values(commits=self._commits + 1, committed_at=time.time())
+                .where(own, columns.commits == self.commits, columns.repriced == self._repriced)
+                .values(commits=self.commits + 1, committed_at=time.time())
             )
             if followed.rowcount != 1:
                 repriced = connection.execute(select(columns.repriced).where(own)).scalar()
@@ -202,4 +202,4 @@ class Ledger(InstanceReader):
                     " file 'instance' from the copy"
                 )
             yield connection
-        self._commits += 1
+        self.commits += 1

@@ -35,7 +35,8 @@ _REPRICED_EVERY_SECONDS: Final = 5.0
 """Time for which the spend of a period may show costs from before a repricing."""
 
 _LAST_LOOK_SECONDS: Final = 1.0
-_LOOK_EVERY_SECONDS: Final = 0.05
+_STOPPING_PAUSE_SECONDS: Final = 0.1
+"""Pause between passes once the sidecar is to end: there is little time to try again."""
 _SHARE_EVERY_SECONDS: Final = 60.0
 _SWEEP_EVERY_SECONDS: Final = 3600.0
 _STUCK_SECONDS: Final = 60.0
@@ -73,6 +74,8 @@ class Ingest:
         self._intake: JournalIntake | None = None
         self._exports: Exports | None = None
         self._loop = Loop(())
+        self._stopping = threading.Event()
+        self._until = float("inf")
         self._problem: str | None = "the journals have not been read yet"
         self._passed_at = clock()
 
@@ -122,7 +125,7 @@ class Ingest:
         return Loop(
             (
                 Job("look for a repricing", intake.look_for_repricing, _REPRICED_EVERY_SECONDS),
-                Job("take journals in", intake.run),
+                Job("take journals in", lambda: intake.run(self._until)),
                 Job("remove finished journals", intake.remove_finished),
                 Job(
                     "share sizes with agents",
@@ -181,50 +184,73 @@ class Ingest:
         """The ledger, once it is open."""
         return None if self._intake is None else self._intake.ledger
 
-    def run(self, stop: threading.Event, drain_seconds: float) -> None:
-        """Make passes until `stop`, then take in what is there, for at most `drain_seconds`.
+    def stop(self, within_seconds: float) -> None:
+        """Let `run` take in what is on file and end, within this time; callable from any thread."""
+        self._until = self._clock() + within_seconds
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Make passes until `stop`, then `finish`.
 
         Returns early when another sidecar took the directory while this one waited for it.
         """
         try:
-            self._run(stop)
-            self._drain(drain_seconds)
+            self._run()
+            self.finish(_LAST_LOOK_SECONDS)
         except HeldError as error:
             _log.error("%s", error)
 
-    def _run(self, stop: threading.Event) -> None:
+    def _run(self) -> None:
         pause = self.config.poll_seconds
-        while not stop.is_set():
+        while not self._stopping.is_set():
             if not self.attempt():
                 pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
             elif self._lag_bytes() > CHUNK_BYTES:
                 continue
             else:
                 pause = self.config.poll_seconds
-            stop.wait(pause)
+            self._stopping.wait(pause)
 
-    def _drain(self, seconds: float) -> None:
-        """Take in what is there, end the calls whose process is gone, and write their files.
+    def finish(self, patience_seconds: float = 0.0) -> None:
+        """Take in what is on file, end the calls without a writer, and write their files.
 
-        A process that is ending gets a moment to let go of its journal: when a host or a pod
-        stops, its last call and its sidecar are told at the same time.
+        What fails is tried again while the time of `stop` lasts.
+
+        Args:
+            patience_seconds: Moment that a process which is ending gets to let go of its
+                journal: when a host or a pod stops, its last call and its sidecar are told at
+                the same time.
+
+        Raises:
+            HeldError: Another sidecar serves the directory.
         """
-        deadline = self._clock() + seconds
-        last_look = self._clock() + min(_LAST_LOOK_SECONDS, seconds)
-        self._reader.ask_always()
-        # What stays from one pass to the next is the beginning of a line whose end is to come.
-        before = -1
-        while self.attempt() and self._clock() < deadline:
-            left = self._lag_bytes()
-            if left not in (0, before):
-                before = left
-                continue
-            before = left
-            files_due = self._exports is not None and self._exports.pending
-            writers = self._intake is not None and self._intake.unfinished_journals()
-            if not files_due and not (writers and self._clock() < last_look):
-                break
-            time.sleep(_LOOK_EVERY_SECONDS)
+        last_look = min(self._clock() + patience_seconds, self._until - _STOPPING_PAUSE_SECONDS)
+        while self._clock() < self._until:
+            before = self.ledger.commits if self.ledger is not None else None
+            # Every call that ended by now is to end here: there may be no next start.
+            self._reader.ask_again()
+            if self.attempt() and self._finished(before, wait=self._clock() < last_look):
+                return
+            if self.ledger is None or self.ledger.commits == before:
+                time.sleep(_STOPPING_PAUSE_SECONDS)
+        _log.warning(
+            "no time is left to take everything in; %d bytes of journals stay for the next start",
+            self._lag_bytes(),
+        )
+
+    def _finished(self, before: int | None, *, wait: bool) -> bool:
+        """Return `True` when nothing is left to do, or the last pass could do nothing about it.
+
+        Args:
+            before: Commits before that pass.
+            wait: A journal that has a writer is something to do.
+        """
+        intake, exports = self._intake, self._exports
+        if intake is None or exports is None or intake.stale:
+            return False
+        if wait and intake.unfinished_journals():
+            return False
+        return intake.ledger.commits == before or not (intake.lag_bytes() or exports.pending)
 
     def close(self) -> None:
         """Close the ledger and unlock the directory."""

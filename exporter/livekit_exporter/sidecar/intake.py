@@ -94,7 +94,8 @@ class JournalIntake:
         self.last_record_at = ledger.last_record_at()
         self._positions = ledger.positions()
         self._missing: dict[str, float] = {}
-        self._stale = False
+        self.stale = False
+        """The ledger is to be read again with the next pass."""
         self._commit_seconds: float | None = None
         self._complained_at = float("-inf")
 
@@ -111,7 +112,7 @@ class JournalIntake:
 
         After an error the ledger alone knows whether the transaction was committed.
         """
-        self._stale = True
+        self.stale = True
 
     def look_for_repricing(self) -> None:
         """See whether somebody repriced calls, whose costs are then to be read again.
@@ -119,10 +120,13 @@ class JournalIntake:
         Raises:
             LedgerError: The ledger cannot be read.
         """
-        self._stale = self._stale or self.ledger.was_repriced()
+        self.stale = self.stale or self.ledger.was_repriced()
 
-    def run(self) -> None:
+    def run(self, until: float) -> None:
         """Take in everything that is new.
+
+        Args:
+            until: Time on the clock after which no further chunk is read.
 
         Raises:
             LedgerError: The ledger cannot be read or written.
@@ -138,6 +142,8 @@ class JournalIntake:
             if taken >= BATCH_RECORDS:
                 self._commit(transaction)
                 transaction, taken = self._page.begin(), 0
+            if self._clock() >= until:
+                break
         self._end_orphans(transaction)
         rows = transaction.rows
         if rows.positions or rows.sessions or rows.deliveries:
@@ -157,14 +163,14 @@ class JournalIntake:
     def _refresh(self) -> None:
         """Follow what changed beside the journals: the ledger, the settings, the prices."""
         current = self._in_force()
-        if self._stale:
+        if self.stale:
             self.ledger.claim()
             self._page.restore(self.ledger)
             self.meter.reload()
             self._positions = self.ledger.positions()
-        if self._stale or current is not self._applied:
+        if self.stale or current is not self._applied:
             self.spend = Spend(self.ledger.spend, current.config.zone)
-            self._stale = False
+            self.stale = False
         if current is not self._applied:
             self.meter.use(current.catalogue)
             for_agents.share_prices(current.merged_prices, current.config.data_dir)

@@ -56,7 +56,6 @@ class Reader:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._asked: dict[str, float] = {}
-        self._ask_every_seconds = _ASK_EVERY_SECONDS
         self.sizes: dict[str, int] = {}
 
     def scan(self) -> None:
@@ -91,16 +90,16 @@ class Reader:
             if chunk is not None:
                 yield chunk
 
+    def ask_again(self) -> None:
+        """Ask every journal with the next read if it has a writer, however lately it was asked."""
+        self._asked.clear()
+
     def lag(self, positions: Mapping[str, Position]) -> int:
         """Return how many bytes are not in the ledger."""
         return sum(
             max(0, size - positions.get(name, Position()).committed)
             for name, size in self.sizes.items()
         )
-
-    def ask_always(self) -> None:
-        """Ask in every pass whether a journal has a writer: there will be few more."""
-        self._ask_every_seconds = 0.0
 
     def unfinished(self, positions: Mapping[str, Position]) -> int:
         """Return how many journals may have a writer, as far as was asked."""
@@ -129,7 +128,7 @@ class Reader:
     def _read(self, name: str, size: int, position: Position) -> Chunk | None:
         grown = size != position.committed
         now = time.monotonic()
-        ask = now - self._asked.get(name, float("-inf")) >= self._ask_every_seconds
+        ask = now - self._asked.get(name, float("-inf")) >= _ASK_EVERY_SECONDS
         if not grown and not ask:
             return None
         with (self._directory / name).open("rb", buffering=0) as file:

@@ -27,7 +27,12 @@ from livekit_exporter.sidecar.webhook.sender import WebhookSender
 
 _log = logging.getLogger("livekit_exporter")
 
-_DRAIN_SECONDS: Final = 5.0
+_STOP_SECONDS: Final = 9.0
+"""Longest time from SIGTERM to the end; in-worker mode allows ten seconds, Kubernetes thirty."""
+_DRAIN_SECONDS: Final = 4.0
+"""Part of it for journals and files of calls; the webhook sender has three seconds after it."""
+_LAST_SECONDS: Final = 1.0
+"""Part of it to commit the results of the sender."""
 _FIXED: Final = ("data_dir", "listen_address")
 
 
@@ -51,7 +56,7 @@ def run(
     parent_fd: int | None = None,
     reload: Callable[[], Config] | None = None,
 ) -> int:
-    """Serve until SIGTERM or SIGINT, then take in what the journals hold.
+    """Serve until SIGTERM or SIGINT, then take in what the journals hold and deliver it.
 
     Args:
         config: Settings.
@@ -77,10 +82,21 @@ def run(
         return 1
     except (LedgerError, ConfigError, OSError):
         _log.debug("not ready at start; ingest logs the reason and tries again", exc_info=True)
+    # Whatever waits without an end then, such as a database that does not answer.
+    cut_off = threading.Timer(_STOP_SECONDS, _cut_off)
+    cut_off.daemon = True
     try:
-        return asyncio.run(_serve(ingest, registry, target, parent_fd, reload))
+        return asyncio.run(_serve(ingest, registry, target, parent_fd, reload, cut_off))
     finally:
         ingest.close()
+        cut_off.cancel()
+
+
+def _cut_off() -> None:
+    _log.error(
+        "not ended after %g s, leaving: the journals keep what is not in the ledger", _STOP_SECONDS
+    )
+    os._exit(1)
 
 
 async def _serve(
@@ -89,6 +105,7 @@ async def _serve(
     target: webhook.Webhook | None,
     parent_fd: int | None,
     reload: Callable[[], Config] | None,
+    cut_off: threading.Timer,
 ) -> int:
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
@@ -103,7 +120,7 @@ async def _serve(
     await runner.setup()
     address = ingest.config.listen_address
     try:
-        site = web.TCPSite(runner, address.host, address.port, shutdown_timeout=2.0)
+        site = web.TCPSite(runner, address.host, address.port, shutdown_timeout=_LAST_SECONDS)
         await site.start()
     except OSError as error:
         print(  # noqa: T201 - what a person reads
@@ -118,23 +135,22 @@ async def _serve(
     with suppress(OSError):  # ingest reports a directory that cannot be written
         ingest.listening(url)
     _log.info("livekit-exporter %s serves %s/metrics", __version__, url)
-    died = await _work(ingest, sender, stopped)
+    died = await _work(ingest, sender, stopped, cut_off)
     await runner.cleanup()
     if died:
         _log.error("the ingest loop ended by itself, see above")
     return 1 if died else 0
 
 
-async def _work(ingest: Ingest, sender: WebhookSender, stopped: asyncio.Event) -> bool:
-    """Run ingest and the sender until `stopped`, then let both finish what they have begun.
+async def _work(
+    ingest: Ingest, sender: WebhookSender, stopped: asyncio.Event, cut_off: threading.Timer
+) -> bool:
+    """Run ingest and the sender until `stopped`, then let both finish what is there.
 
     Returns:
         True when ingest ended before it was told to.
     """
-    finish = threading.Event()
-    worker = threading.Thread(
-        target=ingest.run, args=(finish, _DRAIN_SECONDS), name="ingest", daemon=True
-    )
+    worker = threading.Thread(target=ingest.run, name="ingest", daemon=True)
     worker.start()
     delivering = asyncio.create_task(sender.run())
     watch = asyncio.create_task(asyncio.to_thread(worker.join))
@@ -143,13 +159,15 @@ async def _work(ingest: Ingest, sender: WebhookSender, stopped: asyncio.Event) -
     )
     died = not stopped.is_set()
     _log.info("stopping: taking in what the journals hold")
-    finish.set()
+    cut_off.start()
+    ingest.stop(_DRAIN_SECONDS)
     await watch
     sender.stop()
     await delivering
-    # The calls that ended last were sent after the last pass; one more commits the results.
-    if ingest.attempts.pending() and not died:
-        await asyncio.to_thread(ingest.attempt)
+    # Commits what was sent since, and ends the calls that came to their end meanwhile.
+    if ingest.ledger is not None and not died:
+        ingest.stop(_LAST_SECONDS)
+        await asyncio.to_thread(ingest.finish)
     return died
 
 

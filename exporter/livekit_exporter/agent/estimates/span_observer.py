@@ -237,6 +237,17 @@ class SpanObserver(Observer):
             )
             call.put(RawSpan(partial(_request_ended, begun, span, stage, moment, estimator)))
 
+    def read_unended(self, call: ObservedCall) -> None:
+        """Read the spans of a call's requests that nobody ends.
+
+        Before 1.8 a judge leaves its stream open, and with it the span of a request that has
+        long had its answer.
+        """
+        for begun in list(self._open.values()):
+            stage = _REQUESTS.get(begun.name)
+            if stage is not None and begun.reply().call is call:
+                self._end_beside(begun, begun.span, stage)
+
     def _end_beside(self, begun: _OpenSpan, span: sdk.ReadableSpan, stage: SpokenStage) -> None:
         """Queue a request that is part of no reply of a metered session."""
         call = begun.reply().call or _caller()
