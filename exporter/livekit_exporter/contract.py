@@ -14,13 +14,12 @@ from enum import StrEnum
 from itertools import product
 from typing import Final, TypeAlias, get_args
 
-from livekit_exporter.record import KINDS, Gap, Stage
+from livekit_exporter.record import KINDS, NOT_STARTED, Gap, Stage
 
 AGENT_PREFIX: Final = "livekit_agent"
 EXPORTER_PREFIX: Final = "livekit_exporter"
 
 _BASE_UNITS: Final = ("seconds", "bytes", "usd")
-
 UNKNOWN: Final = "unknown"
 """Value of a label without one, because an empty label equals an absent one in PromQL."""
 OTHER: Final = "other"
@@ -173,11 +172,12 @@ WASTE_REASONS: Final = {
 }
 """Reasons, by stage, for which a cost was wasted."""
 
-GAP_REASONS: Final[dict[str, tuple[str, ...]]] = dict.fromkeys(("llm", "tts"), get_args(Gap))
+GAP_REASONS: Final[dict[str, tuple[str, ...]]] = dict.fromkeys(("llm", "tts"), get_args(Gap)[:4])
 """Reasons, by stage, for which vendors bill usage that no event reports."""
 
 CLOSE_REASONS: Final = (
     "user_initiated", "participant_disconnected", "task_completed", "job_shutdown", "error", "lost",
+    NOT_STARTED,
 )  # fmt: skip
 """LiveKit's close reasons, and `lost` for a call whose process died before it closed."""
 

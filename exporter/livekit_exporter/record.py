@@ -25,7 +25,6 @@ LONGEST_TEXT: Final = 200
 
 LARGEST_QUANTITY: Final = 1e12
 """More tokens, characters or seconds than this is no usage of one request."""
-
 EARLIEST: Final = 1_577_836_800.0
 LATEST: Final = 7_258_118_400.0
 """Years 2020 to 2200: any other time is a clock error."""
@@ -35,9 +34,11 @@ Stage: TypeAlias = Literal[
     "custom",
 ]  # fmt: skip
 
-Gap: TypeAlias = Literal["interrupted", "speculative", "failed", "recovery_probe"]
-"""Why a vendor bills something that no event reports: the reply was cut off, or thrown away
-before its turn; the attempt failed or was abandoned; a fallback adapter tried a provider."""
+Gap: TypeAlias = Literal[
+    "interrupted", "speculative", "failed", "recovery_probe", "open_connection",
+]  # fmt: skip
+"""Why a vendor bills what no event reports: a reply was cut off, or thrown away before its turn; an
+attempt failed; a fallback adapter tried a provider; a connection was open and nothing was said."""
 
 Source: TypeAlias = Literal["reported", "estimated"]
 """An event of LiveKit reported the usage, or it was estimated; the two are never added up."""
@@ -47,7 +48,6 @@ Phase: TypeAlias = Literal["call", "beside", "after"]
 
 NOT_STARTED: Final = "not_started"
 """Close reason of a call whose session was never started: nobody answered, or setup failed."""
-
 JOB_ENDED: Final = "job_ended"
 """Close reason of a call without a session."""
 
@@ -254,7 +254,7 @@ class UsageEstimated(_Fact):
         }
         # Any: each value goes into the field that it comes from.
         values: dict[str, Any] = {name: getattr(self, name) for name in shared - {"kind"}}
-        return UsageReported(**values, cancelled=self.reason != "failed")
+        return UsageReported(**values, cancelled=self.reason not in ("failed", "open_connection"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

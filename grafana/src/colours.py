@@ -38,6 +38,7 @@ REASON: Final = {
     "interrupted": "#FA6400",
     "recovery_probe": "#8AB8FF",
     "failed": "#B877D9",
+    "open_connection": "#73BF69",
     "error": "#E02F44",
     "lost": "#AD0317",
 }

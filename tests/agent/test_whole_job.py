@@ -20,7 +20,8 @@ from livekit.agents.voice.events import CloseReason
 
 from livekit_exporter import Call, attach, meter_job
 from livekit_exporter.agent.journal import close_all
-from tests.agent.speech import ScriptedLLM
+from livekit_exporter.record import Model, ModelsDeclared
+from tests.agent.speech import ScriptedLLM, SilentSTT
 from tests.agent.test_attach import Line, ask, lines, of_kind
 
 if TYPE_CHECKING:
@@ -334,6 +335,53 @@ async def test_usage_that_nobody_reports_is_said_once(
     assert [(line["stage"], line["model"]) for line in missing] == [("llm", "gpt-4.1-mini")] * 2
     said = [record for record in caplog.records if "call.meter" in record.getMessage()]
     assert len(said) == 1
+
+
+class InferenceSTT(SilentSTT):
+    """Bills the open connection."""
+
+    @property
+    def provider(self) -> str:
+        return "livekit"
+
+    @property
+    def model(self) -> str:
+        return "deepgram/nova-3"
+
+
+@pytest.mark.parametrize(
+    ("ears", "hears", "estimated"),
+    [(InferenceSTT, True, 1), (InferenceSTT, False, 0), (SilentSTT, True, 0)],
+    ids=["billed by the connection", "nothing to listen to", "billed by the audio"],
+)
+async def test_an_open_connection_is_estimated_where_it_is_billed(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    ears: type[SilentSTT],
+    estimated: int,
+    *,
+    hears: bool,
+) -> None:
+    """A silent caller, of whom no event tells; beside what is reported, and no waste."""
+    session, ctx = AgentSession[None](llm=BilledLLM()), Context()
+    call = attach(session, ctx, data_dir=tmp_path)  # type: ignore[arg-type]
+    await session.start(Agent(instructions="Be brief."))
+    if hears:
+        monkeypatch.setattr(session.input, "_audio_stream", object())
+    declared = ModelsDeclared(
+        session=call.session_id,
+        at=time.time() - 12,
+        models=(Model(stage="stt", provider=ears().provider, model=ears().model),),
+    )
+    call.put(declared)
+    await ask(session, "Hello?")
+    monkeypatch.undo()
+    await session.aclose()
+    await ctx.shut_down()
+
+    found = of_kind(lines(tmp_path, call), "usage_estimated")
+    assert [line["reason"] for line in found] == ["open_connection"] * estimated
+    assert all(12 <= line["usage"]["connection_seconds"] < 60 for line in found)  # type: ignore[index]
 
 
 class Embeddings(rtc.EventEmitter[str]):

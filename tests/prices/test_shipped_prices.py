@@ -8,6 +8,8 @@ import pytest
 from livekit_exporter.prices.catalogue import Catalogue, load
 from livekit_exporter.prices.entries import Entry
 from livekit_exporter.prices.files.compile import SOURCES
+from livekit_exporter.prices.pricing import price
+from livekit_exporter.record import Usage
 
 ENTRIES = sorted(load().entries.values(), key=lambda entry: entry.id)
 
@@ -18,7 +20,7 @@ BANDS = {
     "audio_second": (Decimal("0.000005"), Decimal("0.0005")),
     "connection_second": (Decimal("0.000005"), Decimal("0.002")),
 }
-# What these vendors give away beside what they bill.
+# What these vendors give away beside what they bill; embeddings have no output.
 FREE_OUTPUT = {"openai/gpt-6-luna-decisions"}
 
 
@@ -31,7 +33,9 @@ def test_price_is_of_the_right_size(shipped: Catalogue, entry: Entry) -> None:
         assert prices is not None
         for unit, usd in prices.rates.items():
             low, high = BANDS["token" if unit.endswith("_token") else unit]
-            free = unit.startswith("output_") and entry.id in FREE_OUTPUT
+            free = unit.startswith("output_") and (
+                entry.id in FREE_OUTPUT or entry.stage == "custom"
+            )
             assert (usd == 0) if free else (low <= usd <= high), unit
 
 
@@ -53,6 +57,33 @@ def test_price_can_be_reached(shipped: Catalogue, entry: Entry) -> None:
 
     for model in models:
         assert shipped.find(entry.stage, entry.provider, model) is entry
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "usd"),
+    [
+        ("openai", "text-embedding-3-small", "0.000024"),
+        ("google", "gemini-embedding-001", "0.00018"),
+        ("mistral", "mistral-embed", "0.00012"),
+        ("cohere", "embed-v4.0", "0.000144"),
+        ("voyageai", "voyage-4", "0.000072"),
+    ],
+)
+def test_an_embedding_has_a_price(shipped: Catalogue, provider: str, model: str, usd: str) -> None:
+    """`call.record` of an embedding costs something without a price file."""
+    made = price(
+        shipped,
+        stage="custom",
+        provider=provider,
+        model=model,
+        label="",
+        usage=Usage(input_tokens=1200),
+        at=datetime(2026, 12, 1, tzinfo=UTC).timestamp(),
+        streamed=False,
+        connection=False,
+    )
+
+    assert (made.status, made.cost) == ("priced", Decimal(usd))
 
 
 def test_files_are_named_after_their_provider() -> None:

@@ -5,7 +5,7 @@ import secrets
 import sys
 import time
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import metadata
 from os import PathLike
 from pathlib import Path
@@ -25,6 +25,7 @@ from livekit_exporter.agent.fields import text
 from livekit_exporter.agent.job import job_of
 from livekit_exporter.agent.journal import Journal
 from livekit_exporter.agent.missing import MissingUsage
+from livekit_exporter.agent.open_connection import OpenConnection
 from livekit_exporter.agent.prices import Prices
 from livekit_exporter.agent.rate_limited_log import problems
 from livekit_exporter.agent.spans.charges import CallCharges
@@ -176,7 +177,15 @@ def _begin(session: "_Session | None", ctx: "JobContext | None", wanted: _Wanted
         files.journals(root),
         session_id,
         followers=followers,
-        derivers=(*(() if estimator is None else (estimator,)), MissingUsage(), ending),
+        derivers=(
+            *(
+                ()
+                if estimator is None
+                else (estimator, OpenConnection(account.prices, _hearing(session)))
+            ),
+            MissingUsage(),
+            ending,
+        ),
         losses=account,
     )
     name = wanted.agent or getattr(job, "agent_name", None) or _program()
@@ -213,6 +222,18 @@ def _begin(session: "_Session | None", ctx: "JobContext | None", wanted: _Wanted
     if ctx is not None:
         job_of(ctx).add(call)
     return call
+
+
+def _hearing(session: "_Session | None") -> Callable[[], bool]:
+    """Make a function that says whether a session has audio to listen to, from any thread."""
+    # It may be gone by then.
+    kept = None if session is None else weakref.ref(session)
+
+    def hears() -> bool:
+        live = None if kept is None else kept()
+        return getattr(getattr(live, "input", None), "audio", None) is not None
+
+    return hears
 
 
 def _track(

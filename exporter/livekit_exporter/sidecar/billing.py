@@ -64,7 +64,8 @@ class Billing:
         used.source = "estimated"
         cost = used.cost_usd or 0.0
         # Some of a reply that was cut off was heard; its message says how much.
-        if record.reason != "interrupted":
+        # An open connection was needed to hear anything at all.
+        if record.reason not in ("interrupted", "open_connection"):
             used.waste_reason, used.wasted_usd = record.reason, cost
         series.count(contract.ESTIMATED_REQUESTS, record.requests, record.reason)
         series.count(contract.ESTIMATED_COST, cost, record.reason)
