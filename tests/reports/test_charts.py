@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from livekit_exporter.reports import charts, drawing
-from livekit_exporter.reports.extra import ExtraError
-from livekit_exporter.reports.report import Chart
+from livekit_exporter.reports.report import Chart, ExtraError
 
 BARS = Chart("bars", "Cost", "usd", ("sonic-3", "nova-3"), (("Cost", (0.02, 0.005)),))
 LINE = Chart(

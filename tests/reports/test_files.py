@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from livekit_exporter.reports import files
-from livekit_exporter.reports.extra import ExtraError
-from livekit_exporter.reports.report import Column, Quantity, Report, Value
+from livekit_exporter.reports.report import Column, ExtraError, Quantity, Report, Value
 
 COLUMNS = (
     Column("name", "Name"),

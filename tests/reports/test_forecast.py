@@ -303,11 +303,11 @@ def test_missing_library_is_one_line() -> None:
     code = (
         "import sys; sys.modules['statsmodels'] = None\n"
         "from datetime import date, timedelta\n"
-        "from livekit_exporter.reports import extra, forecast\n"
+        "from livekit_exporter.reports import forecast, report\n"
         "today = date(2026, 11, 16)\n"
         "days = {today - timedelta(days=n): n % 5 + 1.0 for n in range(1, 40)}\n"
         "try: forecast.forecast(days, today)\n"
-        "except extra.ExtraError as error: print(error)\n"
+        "except report.ExtraError as error: print(error)\n"
     )
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True

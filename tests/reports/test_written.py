@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from livekit_exporter.prices.explain.words import printable
 from livekit_exporter.reports import written
 from livekit_exporter.reports.report import Column, Quantity
 
@@ -72,4 +73,4 @@ def test_head_carries_the_unit() -> None:
 )
 def test_name_cannot_move_the_cursor(name: str, text: str) -> None:
     """Names come from agents and callers; a terminal would obey what is in them."""
-    assert written.printable(name) == text
+    assert printable(name) == text

@@ -4,7 +4,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 from livekit_exporter import files
-from livekit_exporter.cli._progress import TableBars
+from livekit_exporter.cli import _progress
 from livekit_exporter.ledger import copying
 from livekit_exporter.ledger.backends.locate import owner
 from livekit_exporter.sidecar.lock import Lock
@@ -23,7 +23,7 @@ def copy(source: Path | str, target: Path | str) -> int:
             # copying.copy reports a source that does not exist.
             if isinstance(place, Path) and (place is target or place.parent.is_dir()):
                 stack.enter_context(closing(Lock(place.parent)))
-        rows = copying.copy(source, target, stack.enter_context(TableBars()).show)
+        rows = copying.copy(source, target, stack.enter_context(_progress.copying()))
         if isinstance(source, Path):
             # The directory stays the same instance, although its ledger is elsewhere now.
             instance = owner(source)

@@ -23,8 +23,9 @@ _NARROW: Final = 60
 _STYLE: Final[dict[Confidence, str]] = {"high": "", "medium": "yellow", "low": "red"}
 
 
-def print_entries(entries: Sequence[Entry], at: float, console: Console) -> None:
+def print_entries(entries: Sequence[Entry], at: float) -> None:
     """Print every entry with its prices at a Unix time."""
+    console = Console(highlight=False)
     if not console.is_terminal:
         for entry in entries:
             _line(console, _fields(entry, at))
@@ -99,8 +100,9 @@ def _fields(entry: Entry, at: float) -> Sequence[str]:
     return entry.id, entry.stage, prices, worst, checked
 
 
-def print_explained(entry: Entry, catalogue: Catalogue, at: float, console: Console) -> None:
+def print_explained(entry: Entry, catalogue: Catalogue, at: float) -> None:
     """Print one entry in words."""
+    console = Console(highlight=False)
     page = Table.grid(padding=(0, 2, 0, 0))
     page.add_column(overflow="fold", style="bold")
     page.add_column(overflow="fold")
@@ -149,8 +151,9 @@ def _lines(charges: Charges, basis: Basis) -> Iterator[str]:
     return (f"{line} per {line.per}" for line in explain.lines(charges, basis))
 
 
-def print_unpriced(survey: Survey, stub: str, console: Console) -> None:
+def print_unpriced(survey: Survey, stub: str) -> None:
     """Print usage without a price; in a pipe only the price file, whose comments list it."""
+    console = Console(highlight=False)
     notes = console if console.is_terminal else Console(stderr=True, highlight=False)
     if not survey.unpriced:
         notes.print(Text("no usage without a price"))

@@ -2,11 +2,10 @@
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from threading import Timer
-from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import Final, TypeVar
 
 from rich.console import Console
 from rich.progress import (
@@ -29,38 +28,28 @@ _DELAY_SECONDS: Final = 1.0
 _Item = TypeVar("_Item")
 
 
-class TableBars:
-    """A bar per table of a ledger that is being copied; shown on a terminal only."""
+@contextmanager
+def copying() -> Iterator[Callable[[str, int, int], None]]:
+    """Show a bar per table on a terminal; yield what takes a table, its rows so far and in all."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    console = Console(stderr=True)
+    progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    begun = time.monotonic()
+    tasks: dict[str, TaskID] = {}
 
-    def __init__(self) -> None:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-        console = Console(stderr=True)
-        self._progress = Progress(
-            *columns, console=console, transient=True, disable=not console.is_terminal
-        )
-        self._begun = time.monotonic()
-        self._tasks: dict[str, TaskID] = {}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._tasks:
-            self._progress.stop()
-
-    def show(self, table: str, done: int, total: int) -> None:
-        """Show how many rows of a table are copied."""
-        if time.monotonic() - self._begun < _DELAY_SECONDS:
+    def show(table: str, done: int, total: int) -> None:
+        if time.monotonic() - begun < _DELAY_SECONDS:
             return
-        if table not in self._tasks:
-            self._progress.start()
-            self._tasks[table] = self._progress.add_task(table, total=total)
-        self._progress.update(self._tasks[table], completed=done)
+        if table not in tasks:
+            progress.start()
+            tasks[table] = progress.add_task(table, total=total)
+        progress.update(tasks[table], completed=done)
+
+    try:
+        yield show
+    finally:
+        if tasks:
+            progress.stop()
 
 
 class _Rows(BarColumn):

@@ -29,10 +29,7 @@ def list_calls(
 def show_call(
     options: LedgerOptions,
     session: Annotated[
-        str,
-        typer.Argument(
-            help="Id of a call, or the first letters of it.", metavar="ID", show_default=False
-        ),
+        str, typer.Argument(help="Id of a call, or the first letters of it.", metavar="ID")
     ],
     *,
     as_json: Annotated[

@@ -13,8 +13,7 @@ from livekit_exporter.cli.parameters import ListenAddress
 _CALLS: Final = 20
 
 _WorkerMetrics = Annotated[
-    str | None,
-    typer.Option(help="Serve LiveKit's own worker metrics on this host:port.", show_default=False),
+    str | None, typer.Option(help="Serve LiveKit's own worker metrics on this host:port.")
 ]
 _DemoDir = Annotated[
     str | None,
@@ -35,8 +34,7 @@ def demo(  # noqa: PLR0913, PLR0917 - options, given by name
     ] = None,
     concurrency: Annotated[int, typer.Option(min=1, help="Calls at the same time.")] = 4,
     duration: Annotated[
-        float | None,
-        typer.Option(min=0, help="Start no call after this many seconds.", show_default=False),
+        float | None, typer.Option(min=0, help="Start no call after this many seconds.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Random seed; the same seed runs the same calls.")] = 1,
     speed: Annotated[float, typer.Option(min=0.1, help="Speed relative to real time.")] = 1.0,

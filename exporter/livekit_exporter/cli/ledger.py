@@ -16,8 +16,7 @@ def check_ledger(
     ledger: Annotated[
         str | None,
         typer.Argument(
-            help="Data directory or PostgreSQL URL; else the ledger of the sidecar's settings.",
-            show_default=False,
+            help="Data directory or PostgreSQL URL; else the ledger of the sidecar's settings."
         ),
     ] = None,
     config: Config = None,

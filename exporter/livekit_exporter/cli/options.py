@@ -1,6 +1,7 @@
 """Options that questions to the ledger share, and the question and output they describe."""
 
 import inspect
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +13,9 @@ from typing import (
     Annotated,
     Concatenate,
     Final,
+    Literal,
     ParamSpec,
+    TextIO,
     TypeAlias,
     get_type_hints,
 )
@@ -20,7 +23,6 @@ from typing import (
 import typer
 
 from livekit_exporter.cli import settings
-from livekit_exporter.cli._output import Format, Output
 from livekit_exporter.cli.errors import fail, one_line_for
 from livekit_exporter.cli.parameters import Config, LedgerDir
 
@@ -36,13 +38,12 @@ if TYPE_CHECKING:
 
 _P = ParamSpec("_P")
 
+Format: TypeAlias = Literal["table", "csv", "json", "parquet"]
 _Filter: TypeAlias = list[str] | None
 
 
 def _filter(what: str) -> object:
-    return typer.Option(
-        help=f"Only this {what}; repeat for more.", show_default=False, metavar="NAME"
-    )
+    return typer.Option(help=f"Only this {what}; repeat for more.", metavar="NAME")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +55,6 @@ class LedgerOptions:
         typer.Option(
             help="Group by day, hour, agent, stage, provider, model, user, persona, phase,"
             " session or a label; separate several with commas.",
-            show_default=False,
             metavar="NAMES",
         ),
     ] = None
@@ -90,25 +90,16 @@ class LedgerOptions:
     model: Annotated[_Filter, _filter("model")] = None
     label: Annotated[
         _Filter,
-        typer.Option(
-            help="Only calls with this label; repeat for more.",
-            show_default=False,
-            metavar="KEY=VALUE",
-        ),
+        typer.Option(help="Only calls with this label; repeat for more.", metavar="KEY=VALUE"),
     ] = None
     limit: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="Show at most this many lines; totals count all.", show_default=False
-        ),
+        int | None, typer.Option(min=1, help="Show at most this many lines; totals count all.")
     ] = None
     data_dir: LedgerDir = None
     ledger: Annotated[
         str | None,
         typer.Option(
-            help="URL of the ledger; else the ledger of the sidecar's settings.",
-            show_default=False,
-            metavar="URL",
+            help="URL of the ledger; else the ledger of the sidecar's settings.", metavar="URL"
         ),
     ] = None
     config: Config = None
@@ -121,10 +112,7 @@ class LedgerOptions:
     ] = None
     chart: Annotated[bool, typer.Option("--chart", help="Draw charts below the table.")] = False
     html: Annotated[
-        Path | None,
-        typer.Option(
-            help="Also write the report to this file as a page with charts.", show_default=False
-        ),
+        Path | None, typer.Option(help="Also write the report to this file as a page with charts.")
     ] = None
 
     def question(self, *by: str) -> "Question":
@@ -196,10 +184,53 @@ class LedgerOptions:
 
     def show(self, report: "Report") -> None:
         """Write a report as the options say; exit with one line when that fails."""
+        from livekit_exporter.reports.report import ExtraError
+
         if self.as_json and self.output_format not in {None, "json"}:
             fail(f"--json and --format {self.output_format} exclude one another")
         form: Format = "json" if self.as_json else self.output_format or "table"
-        Output(form=form, file=self.output, chart=self.chart, html=self.html).write(report)
+        with one_line_for(ExtraError, OSError):
+            if self.html is not None:
+                from livekit_exporter.reports import page
+
+                self.html.write_text(page.page(report), "utf-8")
+            if form != "table":
+                self._write_data(report, form)
+            elif self.output is None:
+                self._write_table(report, sys.stdout)
+            else:
+                with self.output.open("w", encoding="utf-8") as stream:
+                    self._write_table(report, stream)
+
+    def _write_table(self, report: "Report", stream: TextIO) -> None:
+        from livekit_exporter.reports import charts, tables
+
+        tables.write(report, stream)
+        if self.chart:
+            charts.write(report.charts, tables.terminal(stream))
+
+    def _write_data(self, report: "Report", form: Format) -> None:
+        from livekit_exporter.reports import files
+
+        if self.chart:
+            fail(f"--chart draws below a table; leave it or --format {form} out")
+        match form:
+            case "csv":
+                data = files.as_csv(report).encode()
+            case "json":
+                data = files.as_json(report).encode()
+            case _:
+                data = files.as_parquet(report)
+        if form != "json":
+            for note in report.notes if report.rows else (report.empty, *report.notes):
+                typer.echo(f"note: {note}", err=True)
+        if self.output is not None:
+            self.output.write_bytes(data)
+        elif form == "parquet" and sys.stdout.isatty():
+            fail("--format parquet writes bytes; name a file with --output")
+        else:
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
 
     def _settings(self) -> "Settings":
         return settings.load(self.config, data_dir=self.data_dir, timezone=self.timezone)

@@ -24,17 +24,11 @@ prices_app = typer.Typer(no_args_is_help=True, help="List, explain, check and co
 @prices_app.command("list")
 def list_prices(
     provider: Annotated[
-        str | None,
-        typer.Option(help="Only this provider, by id, name or host.", show_default=False),
+        str | None, typer.Option(help="Only this provider, by id, name or host.")
     ] = None,
-    stage: Annotated[
-        str | None, typer.Option(help="Only this stage: stt, llm, tts, ...", show_default=False)
-    ] = None,
+    stage: Annotated[str | None, typer.Option(help="Only this stage: stt, llm, tts, ...")] = None,
     model: Annotated[
-        str | None,
-        typer.Option(
-            help="Only entries with this text in the id or in a model name.", show_default=False
-        ),
+        str | None, typer.Option(help="Only entries with this text in the id or in a model name.")
     ] = None,
     unpriced: Annotated[
         bool,
@@ -70,11 +64,9 @@ def list_prices(
         typer.echo(json.dumps([listing.described(entry, moment) for entry in entries]))
         return
 
-    from rich.console import Console
-
     from livekit_exporter.cli._price_tables import print_entries
 
-    print_entries(entries, moment, Console(highlight=False))
+    print_entries(entries, moment)
 
 
 def _list_unpriced(
@@ -98,11 +90,9 @@ def _list_unpriced(
         typer.echo(json.dumps(answer))
         return
 
-    from rich.console import Console
-
     from livekit_exporter.cli._price_tables import print_unpriced
 
-    print_unpriced(found, stub, Console(highlight=False))
+    print_unpriced(found, stub)
 
 
 @prices_app.command("show")
@@ -130,15 +120,12 @@ def show_price(
         typer.echo(json.dumps(explained))
         return
 
-    from rich.console import Console
-
     from livekit_exporter.cli._price_tables import print_entries, print_explained
 
-    console = Console(highlight=False)
     if len(entries) == 1:
-        print_explained(entries[0], in_force, moment, console)
+        print_explained(entries[0], in_force, moment)
         return
-    print_entries(entries, moment, console)
+    print_entries(entries, moment)
     typer.echo(f"{len(entries)} entries price '{name}'; show one by its id", err=True)
 
 
@@ -218,8 +205,7 @@ def _price_files(paths: list[Path]) -> Iterator[Path]:
 @prices_app.command("diff")
 def diff_prices(
     source: Annotated[
-        str,
-        typer.Argument(help="'genai-prices', or the path of LiteLLM's price map, JSON."),
+        str, typer.Argument(help="'genai-prices', or the path of LiteLLM's price map, JSON.")
     ],
     prices: PriceFile = None,
     day: Annotated[
@@ -231,8 +217,7 @@ def diff_prices(
     write: Annotated[
         Path | None,
         typer.Option(
-            help="Write the source's different prices to this new price file, for review.",
-            show_default=False,
+            help="Write the source's different prices to this new price file, for review."
         ),
     ] = None,
     as_json: AsJson = False,

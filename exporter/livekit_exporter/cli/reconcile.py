@@ -12,7 +12,7 @@ from livekit_exporter.cli.options import ALL, LedgerOptions, takes
 
 
 def _column(what: str) -> object:
-    return typer.Option(help=f"Column of the {what}.", show_default=False, metavar="COLUMN")
+    return typer.Option(help=f"Column of the {what}.", metavar="COLUMN")
 
 
 @takes(ALL)
@@ -24,8 +24,7 @@ def reconcile(  # noqa: PLR0913, PLR0917 - options, given by name
     cost_column: Annotated[str | None, _column("cost, US dollars")] = None,
     usage_column: Annotated[str | None, _column("amount used")] = None,
     unit: Annotated[
-        str,
-        typer.Option(help="Unit of the usage column: tokens, characters, audio_minutes, ..."),
+        str, typer.Option(help="Unit of the usage column: tokens, characters, audio_minutes, ...")
     ] = "tokens",
     tolerance: Annotated[
         float, typer.Option(min=0, help="Accept differences up to this share of the file's amount.")
@@ -34,7 +33,6 @@ def reconcile(  # noqa: PLR0913, PLR0917 - options, given by name
         list[str] | None,
         typer.Option(
             help="Name of a model in the file and in the ledger, where they differ.",
-            show_default=False,
             metavar="FILE=LEDGER",
         ),
     ] = None,

@@ -64,7 +64,7 @@ def compare(
     b: Annotated[str, typer.Argument(help="Second side.", metavar="B")],
 ) -> None:
     """Compare two models, agents, personas, customers or periods."""
-    from livekit_exporter.reports.extra import ExtraError
+    from livekit_exporter.reports.report import ExtraError
 
     try:
         from livekit_exporter.reports import compare as asked
@@ -88,12 +88,10 @@ def whatif(
         typer.Argument(
             help="Price usage as this model's, such as llm=groq/llama-3.3-70b-versatile.",
             metavar="STAGE=PROVIDER/MODEL...",
-            show_default=False,
         ),
     ] = None,
     prices: Annotated[
-        Path | None,
-        typer.Option(help="Price all usage with this price file, YAML.", show_default=False),
+        Path | None, typer.Option(help="Price all usage with this price file, YAML.")
     ] = None,
 ) -> None:
     """Report what the same usage would cost with other models or other prices."""
@@ -152,7 +150,7 @@ def margin(
 def forecast(options: LedgerOptions) -> None:
     """Forecast the cost of the current month at its end, with a range."""
     from livekit_exporter.reports import forecast as asked
-    from livekit_exporter.reports.extra import ExtraError
+    from livekit_exporter.reports.report import ExtraError
 
     if options.until is not None:
         fail("a forecast begins now; leave --until out, and say with --since where history begins")

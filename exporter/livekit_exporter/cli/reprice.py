@@ -13,10 +13,7 @@ from livekit_exporter.cli.options import ANSWER, USAGE, LedgerOptions, takes
 def reprice(
     options: LedgerOptions,
     prices: Annotated[
-        Path | None,
-        typer.Option(
-            help="Use this price file, YAML, in place of the configured one.", show_default=False
-        ),
+        Path | None, typer.Option(help="Use this price file, YAML, in place of the configured one.")
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would change and change nothing.")

@@ -17,12 +17,8 @@ def serve(
     data_dir: DataDir = None,
     listen_address: ListenAddress = None,
     config: Config = None,
-    log_level: Annotated[
-        str | None, typer.Option(help="debug, info, warning or error.", show_default=False)
-    ] = None,
-    log_format: Annotated[
-        str | None, typer.Option(help="text or json.", show_default=False)
-    ] = None,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
+    log_format: Annotated[str | None, typer.Option(help="text or json.")] = None,
     parent_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Run the sidecar: read journals, price usage, write the ledger, serve /metrics."""

@@ -56,9 +56,7 @@ def retry(
     ids: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="ID...",
-            help="Ids of deliveries or calls; delivered ones are sent again too.",
-            show_default=False,
+            metavar="ID...", help="Ids of deliveries or calls; delivered ones are sent again too."
         ),
     ] = None,
     all_dead: Annotated[
@@ -165,8 +163,8 @@ def _print(rows: "Sequence[DeliveryRow]") -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from livekit_exporter.prices.explain.words import printable
     from livekit_exporter.reports.tables import terminal
-    from livekit_exporter.reports.written import printable
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for head in ("Id", "Call", "State", "Attempts", "Since", "Next attempt", "Last answer"):

@@ -172,7 +172,6 @@ class CallExport(_Part):
     latencies: Annotated[dict[str, Spread], Field(description="By name of the field of a turn.")]
 
 
-_REQUEST_COLUMNS: Final = tuple(name for name in Request.model_fields if name != "usage")
 _LATENCIES: Final = (
     "latency_seconds",
     "eou_delay_seconds",
@@ -225,45 +224,38 @@ def call_export(
         by_turn.setdefault(row.turn, []).append(request)
     exported = tuple(_turn(turn, by_turn.get(turn.speech, ())) for turn in turns)
     stages = _stages(requests)
-    answered = [turn for turn in exported if turn.answered]
 
     def name(value: str | None) -> str | None:
         return _redacted(value, redaction, key)
 
-    return CallExport(
-        session=session.session,
-        agent=session.agent,
-        user=name(session.user),
-        labels=json.loads(session.labels),
-        room=name(session.room),
-        job=name(session.job),
-        trace=session.trace,
-        host=session.host,
-        sdk=session.sdk,
-        exporter=session.exporter,
-        started_at=_time(session.started_at),
-        ended_at=None if session.closed_at is None else _time(session.closed_at),
-        duration_seconds=session.seconds,
-        reason=session.reason,
-        error=session.error,
-        incomplete=session.reason == "lost",
-        redaction=redaction,
-        turns=exported,
-        outside_turns=tuple(by_turn.get(None, ())),
-        failures=tuple(_failure(row) for row in failures),
-        stages=stages,
-        cost_usd=session.cost_usd,
-        wasted_usd=session.wasted_usd,
-        estimated_usd=sum(stage.estimated_usd for stage in stages.values()),
-        unpriced_requests=session.unpriced_requests,
-        turns_answered=session.turns,
-        turns_interrupted=session.interrupted,
-        latencies=_latencies(answered),
-    )
+    own = {
+        "user": name(session.user),
+        "labels": json.loads(session.labels),
+        "room": name(session.room),
+        "job": name(session.job),
+        "started_at": _time(session.started_at),
+        "ended_at": None if session.closed_at is None else _time(session.closed_at),
+        "duration_seconds": session.seconds,
+        "redaction": redaction,
+        "turns": exported,
+        "outside_turns": tuple(by_turn.get(None, ())),
+        "failures": tuple(Failure.model_validate(_same(Failure, row)) for row in failures),
+        "stages": stages,
+        "estimated_usd": sum(stage.estimated_usd for stage in stages.values()),
+        "turns_answered": session.turns,
+        "turns_interrupted": session.interrupted,
+        "latencies": _latencies(exported),
+    }
+    return CallExport.model_validate(_same(CallExport, session) | own)
 
 
 def _time(at: float) -> datetime:
     return datetime.fromtimestamp(at, UTC)
+
+
+def _same(part: type[_Part], row: object) -> dict[str, object]:
+    """Take the fields of a part that a row has under the same name."""
+    return {name: getattr(row, name) for name in part.model_fields if hasattr(row, name)}
 
 
 def _redacted(value: str | None, redaction: Redaction, key: bytes) -> str | None:
@@ -275,14 +267,9 @@ def _redacted(value: str | None, redaction: Redaction, key: bytes) -> str | None
 
 
 def _request(row: UsageRow) -> Request:
-    values = {name: getattr(row, name) for name in _REQUEST_COLUMNS}
+    usage = {name: used for name in QUANTITIES if (used := getattr(row.usage, name))}
     # Pydantic reads a number as Unix seconds.
-    values["usage"] = {name: used for name in QUANTITIES if (used := getattr(row.usage, name))}
-    return Request.model_validate(values)
-
-
-def _failure(row: FailureRow) -> Failure:
-    return Failure.model_validate({name: getattr(row, name) for name in Failure.model_fields})
+    return Request.model_validate(_same(Request, row) | {"usage": usage})
 
 
 def _turn(turn: TurnRow, requests: Sequence[Request]) -> Turn:
@@ -290,25 +277,8 @@ def _turn(turn: TurnRow, requests: Sequence[Request]) -> Turn:
     for request in requests:
         stage = request.stage if request.stage in _STAGES_OF_A_TURN else "other"
         parts.setdefault(stage, []).append(request)
-    return Turn(
-        speech=turn.speech,
-        at=_time(turn.at),
-        persona=turn.persona,
-        answered=turn.answered,
-        interrupted=turn.interrupted,
-        characters=turn.characters,
-        tool_calls=turn.tool_calls,
-        latency_seconds=turn.latency_seconds,
-        latency_derived=turn.derived,
-        eou_delay_seconds=turn.eou_delay_seconds,
-        transcription_delay_seconds=turn.transcription_delay_seconds,
-        callback_seconds=turn.callback_seconds,
-        first_token_seconds=turn.first_token_seconds,
-        first_byte_seconds=turn.first_byte_seconds,
-        cost_usd=turn.cost_usd,
-        wasted_usd=turn.wasted_usd,
-        **{stage: tuple(made) for stage, made in parts.items()},
-    )
+    own = {"at": _time(turn.at), "latency_derived": turn.derived}
+    return Turn.model_validate(_same(Turn, turn) | own | parts)
 
 
 def _stages(requests: Iterable[Request]) -> dict[Stage, StageTotal]:
@@ -340,8 +310,9 @@ def _stage_total(requests: Sequence[Request]) -> StageTotal:
 
 def _latencies(turns: Sequence[Turn]) -> dict[str, Spread]:
     spreads = {}
+    answered = [turn for turn in turns if turn.answered]
     for name in _LATENCIES:
-        seconds = sorted(value for turn in turns if (value := getattr(turn, name)) is not None)
+        seconds = sorted(value for turn in answered if (value := getattr(turn, name)) is not None)
         if seconds:
             spreads[name] = Spread(
                 count=len(seconds),

@@ -39,7 +39,8 @@ def call_ended(export: CallExport, revision: int, made_at: float) -> bytes:
         revision: Number of its state.
         made_at: Time of that state, Unix seconds.
     """
-    return _body(CallEnded(timestamp=_time(made_at), revision=revision, data=export))
+    at = datetime.fromtimestamp(made_at, UTC)
+    return CallEnded(timestamp=at, revision=revision, data=export).model_dump_json().encode()
 
 
 def trial(at: float, exporter: str) -> bytes:
@@ -49,12 +50,5 @@ def trial(at: float, exporter: str) -> bytes:
         at: Now, Unix seconds.
         exporter: Version of this program.
     """
-    return _body(Trial(timestamp=_time(at), data={"exporter": exporter}))
-
-
-def _time(at: float) -> datetime:
-    return datetime.fromtimestamp(at, UTC)
-
-
-def _body(event: _Envelope) -> bytes:
+    event = Trial(timestamp=datetime.fromtimestamp(at, UTC), data={"exporter": exporter})
     return event.model_dump_json().encode()

@@ -88,13 +88,7 @@ class Advice:
 
 
 def report(ledger: Snapshot, question: Question, catalogue: Catalogue, now: float) -> Report:
-    """Report advice for a period.
-
-    Args:
-        ledger: Snapshot to read.
-        question: Period and filters.
-        catalogue: Prices in force.
-        now: Unix seconds.
+    """Report advice for a period, by the prices in force; `now` is in Unix seconds.
 
     Raises:
         QuestionError: A label is asked for that no call has.

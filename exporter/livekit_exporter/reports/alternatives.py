@@ -6,7 +6,7 @@ same first word); whether the cheaper one is good enough, only a trial can tell.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Final, Literal, NamedTuple, TypeAlias
 
@@ -71,7 +71,7 @@ def cheaper(
         (cost, other)
         for other in catalogue.entries.values()
         if other.provider == entry.provider and _alike(entry, other)
-        for cost in _known(_cost(catalogue, other, billed, at))
+        if (cost := _cost(catalogue, other, billed, at)) is not None
         if cost <= now * (1 - CHEAPER_SHARE)
     ]
     same = [(cost, other) for cost, other in costs if line(other) == words]
@@ -107,8 +107,3 @@ def _cost(catalogue: Catalogue, entry: Entry, billed: Quantities, at: float) -> 
             return None
         total = EXACT.add(total, EXACT.multiply(quantity, rate))
     return total
-
-
-def _known(cost: Decimal | None) -> Iterator[Decimal]:
-    if cost is not None:
-        yield cost

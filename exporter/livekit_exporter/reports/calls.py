@@ -8,15 +8,15 @@ from typing import Final, Literal, TypeAlias
 
 from livekit_exporter.ledger.queries import ListedCall, Snapshot, Span, Sums
 from livekit_exporter.ledger.rows import CallRows, SessionRow, TurnRow
+from livekit_exporter.prices.explain.words import printable
 from livekit_exporter.record import Source
 from livekit_exporter.reports import lines, reading, written
-from livekit_exporter.reports.question import Question, QuestionError
+from livekit_exporter.reports.question import OF_A_REQUEST, Question, QuestionError
 from livekit_exporter.reports.reading import Group, Numbers
-from livekit_exporter.reports.report import Column, Report, Value
+from livekit_exporter.reports.report import Column, Report, Value, row
 
 Order: TypeAlias = Literal["latest", "cost", "duration", "latency", "turns"]
 
-_OF_A_REQUEST: Final = ("stage", "provider", "model")
 _SHOWN: Final = 20
 _NOTHING: Final = 1e-9
 _AT_A_TIME: Final = 500
@@ -108,18 +108,13 @@ def listing(ledger: Snapshot, question: Question, order: Order) -> Report:
     """
     reading.check_labels(ledger, question)
     period = question.period
-    about_calls = replace(reading.of_a_call(question), by=())
-    span = Span(period.since, period.until, about_calls.only)
-    calls = [
-        call
-        for call in ledger.calls(span)
-        if reading.group(about_calls, {"labels": call.labels}) is not None
-    ]
-    if any(name in question.only for name in _OF_A_REQUEST):
-        used = ledger.usage(replace(span, equal=question.only), ("session",), ("reports",))
+    calls = reading.begun(ledger, question)
+    if any(name in question.only for name in OF_A_REQUEST):
+        used = ledger.usage(reading.span(question), ("session",), ("reports",))
         sessions = {key["session"] for key, _ in used}
         calls = [call for call in calls if call.session in sessions]
-    waits = {str(key["session"]): sums["latency_seconds"] for key, sums in ledger.longest(span)}
+    longest = ledger.longest(reading.span(reading.of_a_call(question)))
+    waits = {str(key["session"]): sums["latency_seconds"] for key, sums in longest}
     places: dict[Order, Callable[[ListedCall], float]] = {
         "latest": lambda call: call.started_at,
         "cost": lambda call: call.cost_usd,
@@ -162,7 +157,7 @@ def detail(ledger: Snapshot, prefix: str) -> Detail:
     if not found:
         raise QuestionError(f"no call's id begins with '{prefix}'; see 'calls list'")
     if len(found) > 1:
-        ids = ", ".join(written.printable(each.session) for each in found[:8])
+        ids = ", ".join(printable(each.session) for each in found[:8])
         more = " and more" if len(found) > 8 else ""  # noqa: PLR2004 - as many as were read
         raise QuestionError(f"several calls' ids begin with '{prefix}': {ids}{more}")
     session = found[0].session
@@ -196,7 +191,7 @@ def facts(shown: Detail, zone: tzinfo) -> list[tuple[str, str]]:
             f"about {written.money(beside)} more that no event reports" if beside else None,
         ),
     ]
-    return [(name, written.printable(value)) for name, value in said if value is not None]
+    return [(name, printable(value)) for name, value in said if value is not None]
 
 
 def turns(shown: Detail) -> Report:
@@ -245,22 +240,24 @@ def models(shown: Detail) -> Report:
 
 def estimates(shown: Detail) -> Report:
     """Report requests that vendors bill but LiveKit does not report, with the reason of each."""
+    estimated = [
+        used
+        for used in sorted(shown.rows.usage, key=lambda used: used.at)
+        if used.source == "estimated"
+    ]
     rows = tuple(
-        (
-            None if row.speech is None else row.speech.removeprefix("speech_"),
-            _clock(row.at - shown.call.started_at),
-            row.stage,
-            row.provider,
-            row.model,
+        row(
+            _ESTIMATES,
+            used,
+            speech=None if used.speech is None else used.speech.removeprefix("speech_"),
+            at=_clock(used.at - shown.call.started_at),
             # The ledger keeps the reason only where part of the reply was not heard.
-            row.waste_reason or "interrupted",
-            row.requests,
-            row.cost_usd,
+            reason=used.waste_reason or "interrupted",
+            estimated_usd=used.cost_usd,
         )
-        for row in sorted(shown.rows.usage, key=lambda row: row.at)
-        if row.source == "estimated"
+        for used in estimated
     )
-    requests = sum(row[-2] for row in rows)
+    requests = sum(used.requests for used in estimated)
     return Report(
         title="Billed and not reported",
         columns=_ESTIMATES,
@@ -283,47 +280,34 @@ def _estimated(ledger: Snapshot, since: float, sessions: Sequence[str]) -> dict[
 def _listed(
     call: ListedCall, wait: float | None, estimated: float, zone: tzinfo
 ) -> tuple[Value, ...]:
-    return (
-        call.session,
-        f"{_moment(call.started_at, zone):%m-%d %H:%M}",
-        _moment(call.started_at, zone),
-        call.agent,
-        call.user,
-        _seconds(call),
-        call.turns,
-        wait,
-        call.cost_usd if call.cost_usd or not call.unpriced_requests else None,
-        estimated,
-        call.wasted_usd,
-        call.interrupted,
-        call.unpriced_requests,
-        call.reason if call.ended else "going on",
-        call.labels,
+    began = _moment(call.started_at, zone)
+    return row(
+        _LISTED,
+        call,
+        began=f"{began:%m-%d %H:%M}",
+        started_at=began,
+        session_seconds=_seconds(call),
+        latency_seconds=wait,
+        cost_usd=call.cost_usd if call.cost_usd or not call.unpriced_requests else None,
+        estimated_usd=estimated,
+        reason=call.reason if call.ended else "going on",
     )
 
 
 def _turn(
     call: SessionRow, turn: TurnRow, spent: Mapping[tuple[object, object], float]
 ) -> tuple[Value, ...]:
-    parts = [spent.get((turn.speech, stage), 0.0) for stage in _STAGES]
-    other = turn.cost_usd - sum(parts)
-    return (
-        turn.speech.removeprefix("speech_"),
-        _clock(turn.at - call.started_at),
-        turn.cost_usd,
-        turn.latency_seconds,
-        turn.eou_delay_seconds,
-        turn.transcription_delay_seconds,
-        turn.callback_seconds,
-        turn.first_token_seconds,
-        turn.first_byte_seconds,
-        _happened(turn),
-        turn.persona,
-        turn.tool_calls,
-        *parts,
+    parts = {f"{stage}_usd": spent.get((turn.speech, stage), 0.0) for stage in _STAGES}
+    other = turn.cost_usd - sum(parts.values())
+    return row(
+        _TURNS,
+        turn,
+        speech=turn.speech.removeprefix("speech_"),
+        at=_clock(turn.at - call.started_at),
+        happened=_happened(turn),
         # A rest this small comes from adding doubles, not from a cost.
-        other if other > turn.cost_usd * _NOTHING else 0.0,
-        turn.wasted_usd,
+        other_usd=other if other > turn.cost_usd * _NOTHING else 0.0,
+        **parts,
     )
 
 

@@ -8,9 +8,9 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from livekit_exporter.prices.explain.words import printable
 from livekit_exporter.reports import written
-from livekit_exporter.reports.extra import ExtraError
-from livekit_exporter.reports.report import Chart
+from livekit_exporter.reports.report import Chart, ExtraError
 
 _HEIGHT: Final = 16
 _WIDEST: Final = 120
@@ -26,7 +26,7 @@ def write(charts: Iterable[Chart], console: Console) -> None:
     """
     for chart in charts:
         console.print()
-        console.print(Text(written.printable(written.head(chart)), style="bold"))
+        console.print(Text(printable(written.head(chart)), style="bold"))
         width = min(console.width, _WIDEST)
         drawn = (
             Text.from_ansi(_line(chart, width, colourless=not console.color_system))
@@ -44,19 +44,14 @@ def _bars(chart: Chart) -> RenderableType:
         grid.add_column(no_wrap=True)
     grid.add_column(ratio=1)
     grid.add_column(justify="right", no_wrap=True)
-    largest = max((value for _, values in chart.series for value in values), default=0.0)
     texts = [written.column(chart.kind, values) for _, values in chart.series]
     for position, label in enumerate(chart.labels):
         for number, (name, values) in enumerate(chart.series):
-            cells: list[RenderableType] = [Text("" if number else written.printable(label))]
+            cells: list[RenderableType] = [Text("" if number else printable(label))]
             if len(chart.series) > 1:
-                cells.append(Text(written.printable(name)))
-            bar = Bar(
-                largest or 1.0,
-                0,
-                max(0.0, values[position]),
-                color=_COLOURS[number % len(_COLOURS)],
-            )
+                cells.append(Text(printable(name)))
+            colour = _COLOURS[number % len(_COLOURS)]
+            bar = Bar(chart.largest, 0, max(0.0, values[position]), color=colour)
             grid.add_row(*cells, bar, Text(texts[number][position]))
     return grid
 
@@ -75,12 +70,9 @@ def _line(chart: Chart, width: int, *, colourless: bool) -> str:
         signal = figure.signal(places, list(values))
         signal.lines()
         if len(chart.series) > 1:
-            signal.label(written.printable(name))
+            signal.label(printable(name))
         figure.draw(signal)
     step = max(1, -(-len(places) // _TICKS))
-    figure.ruler("x").ticks(
-        places[::step], [written.printable(chart.labels[at]) for at in places[::step]]
-    )
-    highest = max((value for _, values in chart.series for value in values), default=0.0)
-    figure.ruler("y").lim(0, highest or 1)
+    figure.ruler("x").ticks(places[::step], [printable(chart.labels[at]) for at in places[::step]])
+    figure.ruler("y").lim(0, chart.largest)
     return str(figure.build().string(colourless))

@@ -9,12 +9,18 @@ from typing import Final, TypeAlias
 from livekit_exporter.ledger.queries import ListedCall, Snapshot, Span
 from livekit_exporter.reports import period as periods
 from livekit_exporter.reports import reading, significance, written
+from livekit_exporter.reports.files import UNITS
 from livekit_exporter.reports.latency import percentiles
-from livekit_exporter.reports.question import FILTERS, Question, QuestionError, closest, pairs
+from livekit_exporter.reports.question import (
+    FILTERS,
+    OF_A_REQUEST,
+    Question,
+    QuestionError,
+    closest,
+    pairs,
+)
 from livekit_exporter.reports.report import Column, Kind, Quantity, Report, Value
 
-_OF_A_REQUEST: Final = ("stage", "provider", "model")
-_UNITS: Final[Mapping[Kind, str]] = {"usd": "usd", "seconds": "s", "share": "1"}
 _TOO_LITTLE: Final = "too little data"
 _NOISE: Final = "within noise"
 
@@ -50,7 +56,7 @@ class Selection:
     @property
     def of_requests(self) -> bool:
         """True if it selects requests within calls: by stage, provider or model."""
-        return any(name in self.question.only for name in _OF_A_REQUEST)
+        return any(name in self.question.only for name in OF_A_REQUEST)
 
 
 @dataclass(slots=True)
@@ -121,10 +127,7 @@ def selection(text: str, question: Question, now: float) -> Selection:
         if span.since >= span.until:
             raise QuestionError(f"'{text}': the period ends before it begins")
     personas = given.pop("persona", ())
-    only: dict[str, tuple[str, ...]] = {}
-    for name in FILTERS:
-        if name in given:
-            only[name] = given.pop(name)
+    only: dict[str, tuple[str, ...]] = {name: given.pop(name) for name in FILTERS if name in given}
     return Selection(
         text=text,
         question=replace(
@@ -164,12 +167,7 @@ def _read(ledger: Snapshot, chosen: Selection) -> Side:
     question = _resolved(ledger, chosen.question)
     reading.check_labels(ledger, question)
     period = question.period
-    of_calls = reading.of_a_call(question)
-    calls = {
-        call.session: call
-        for call in ledger.calls(Span(period.since, period.until, of_calls.only))
-        if reading.group(of_calls, {"labels": call.labels}) is not None
-    }
+    calls = {call.session: call for call in reading.begun(ledger, question)}
     persona = {"persona": chosen.personas} if chosen.personas else {}
     # A call belongs to the period that it began in, also with what it does after the end.
     span = Span(period.since, inf, {**question.only, **persona})
@@ -190,7 +188,7 @@ def _read(ledger: Snapshot, chosen: Selection) -> Side:
             side.requests += int(sums["errors"])
     if chosen.of_requests or chosen.personas:
         side.calls = {session: call for session, call in calls.items() if session in side.own_usd}
-    turns = Span(period.since, inf, {**of_calls.only, **persona})
+    turns = Span(period.since, inf, {**reading.of_a_call(question).only, **persona})
     for (of_call, speech), times in ledger.turns(turns, ("session", "speech")):
         session = str(of_call)
         if (
@@ -260,12 +258,9 @@ def _rows(
     yield _ratio("cost per turn", *per_turn)
     for percent, place in ((50, 0), (95, 1)):
         found = [percentiles(side.latencies)[place] if side.latencies else None for side in (a, b)]
-        yield _line(
-            (f"turn latency p{percent}", "seconds"),
-            (found[0], found[1]),
-            (len(a.latencies), len(b.latencies)),
-            significance.of_quantiles(a.latencies, b.latencies, percent / 100),
-        )
+        counts = (len(a.latencies), len(b.latencies))
+        tested = significance.of_quantiles(a.latencies, b.latencies, percent / 100)
+        yield _line(f"turn latency p{percent}", "seconds", found, counts, tested)
     yield _rate("interrupted turns", (a.interrupted, a.answered), (b.interrupted, b.answered))
     yield _rate("failed requests", (a.errors, a.requests), (b.errors, b.requests))
 
@@ -276,35 +271,27 @@ def _ratio(measure: str, first: _Pairs, second: _Pairs) -> tuple[Value, ...]:
         for pairs in (first, second)
     ]
     found = [over / under if under else None for over, under in sums]
-    return _line(
-        (measure, "usd"),
-        (found[0], found[1]),
-        (len(first), len(second)),
-        significance.of_ratios(first, second),
-    )
+    tested = significance.of_ratios(first, second)
+    return _line(measure, "usd", found, (len(first), len(second)), tested)
 
 
 def _rate(measure: str, first: tuple[int, int], second: tuple[int, int]) -> tuple[Value, ...]:
     found = [hits / trials if trials else None for hits, trials in (first, second)]
-    return _line(
-        (measure, "share"),
-        (found[0], found[1]),
-        (first[1], second[1]),
-        significance.of_rates(first, second),
-    )
+    tested = significance.of_rates(first, second)
+    return _line(measure, "share", found, (first[1], second[1]), tested)
 
 
 def _line(
-    measure: tuple[str, Kind],
-    values: tuple[float | None, float | None],
+    measure: str,
+    kind: Kind,
+    values: Sequence[float | None],
     counts: tuple[int, int],
     tested: significance.TestedDifference | None,
 ) -> tuple[Value, ...]:
-    name, kind = measure
     a, b = values
     return (
-        name,
-        _UNITS[kind],
+        measure,
+        UNITS[kind],
         Quantity(kind, a),
         Quantity(kind, b),
         b / a - 1 if a and b is not None else None,

@@ -45,25 +45,20 @@ def report(ledger: Snapshot, question: Question) -> Report:
     groups = dict.fromkeys((*answer.reported, *answer.estimated, *(calls if whole_calls else ())))
     spent = {group: answer.reported.get(group, {}).get("cost_usd", 0.0) for group in groups}
     total = sum(spent.values())
-
-    def measures(usage: Numbers, estimated: Numbers, held: Numbers) -> tuple[Value, ...]:
-        return (
-            *_money(usage, estimated, total),
-            *(_calls(held) if whole_calls else ()),
-            *_rates(usage, held),
-        )
-
     positions = [question.by.index(name) for name in of_calls]
 
     def line(group: reading.Group) -> tuple[Value, ...]:
-        return measures(
+        return _line(
             answer.reported.get(group, {}),
             answer.estimated.get(group, {}),
             calls.get(tuple(group[position] for position in positions), {}),
+            total,
+            whole_calls=whole_calls,
         )
 
     all_used = reading.total(answer.reported)
-    totals = measures(all_used, reading.total(answer.estimated), reading.total(calls))
+    estimated, held = reading.total(answer.estimated), reading.total(calls)
+    totals = _line(all_used, estimated, held, total, whole_calls=whole_calls)
     return lines.report(
         question,
         "Cost",
@@ -78,8 +73,11 @@ def report(ledger: Snapshot, question: Question) -> Report:
     )
 
 
-def _money(usage: Numbers, estimated: Numbers, total: float) -> tuple[Value, ...]:
+def _line(
+    usage: Numbers, estimated: Numbers, held: Numbers, total: float, *, whole_calls: bool
+) -> tuple[Value, ...]:
     cost, unpriced = usage.get("cost_usd", 0.0), usage.get("unpriced_requests", 0)
+    minutes, turns = held.get("session_seconds", 0.0) / 60, held.get("turns", 0)
     # Without any price the cost is not known, which is not zero.
     known = bool(cost) or not unpriced
     return (
@@ -88,18 +86,7 @@ def _money(usage: Numbers, estimated: Numbers, total: float) -> tuple[Value, ...
         usage.get("wasted_usd", 0.0),
         estimated.get("cost_usd", 0.0),
         int(unpriced),
-    )
-
-
-def _calls(held: Numbers) -> tuple[Value, ...]:
-    return int(held.get("sessions", 0)), held.get("session_seconds", 0.0) / 60
-
-
-def _rates(usage: Numbers, held: Numbers) -> tuple[Value, ...]:
-    cost, minutes = usage.get("cost_usd", 0.0), held.get("session_seconds", 0.0) / 60
-    turns = held.get("turns", 0)
-    known = bool(cost) or not usage.get("unpriced_requests", 0)
-    return (
+        *((int(held.get("sessions", 0)), minutes) if whole_calls else ()),
         cost / minutes if known and minutes else None,
         cost / turns if known and turns else None,
     )

@@ -1,11 +1,12 @@
 """Charts of a report as SVG, in the colours of the page that they stand on.  Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from decimal import Decimal
 from html import escape
 from math import ceil
 from typing import Final
 
+from livekit_exporter.prices.explain.words import printable
 from livekit_exporter.reports import written
 from livekit_exporter.reports.report import Chart
 
@@ -34,7 +35,7 @@ def svg(chart: Chart) -> str:
             height, parts = _HEIGHT, list(_line(chart))
         case "histogram":
             height, parts = _HEIGHT, list(_histogram(chart))
-    title = escape(written.printable(chart.title))
+    title = escape(printable(chart.title))
     return (
         f'<svg viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{title}">\n'
         + "\n".join(parts)
@@ -47,25 +48,24 @@ def legend(chart: Chart) -> str:
     if len(chart.series) < 2:  # noqa: PLR2004 - one needs no key
         return ""
     items = "".join(
-        f'<li class="s{number % _COLOURS}">{escape(written.printable(name))}</li>'
+        f'<li class="s{number % _COLOURS}">{escape(printable(name))}</li>'
         for number, (name, _) in enumerate(chart.series)
     )
     return f'<ul class="legend">{items}</ul>\n'
 
 
 def _bars(chart: Chart) -> tuple[int, list[str]]:
-    largest = _largest(chart)
     room = _WIDTH - _NAME_WIDTH - _VALUE_WIDTH
     texts = [written.column(chart.kind, values) for _, values in chart.series]
     parts, row = [], 0
     for position, label in enumerate(chart.labels):
-        name = written.printable(label)
+        name = printable(label)
         parts.append(
             f'<text class="name" x="{_NAME_WIDTH - 10}" y="{row * _ROW + 18}">'
             f"{escape(_shortened(name))}<title>{escape(name)}</title></text>"
         )
         for number, (_, values) in enumerate(chart.series):
-            length = room * max(values[position], 0.0) / largest
+            length = room * max(values[position], 0.0) / chart.largest
             top = row * _ROW + 4
             parts.append(
                 f'<rect class="s{number % _COLOURS}" x="{_NAME_WIDTH}" y="{top}"'
@@ -78,9 +78,7 @@ def _bars(chart: Chart) -> tuple[int, list[str]]:
 
 
 def _line(chart: Chart) -> Iterator[str]:
-    ticks = _ticks(_largest(chart))
-    highest = ticks[-1]
-    yield from _grid(chart, ticks)
+    highest = yield from _grid(chart)
     room = _WIDTH - _LEFT - _RIGHT
     last = max(len(chart.labels) - 1, 1)
     places = [_LEFT + room * at / last for at in range(len(chart.labels))]
@@ -93,7 +91,7 @@ def _line(chart: Chart) -> Iterator[str]:
         yield f'<polyline class="s{number % _COLOURS}" points="{path}"/>'
         texts = written.column(chart.kind, values)
         for (x, y), label, text in zip(points, chart.labels, texts, strict=True):
-            said = escape(written.printable(f"{label}, {name}: {text}"))
+            said = escape(printable(f"{label}, {name}: {text}"))
             yield (
                 f'<circle class="s{number % _COLOURS}" cx="{x:.1f}" cy="{y:.1f}" r="3">'
                 f"<title>{said}</title></circle>"
@@ -101,9 +99,7 @@ def _line(chart: Chart) -> Iterator[str]:
 
 
 def _histogram(chart: Chart) -> Iterator[str]:
-    ticks = _ticks(_largest(chart))
-    highest = ticks[-1]
-    yield from _grid(chart, ticks)
+    highest = yield from _grid(chart)
     room = (_WIDTH - _LEFT - _RIGHT) / max(len(chart.labels), 1)
     yield from _labels(chart, [_LEFT + room * (at + 0.5) for at in range(len(chart.labels))])
     wide = room / max(len(chart.series), 1)
@@ -111,7 +107,7 @@ def _histogram(chart: Chart) -> Iterator[str]:
         texts = written.column(chart.kind, values)
         for at, (label, value, text) in enumerate(zip(chart.labels, values, texts, strict=True)):
             left, top = _LEFT + room * at + wide * number + 1, _y(value, highest)
-            said = escape(written.printable(f"{label}, {name}: {text}"))
+            said = escape(printable(f"{label}, {name}: {text}"))
             yield (
                 f'<rect class="s{number % _COLOURS}" x="{left:.1f}"'
                 f' y="{top:.1f}" width="{max(wide - 2, 1):.1f}"'
@@ -119,18 +115,20 @@ def _histogram(chart: Chart) -> Iterator[str]:
             )
 
 
-def _grid(chart: Chart, ticks: list[float]) -> Iterator[str]:
-    """Horizontal lines at round values."""
+def _grid(chart: Chart) -> Generator[str, None, float]:
+    """Horizontal lines at round values; returns the highest of them."""
+    ticks = _ticks(chart.largest)
     for value, text in zip(ticks, written.column(chart.kind, ticks), strict=True):
         y = _y(value, ticks[-1])
         yield f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
         yield f'<text class="name" x="{_LEFT - 8}" y="{y + 4:.1f}">{escape(text)}</text>'
+    return ticks[-1]
 
 
 def _labels(chart: Chart, places: list[float]) -> Iterator[str]:
     step = max(1, -(-len(places) // _MOST_LABELS))
     for x, label in list(zip(places, chart.labels, strict=True))[::step]:
-        text = escape(_shortened(written.printable(label)))
+        text = escape(_shortened(printable(label)))
         yield f'<text class="middle" x="{x:.1f}" y="{_HEIGHT - 10}">{text}</text>'
 
 
@@ -145,10 +143,6 @@ def _ticks(largest: float) -> list[float]:
 def _y(value: float, highest: float) -> float:
     room = _HEIGHT - _TOP - _BOTTOM
     return _TOP + room * (1 - max(value, 0.0) / highest)
-
-
-def _largest(chart: Chart) -> float:
-    return max((value for _, values in chart.series for value in values), default=0.0) or 1.0
 
 
 def _shortened(name: str) -> str:

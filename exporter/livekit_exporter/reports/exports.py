@@ -64,6 +64,7 @@ class Layout:
         measures: Column and unit of each amount.
         items: The model column holds OpenAI's line items, such as `gpt-4o-2024-08-06, input`.
         currency: Column that must say `usd`, if there is one.
+        provider: Provider that writes exports with these columns, if they tell.
     """
 
     date: str
@@ -71,51 +72,38 @@ class Layout:
     measures: tuple[tuple[str, Unit], ...]
     items: bool = False
     currency: str | None = None
+    provider: str | None = None
 
-
-@dataclass(frozen=True, slots=True)
-class KnownExport:
-    """A kind of export that its columns identify.
-
-    Args:
-        provider: Provider that writes it.
-        columns: Columns that identify it.
-        layout: The layout of these columns.
-    """
-
-    provider: str
-    columns: tuple[str, ...]
-    layout: Layout
+    @property
+    def columns(self) -> list[str]:
+        """Columns that are read from every line; `currency` is looked at where there is cost."""
+        named = (self.date, self.model, *(column for column, _ in self.measures))
+        return [column for column in named if column is not None]
 
 
 KNOWN: Final = (
     # The cost export.
-    KnownExport(
-        "openai",
-        ("start_time", "amount_value", "amount_currency", "line_item"),
-        Layout(
-            date="start_time",
-            model="line_item",
-            measures=(("amount_value", USD),),
-            items=True,
-            currency="amount_currency",
-        ),
+    Layout(
+        date="start_time",
+        model="line_item",
+        measures=(("amount_value", USD),),
+        items=True,
+        currency="amount_currency",
+        provider="openai",
     ),
     # The activity export.
-    KnownExport(
-        "openai",
-        ("start_time", "num_model_requests", "model", "input_tokens", "output_tokens"),
-        Layout(
-            date="start_time",
-            model="model",
-            measures=(
-                ("num_model_requests", UNITS["requests"]),
-                ("input_tokens", UNITS["input_tokens"]),
-                ("output_tokens", UNITS["output_tokens"]),
-            ),
+    Layout(
+        date="start_time",
+        model="model",
+        measures=(
+            ("num_model_requests", UNITS["requests"]),
+            ("input_tokens", UNITS["input_tokens"]),
+            ("output_tokens", UNITS["output_tokens"]),
         ),
+        provider="openai",
     ),
 )
+"""Kinds of exports that their columns identify."""
 
 
 class Columns(NamedTuple):
@@ -168,15 +156,10 @@ def read(table: CsvTable, columns: Columns, zone: tzinfo) -> Export:
         CsvError: The columns are not known, or one of them is missing.
     """
     given = (columns.date, columns.model, columns.cost, columns.usage)
-    known = None if any(given) else _recognised(table)
-    layout = _layout(columns) if known is None else known.layout
-    for column in (layout.date, layout.model, *(name for name, _ in layout.measures)):
-        if column is not None:
-            table.require(column, f"the first line names {', '.join(table.columns)}")
-    found = Export(
-        units=tuple(unit for _, unit in layout.measures),
-        provider=None if known is None else known.provider,
-    )
+    layout = (None if any(given) else _recognised(table)) or _layout(columns)
+    for column in layout.columns:
+        table.require(column, f"the first line names {', '.join(table.columns)}")
+    found = Export(tuple(unit for _, unit in layout.measures), layout.provider)
     for number, cells in table.rows:
         try:
             _take(found, table.line(cells), layout, zone)
@@ -187,8 +170,11 @@ def read(table: CsvTable, columns: Columns, zone: tzinfo) -> Export:
     return found
 
 
-def _recognised(table: CsvTable) -> KnownExport | None:
-    return next((known for known in KNOWN if set(known.columns) <= set(table.columns)), None)
+def _recognised(table: CsvTable) -> Layout | None:
+    for known in KNOWN:
+        if {*known.columns, known.currency or known.date}.issubset(table.columns):
+            return known
+    return None
 
 
 def _take(found: Export, line: Mapping[str, str], layout: Layout, zone: tzinfo) -> None:

@@ -13,14 +13,13 @@ from decimal import Decimal
 from math import isfinite
 from typing import Final
 
-from livekit_exporter.reports.extra import ExtraError
-from livekit_exporter.reports.report import Column, Kind, Quantity, Report, Value
+from livekit_exporter.reports.report import ExtraError, Kind, Quantity, Report, Value
 
 # A spreadsheet takes a cell that begins so for a formula, quoted or not.
 _FORMULA: Final = re.compile(r"[=+\-@\t\r]")
 _NUMBER: Final = re.compile(r"[+-]?[\d\s().-]+")
 
-_UNITS: Final[dict[Kind, str]] = {
+UNITS: Final[dict[Kind, str]] = {
     "usd": "usd",
     "usd_per_minute": "usd/min",
     "seconds": "s",
@@ -29,6 +28,7 @@ _UNITS: Final[dict[Kind, str]] = {
     "ratio": "1",
     "count": "1",
 }
+"""Unit of a kind, as files carry it."""
 
 
 def as_csv(report: Report) -> str:
@@ -54,7 +54,12 @@ def as_json(report: Report) -> str:
     answer = {
         "title": report.title,
         "columns": [
-            {"name": column.name, "title": column.title, "kind": column.kind, "unit": _unit(column)}
+            {
+                "name": column.name,
+                "title": column.title,
+                "kind": column.kind,
+                "unit": UNITS.get(column.kind),
+            }
             for column in report.columns
         ],
         "rows": [line(row) for row in report.rows],
@@ -81,7 +86,7 @@ def as_parquet(report: Report) -> bytes:
             pa.field(
                 column.name,
                 kinds.get(column.kind, pa.float64()),
-                metadata={"title": column.title, "unit": _unit(column) or ""},
+                metadata={"title": column.title, "unit": UNITS.get(column.kind, "")},
             )
             for column in report.columns
         ],
@@ -122,7 +127,3 @@ def _plain(value: Value) -> str | float | bool | None:
     if isinstance(value, (float, Decimal)):
         return float(value) if isfinite(value) else None
     return value
-
-
-def _unit(column: Column) -> str | None:
-    return _UNITS.get(column.kind)

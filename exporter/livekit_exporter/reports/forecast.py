@@ -15,9 +15,8 @@ from typing import Final, Literal, TypeAlias
 
 from livekit_exporter.ledger.queries import Snapshot
 from livekit_exporter.reports import reading, written
-from livekit_exporter.reports.extra import ExtraError
 from livekit_exporter.reports.question import Question
-from livekit_exporter.reports.report import Chart, Column, Report
+from livekit_exporter.reports.report import Chart, Column, ExtraError, Report
 from livekit_exporter.reports.written import counted
 
 HISTORY_DAYS: Final = 180
@@ -158,7 +157,9 @@ def _summed(
     for number, day in enumerate(left):
         months = [month + way[number] for month, way in zip(months, rest, strict=True)]
         ranked = sorted(months)
-        low, middle, high = (_at(ranked, share) for share in (RANGE[0], 0.5, RANGE[1]))
+        low, middle, high = (
+            ranked[round(share * (len(ranked) - 1))] for share in (RANGE[0], 0.5, RANGE[1])
+        )
         days.append(ForecastDay(day, middle, low, high))
     ranged = method != "run rate"
     above = None
@@ -173,10 +174,6 @@ def _summed(
         days=tuple(days),
         above_budget=above,
     )
-
-
-def _at(ranked: list[float], share: float) -> float:
-    return ranked[round(share * (len(ranked) - 1))]
 
 
 def _drawn(history: list[float], days: int) -> list[list[float]]:

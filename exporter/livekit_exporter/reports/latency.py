@@ -9,28 +9,19 @@ from typing import Final, TypeAlias
 from livekit_exporter import contract
 from livekit_exporter.ledger.queries import Key, Snapshot, TurnTimes
 from livekit_exporter.reports import lines, reading, written
-from livekit_exporter.reports.question import TIMES, Question
+from livekit_exporter.reports.question import OF_A_REQUEST, TIMES, Question
 from livekit_exporter.reports.reading import Group
 from livekit_exporter.reports.report import Chart, Column, Report, Value
 
 _TURN: Final = "turn latency"
 _DERIVED: Final = "turn latency, derived"
-_WAITS: Final = (
-    _TURN,
-    _DERIVED,
-    "EOU delay",
-    "transcription delay",
-    "turn callback",
-    "LLM first token",
-    "TTS first byte",
-    "realtime first token",
-)
 _FIRST: Final = {
     "llm": "LLM first token",
     "tts": "TTS first byte",
     "realtime": "realtime first token",
 }
-_OF_A_REQUEST: Final = frozenset(("stage", "provider", "model"))
+_MEASURED: Final = ("EOU delay", "transcription delay", "turn callback")
+_WAITS: Final = (_TURN, _DERIVED, *_MEASURED, *_FIRST.values())
 _PERCENTS: Final = (50, 95, 99)
 _ENOUGH: Final = 100
 _PARTS_DRAWN: Final = 4
@@ -122,19 +113,16 @@ def _grouping(
 
 
 def _of_a_turn(times: TurnTimes) -> Iterator[tuple[str, float]]:
-    for wait, seconds in (
-        (_DERIVED if times.derived else _TURN, times.latency_seconds),
-        ("EOU delay", times.eou_delay_seconds),
-        ("transcription delay", times.transcription_delay_seconds),
-        ("turn callback", times.callback_seconds),
-    ):
+    waits = (_DERIVED if times.derived else _TURN, *_MEASURED)
+    parts = (times.eou_delay_seconds, times.transcription_delay_seconds, times.callback_seconds)
+    for wait, seconds in zip(waits, (times.latency_seconds, *parts), strict=True):
         if seconds is not None:
             yield wait, seconds
 
 
 def _about_requests(question: Question) -> bool:
     """True if the question is about requests within turns: by stage, provider or model."""
-    return not _OF_A_REQUEST.isdisjoint((*question.by, *question.only))
+    return any(name in OF_A_REQUEST for name in (*question.by, *question.only))
 
 
 def _line(wait: str, values: "array[float]") -> tuple[Value, ...]:
@@ -160,8 +148,7 @@ def _notes(ledger: Snapshot, question: Question, values: _Values) -> Iterator[st
 
 
 def _charts(question: Question, values: _Values) -> Iterator[Chart]:
-    main = _TURN if any(wait == _TURN for _, wait in values) else None
-    main = main or next((wait for wait in _WAITS if any(wait == each for _, each in values)), None)
+    main = next((wait for wait in _WAITS if any(wait == each for _, each in values)), None)
     chosen = {group: each for (group, wait), each in values.items() if wait == main}
     if main is None:
         return

@@ -82,13 +82,7 @@ def months(found: Revenue, zone: tzinfo) -> Period:
 
 
 def report(ledger: Snapshot, question: Question, found: Revenue, now: float) -> Report:
-    """Compare the cost of calls with the revenue in a file.
-
-    Args:
-        ledger: Snapshot to read.
-        question: Period, filters and the dimension of the revenue.
-        found: The revenue.
-        now: Unix seconds.
+    """Compare the cost of calls with the revenue in a file; `now` is in Unix seconds.
 
     Raises:
         QuestionError: A label is asked for that no call has.

@@ -4,27 +4,28 @@ from collections.abc import Sequence
 from html import escape
 
 from livekit_exporter.export.html import frame
+from livekit_exporter.prices.explain.words import printable
 from livekit_exporter.reports import drawing, written
 from livekit_exporter.reports.report import Report
 
 
 def page(report: Report) -> str:
     """A whole document."""
-    title = escape(written.printable(report.title))
+    title = escape(printable(report.title))
     parts = [f"<header><h1>{title}</h1></header>"]
     for chart in report.charts:
         parts += [
-            f"<h2>{escape(written.printable(written.head(chart)))}</h2>",
+            f"<h2>{escape(printable(written.head(chart)))}</h2>",
             f'<div class="panel chart">{drawing.legend(chart)}{drawing.svg(chart)}</div>',
         ]
     if report.rows:
         parts += ["<h2>Figures</h2>", f'<div class="panel">{_table(report.for_people())}</div>']
     else:
-        parts.append(f"<p>{escape(written.printable(report.empty))}.</p>")
+        parts.append(f"<p>{escape(printable(report.empty))}.</p>")
     if report.notes:
-        notes = "".join(f"<li>{escape(written.printable(note))}</li>" for note in report.notes)
+        notes = "".join(f"<li>{escape(printable(note))}</li>" for note in report.notes)
         parts += ["<h2>Notes</h2>", f"<ul>{notes}</ul>"]
-    return frame(written.printable(report.title), "\n".join(parts) + "\n")
+    return frame(printable(report.title), "\n".join(parts) + "\n")
 
 
 def _table(report: Report) -> str:

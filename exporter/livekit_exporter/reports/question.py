@@ -8,6 +8,9 @@ from livekit_exporter.reports.period import Period, suggestion
 
 FILTERS: Final = ("agent", "user", "stage", "provider", "model")
 
+OF_A_REQUEST: Final = ("stage", "provider", "model")
+"""Dimensions of a request within a call, that the call as a whole does not have."""
+
 TIMES: Final = ("day", "hour")
 DIMENSIONS: Final = (
     *TIMES,

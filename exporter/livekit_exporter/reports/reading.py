@@ -11,8 +11,15 @@ from functools import lru_cache
 from typing import Final, TypeAlias
 
 from livekit_exporter import contract
-from livekit_exporter.ledger.queries import QUARTER_SECONDS, Key, Snapshot, Span, Sums
-from livekit_exporter.ledger.rows import UsageRow, utc_day
+from livekit_exporter.ledger.queries import QUARTER_SECONDS, Key, ListedCall, Snapshot, Span, Sums
+from livekit_exporter.ledger.rows import (
+    ModelKey,
+    ModelSums,
+    UsageRow,
+    UserKey,
+    UserSums,
+    utc_day,
+)
 from livekit_exporter.reports.question import TIMES, Question
 from livekit_exporter.reports.written import counted
 
@@ -24,24 +31,6 @@ Numbers: TypeAlias = dict[str, float]
 _DAY_SECONDS: Final = 86400
 _UTC: Final = ("UTC", "Etc/UTC")
 _OF_A_CALL: Final = (*TIMES, "agent", "user", "session")
-_BY_MODEL: Final = frozenset(("agent", "stage", "provider", "model"))
-_BY_USER: Final = frozenset(("agent", "user", "labels"))
-_MODEL_SUMS: Final = frozenset(
-    (
-        "requests",
-        "cancelled_requests",
-        "unpriced_requests",
-        "input_tokens",
-        "cached_input_tokens",
-        "output_tokens",
-        "characters",
-        "audio_seconds",
-        "connection_seconds",
-        "cost_usd",
-        "wasted_usd",
-    )
-)
-_USER_SUMS: Final = frozenset(("unpriced_requests", "cost_usd", "wasted_usd"))
 _NAMED: Final = 5
 
 
@@ -71,9 +60,9 @@ def usage(ledger: Snapshot, question: Question, names: Sequence[str]) -> UsageSu
     by = tuple(dict.fromkeys((*key_columns(question), "source")))
     needed, answer = _needed(question), UsageSums()
     rollup = None
-    if needed <= _BY_MODEL and _MODEL_SUMS.issuperset(names):
+    if needed.issubset(ModelKey._fields) and set(names).issubset(ModelSums._fields):
         rollup = ledger.daily
-    elif needed <= _BY_USER and _USER_SUMS.issuperset(names):
+    elif needed.issubset(UserKey._fields) and set(names).issubset(UserSums._fields):
         rollup = ledger.daily_users
     days, spans = _split(question, rolled_up=rollup is not None)
     if rollup is not None and days is not None:
@@ -95,7 +84,7 @@ def calls(ledger: Snapshot, question: Question) -> dict[Group, Numbers]:
     question = of_a_call(question)
     columns = key_columns(question)
     found: dict[Group, Numbers] = {}
-    days, spans = _split(question, rolled_up=_needed(question) <= _BY_USER)
+    days, spans = _split(question, rolled_up=_needed(question).issubset(UserKey._fields))
     if days is not None:
         by = _by_day((*columns, "source"))
         for of_user, sums in ledger.daily_users(days, question.only, by):
@@ -115,6 +104,16 @@ def calls(ledger: Snapshot, question: Question) -> dict[Group, Numbers]:
         for key, sums in ledger.answers(each, columns):
             _add(found, question, key, _picked(sums, ("turns",)))
     return found
+
+
+def begun(ledger: Snapshot, question: Question) -> list[ListedCall]:
+    """Read the calls that a question selects, oldest first; what they used does not matter."""
+    whole = replace(of_a_call(question), by=())
+    return [
+        call
+        for call in ledger.calls(span(whole))
+        if group(whole, {"labels": call.labels}) is not None
+    ]
 
 
 def span(question: Question) -> Span:
@@ -224,11 +223,17 @@ def notes_on_calls(ledger: Snapshot, question: Question) -> list[str]:
 
 def total(groups: Mapping[Group, Numbers]) -> Numbers:
     """Sums over all groups."""
-    summed: Numbers = {}
+    summed: dict[Group, Numbers] = {(): {}}
     for sums in groups.values():
-        for name, amount in sums.items():
-            summed[name] = summed.get(name, 0) + amount
-    return summed
+        add(summed, (), sums)
+    return summed[()]
+
+
+def add(into: dict[Group, Numbers], where: Group, sums: Numbers) -> None:
+    """Add numbers to those of a group."""
+    held = into.setdefault(where, {})
+    for name, amount in sums.items():
+        held[name] = held.get(name, 0) + amount
 
 
 def _gone(ledger: Snapshot, question: Question) -> Iterable[str]:
@@ -304,11 +309,8 @@ def _picked(sums: Mapping[str, float], names: Sequence[str]) -> Numbers:
 
 def _add(into: dict[Group, Numbers], question: Question, key: Key, sums: Numbers) -> None:
     where = group(question, key)
-    if where is None:
-        return
-    held = into.setdefault(where, {})
-    for name, amount in sums.items():
-        held[name] = held.get(name, 0) + amount
+    if where is not None:
+        add(into, where, sums)
 
 
 def _value(question: Question, name: str, key: Key, own: Mapping[str, str]) -> str | None:

@@ -1,5 +1,6 @@
 """The shape of every report: columns, rows, notes and charts."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
@@ -59,6 +60,14 @@ class Column:
     detail: bool = False
 
 
+def row(columns: Iterable[Column], named: object, **own: Value) -> tuple[Value, ...]:
+    """Return the cells of a line: what is given by a column's name, else the attribute of it."""
+    return tuple(
+        own[column.name] if column.name in own else getattr(named, column.name)
+        for column in columns
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Chart:
     """A chart of a report.
@@ -76,6 +85,11 @@ class Chart:
     kind: Kind
     labels: tuple[str, ...]
     series: tuple[tuple[str, tuple[float, ...]], ...]
+
+    @property
+    def largest(self) -> float:
+        """The largest value, to draw the others against; 1 where there is none."""
+        return max((value for _, values in self.series for value in values), default=0.0) or 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,4 +131,13 @@ class Report:
             columns=tuple(self.columns[position] for position in shown),
             rows=tuple(map(only, self.rows)),
             totals=None if self.totals is None else only(self.totals),
+        )
+
+
+class ExtraError(Exception):
+    """A report needs a package that is not installed; the message says how to install it."""
+
+    def __init__(self, what: str, package: str) -> None:
+        super().__init__(
+            f"{what} needs {package}; install it with: pip install 'livekit-exporter[reports]'"
         )

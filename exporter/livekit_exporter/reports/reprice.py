@@ -14,7 +14,7 @@ from livekit_exporter.ledger.reprice.call import repriced
 from livekit_exporter.ledger.reprice.changes import Changes, ModelChange, ModelName
 from livekit_exporter.prices.catalogue import Catalogue
 from livekit_exporter.reports.question import Question
-from livekit_exporter.reports.report import Column, Report, Value
+from livekit_exporter.reports.report import Column, Report, Value, row
 from livekit_exporter.reports.written import counted
 
 Chunk: TypeAlias = list[tuple[str, str]]
@@ -117,14 +117,7 @@ def report(outcome: Outcome, question: Question, version: str, *, dry_run: bool)
 
 
 def _line(change: ModelChange) -> tuple[Value, ...]:
-    return (
-        change.changed,
-        change.old_usd,
-        change.new_usd,
-        change.new_usd - change.old_usd,
-        change.old_unpriced_requests,
-        change.new_unpriced_requests,
-    )
+    return row(_SUMS[1:], change, difference_usd=change.new_usd - change.old_usd)
 
 
 def _notes(outcome: Outcome, question: Question, *, dry_run: bool) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from livekit_exporter.prices.explain.words import printable
 from livekit_exporter.reports import written
 from livekit_exporter.reports.report import Report
 from livekit_exporter.reports.written import Cells
@@ -32,9 +33,9 @@ def write(report: Report, stream: TextIO | None = None) -> None:
         stream: Where to; by default standard output.
     """
     console = terminal(stream or sys.stdout)
-    console.print(Text(written.printable(report.title), style="bold"))
+    console.print(Text(printable(report.title), style="bold"))
     if not report.rows:
-        console.print(Text(f"{written.printable(report.empty)}."))
+        console.print(Text(f"{printable(report.empty)}."))
     else:
         columns = written.cells(report.for_people())
         for number, part in enumerate(_parts(columns, console.width)):
@@ -47,16 +48,16 @@ def write(report: Report, stream: TextIO | None = None) -> None:
             )
             wide.print(_table(part, widths, totals=report.totals is not None))
     for note in report.notes:
-        console.print(Text(f"note: {written.printable(note)}"), style="dim")
+        console.print(Text(f"note: {printable(note)}"), style="dim")
 
 
 def write_facts(title: str, facts: Sequence[tuple[str, str]], stream: TextIO | None = None) -> None:
     """Write what there is to say of one thing, a line each."""
     console = terminal(stream or sys.stdout)
-    console.print(Text(written.printable(title), style="bold"))
+    console.print(Text(printable(title), style="bold"))
     grid = Table.grid(padding=(0, 2, 0, 0))
     for name, value in facts:
-        grid.add_row(Text(name, style="dim"), Text(written.printable(value), overflow="fold"))
+        grid.add_row(Text(name, style="dim"), Text(printable(value), overflow="fold"))
     console.print(grid)
 
 

@@ -36,7 +36,6 @@ class ModelUsage:
     """The usage of one model by one agent.
 
     Args:
-        requests: Usage reports, at least one per request.
         usd: What it cost.
         unpriced: Requests without a price, and what they used: `tokens`, `characters`
             and `seconds`.
@@ -52,7 +51,6 @@ class ModelUsage:
         wasted: US dollars that nobody heard, by reason.
     """
 
-    requests: int = 0
     usd: Decimal = _ZERO
     unpriced: int = 0
     tokens: int = 0
@@ -76,14 +74,13 @@ class Tallies:
 
     Args:
         usd: Reported cost.
-        first: Time of the first event, Unix seconds; `last` of the last.
+        first: Time of the first event, Unix seconds.
         by_agent: By model and agent.
         entries: The prices of each model, as its label path says which.
     """
 
     usd: Decimal = _ZERO
     first: float | None = None
-    last: float | None = None
     by_agent: dict[tuple[UsedModel, str], ModelUsage] = field(default_factory=dict)
     entries: dict[UsedModel, Entry] = field(default_factory=dict)
 
@@ -95,12 +92,10 @@ def tallied(rows: Iterable[UsageRow], catalogue: Catalogue) -> Tallies:
         if row.source != "reported":
             continue
         found.first = row.at if found.first is None else min(found.first, row.at)
-        found.last = row.at if found.last is None else max(found.last, row.at)
         model = UsedModel(row.stage, row.provider, row.model)
         tally = found.by_agent.get((model, row.agent))
         if tally is None:
             tally = found.by_agent[model, row.agent] = ModelUsage()
-        tally.requests += at_least_one(row.requests)
         if row.cost_usd is not None:
             usd = rules.exact(row.cost_usd)
             found.usd += usd

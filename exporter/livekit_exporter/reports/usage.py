@@ -53,10 +53,9 @@ def report(ledger: Snapshot, question: Question) -> Report:
     for key, sums in ledger.failures(reading.span(question), reading.key_columns(question)):
         group = reading.group(question, key)
         if group is not None:
-            held = groups.setdefault(group, {})
-            held["errors"] = held.get("errors", 0) + sums["errors"]
             # A failed attempt is a request too, and reports no usage.
-            held["requests"] = held.get("requests", 0) + sums["errors"]
+            failed = sums["errors"]
+            reading.add(groups, group, {"errors": failed, "requests": failed})
     for key, sums in ledger.missing(reading.span(question), reading.key_columns(question)):
         group = reading.group(question, key)
         if group is not None:

@@ -1,12 +1,11 @@
 """The waste report: the cost of output that no caller heard."""
 
-from dataclasses import dataclass
 from typing import Final
 
 from livekit_exporter.ledger.queries import Snapshot
 from livekit_exporter.reports import lines, reading
 from livekit_exporter.reports.question import Question
-from livekit_exporter.reports.reading import Group
+from livekit_exporter.reports.reading import Group, Numbers
 from livekit_exporter.reports.report import Column, Report, Value
 
 _COLUMNS: Final = (
@@ -20,16 +19,6 @@ _COLUMNS: Final = (
 )
 
 
-@dataclass(slots=True)
-class _Wasted:
-    """Waste of one group and reason, reported and estimated."""
-
-    usd: float = 0.0
-    reports: int = 0
-    estimated_usd: float = 0.0
-    estimated_requests: int = 0
-
-
 def report(ledger: Snapshot, question: Question) -> Report:
     """Report the waste of a period by reason.
 
@@ -38,24 +27,19 @@ def report(ledger: Snapshot, question: Question) -> Report:
     """
     reading.check_labels(ledger, question)
     wasted, cost = _read(ledger, question)
-    sizes = {group: each.usd for group, each in wasted.items()}
+    sizes = {group: sums.get("wasted_usd", 0.0) for group, sums in wasted.items()}
     total, spent = sum(sizes.values()), sum(cost.values())
 
     def line(group: Group) -> tuple[Value, ...]:
         return _line(wasted[group], total, cost.get(group[:-1], 0.0))
 
-    everything = _Wasted(
-        total,
-        sum(each.reports for each in wasted.values()),
-        sum(each.estimated_usd for each in wasted.values()),
-        sum(each.estimated_requests for each in wasted.values()),
-    )
-    estimated = any(each.estimated_requests or each.estimated_usd for each in wasted.values())
-    notes = (
-        ("estimated waste is billed by vendors and not reported by LiveKit; in no other column",)
-        if estimated
-        else ()
-    )
+    everything = reading.total(wasted)
+    notes = reading.notes(ledger, question)
+    if everything.get("estimated_wasted_usd"):
+        notes.insert(
+            0,
+            "estimated waste is billed by vendors and not reported by LiveKit; in no other column",
+        )
     return lines.report(
         question,
         "Waste",
@@ -63,15 +47,15 @@ def report(ledger: Snapshot, question: Question) -> Report:
         sizes,
         line,
         totals=(None, *_line(everything, total, spent)),
-        notes=(*notes, *reading.notes(ledger, question)),
+        notes=notes,
         charts=(lines.chart(question, "Wasted", "usd", sizes),),
         empty="nothing was wasted",
     )
 
 
-def _read(ledger: Snapshot, question: Question) -> tuple[dict[Group, _Wasted], dict[Group, float]]:
+def _read(ledger: Snapshot, question: Question) -> tuple[dict[Group, Numbers], dict[Group, float]]:
     """Read waste by group and reason, and the cost by group."""
-    wasted: dict[Group, _Wasted] = {}
+    wasted: dict[Group, Numbers] = {}
     cost: dict[Group, float] = {}
     by = tuple(dict.fromkeys((*reading.key_columns(question), "source", "waste_reason")))
     sums_of = ("reports", "requests", "cost_usd", "wasted_usd")
@@ -84,22 +68,22 @@ def _read(ledger: Snapshot, question: Question) -> tuple[dict[Group, _Wasted], d
             cost[group] = cost.get(group, 0.0) + sums["cost_usd"]
         if key["waste_reason"] is None or not sums["wasted_usd"]:
             continue
-        into = wasted.setdefault((*group, str(key["waste_reason"])), _Wasted())
+        usd, where = sums["wasted_usd"], (*group, str(key["waste_reason"]))
         if reported:
-            into.usd += sums["wasted_usd"]
-            into.reports += int(sums["reports"])
+            reading.add(wasted, where, {"wasted_usd": usd, "reports": sums["reports"]})
         else:
-            into.estimated_usd += sums["wasted_usd"]
-            into.estimated_requests += int(sums["requests"])
+            more = {"estimated_wasted_usd": usd, "estimated_requests": sums["requests"]}
+            reading.add(wasted, where, more)
     return wasted, cost
 
 
-def _line(wasted: _Wasted, total: float, cost: float) -> tuple[Value, ...]:
+def _line(wasted: Numbers, total: float, cost: float) -> tuple[Value, ...]:
+    usd = wasted.get("wasted_usd", 0.0)
     return (
-        wasted.usd,
-        wasted.usd / total if total else None,
-        wasted.usd / cost if cost else None,
-        wasted.reports,
-        wasted.estimated_usd,
-        wasted.estimated_requests,
+        usd,
+        usd / total if total else None,
+        usd / cost if cost else None,
+        int(wasted.get("reports", 0)),
+        wasted.get("estimated_wasted_usd", 0.0),
+        int(wasted.get("estimated_requests", 0)),
     )

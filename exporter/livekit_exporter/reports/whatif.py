@@ -5,7 +5,7 @@ happened.  Events that cannot be priced that way are left out on both sides, wit
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from typing import Final, TypeAlias, get_args
 
@@ -78,11 +78,20 @@ class CostPair:
     newly_priced: Decimal = Decimal(0)
     unpriced: int = 0
 
+    @property
+    def difference(self) -> Decimal:
+        """US dollars more than the ledger has."""
+        return self.would_cost - self.cost
+
 
 @dataclass(slots=True)
 class _LeftOut:
     requests: int = 0
     usd: Decimal = Decimal(0)
+
+    def add(self, row: UsageRow, usd: Decimal) -> None:
+        self.requests += at_least_one(row.requests)
+        self.usd += usd
 
 
 @dataclass(slots=True)
@@ -167,13 +176,7 @@ def report(
     swapped: Mapping[str, Swap],
     catalogue: Catalogue | None,
 ) -> Report:
-    """Report the cost of a period's usage with other models or prices.
-
-    Args:
-        ledger: Snapshot to read.
-        question: Period, filters and groups.
-        swapped: Models to price usage as, by its stage.
-        catalogue: Prices for all other usage; `None` leaves that as it is.
+    """Report the cost of a period's usage with other models or prices, as `pricer` takes them.
 
     Raises:
         QuestionError: A label is asked for that no call has.
@@ -205,14 +208,14 @@ def compared(
         if quote is not None and swap is not None:
             _note(told, row, quote, swap)
         _compare(into, told, row, quote, swap.name if swap else f"{row.provider}/{row.model}")
-    total = CostPair()
-    for each in found.values():
-        _add(total, each)
+    total = CostPair(
+        *(sum(getattr(each, name.name) for each in found.values()) for name in fields(CostPair))
+    )
     return lines.report(
         question,
         _subject(swapped, other_prices=catalogue is not None),
         _COLUMNS,
-        {group: float(abs(_difference(each))) for group, each in found.items()},
+        {group: float(abs(each.difference)) for group, each in found.items()},
         lambda group: _line(found[group]),
         totals=_line(total) if question.by else None,
         notes=(),
@@ -233,56 +236,33 @@ def _note(told: _Facts, row: UsageRow, quote: Quote, swap: Swap) -> None:
 
 
 def _compare(into: CostPair, told: _Facts, row: UsageRow, quote: Quote | None, name: str) -> None:
-    known = None if row.cost_usd is None else exact(row.cost_usd)
-    if quote is None:
-        new = known
-    elif quote.status == "unpriced":
-        new = None
-    else:
+    known = new = None if row.cost_usd is None else exact(row.cost_usd)
+    if quote is not None:
         # As the ledger would keep it, so that equal costs are equal.
-        new = exact(float(quote.cost))
-    if known is None and new is None:
-        into.unpriced += at_least_one(row.requests)
-    elif known is None and new is not None:
-        into.newly_priced += new
-        held = told.anew.setdefault(f"{row.provider}/{row.model}", _LeftOut())
-        held.requests += at_least_one(row.requests)
-        held.usd += new
-    elif known is not None and new is None and quote is not None:
-        into.not_comparable += known
-        key = (f"{row.provider}/{row.model}", name, quote.why)
-        held = told.left_out.setdefault(key, _LeftOut())
-        held.requests += at_least_one(row.requests)
-        held.usd += known
-    elif known is not None and new is not None:
+        new = None if quote.status == "unpriced" else exact(float(quote.cost))
+    model = f"{row.provider}/{row.model}"
+    if known is not None and new is not None:
         into.compared += 1
         into.cost += known
         into.would_cost += new
-
-
-def _add(total: CostPair, part: CostPair) -> None:
-    total.requests += part.requests
-    total.compared += part.compared
-    total.cost += part.cost
-    total.would_cost += part.would_cost
-    total.not_comparable += part.not_comparable
-    total.newly_priced += part.newly_priced
-    total.unpriced += part.unpriced
-
-
-def _difference(each: CostPair) -> Decimal:
-    return each.would_cost - each.cost
+    elif new is not None:
+        into.newly_priced += new
+        told.anew.setdefault(model, _LeftOut()).add(row, new)
+    elif known is not None and quote is not None:
+        into.not_comparable += known
+        told.left_out.setdefault((model, name, quote.why), _LeftOut()).add(row, known)
+    else:
+        into.unpriced += at_least_one(row.requests)
 
 
 def _line(each: CostPair) -> tuple[Value, ...]:
     known = each.compared > 0
-    difference = _difference(each)
     return (
         each.requests,
         each.cost if known else None,
         each.would_cost if known else None,
-        difference if known else None,
-        difference / each.cost if each.cost else None,
+        each.difference if known else None,
+        each.difference / each.cost if each.cost else None,
         each.not_comparable,
         each.newly_priced,
         each.unpriced,

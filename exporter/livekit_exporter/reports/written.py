@@ -14,19 +14,6 @@ from livekit_exporter.export import html as page
 from livekit_exporter.prices.explain.words import printable
 from livekit_exporter.reports.report import Chart, Column, Kind, Quantity, Report, Value
 
-__all__ = [
-    "UNITS",
-    "UNKNOWN",
-    "Cells",
-    "cells",
-    "column",
-    "counted",
-    "head",
-    "money",
-    "printable",
-    "value",
-]
-
 UNKNOWN: Final = "-"
 
 UNITS: Final[dict[Kind, str]] = {
