@@ -384,6 +384,7 @@ async def test_an_open_connection_is_estimated_where_it_is_billed(
     )
     call.put(declared)
     await ask(session, "Hello?")
+    await asyncio.to_thread(call.flush, 10)
     monkeypatch.undo()
     await session.aclose()
     await ctx.shut_down()
@@ -426,6 +427,21 @@ async def test_a_component_can_be_named(tmp_path: Path) -> None:
         call.meter({})
     with pytest.raises(ValueError, match="stage must be one of"):
         call.meter(client, stage="embedding")  # type: ignore[arg-type]
+
+
+async def test_naming_what_the_session_hears_changes_nothing(tmp_path: Path) -> None:
+    """It stays a part of the turn."""
+    model = BilledLLM()
+    session = plain_session(model)
+    call = attach(session, data_dir=tmp_path)
+    call.meter(model)
+    await session.start(Agent(instructions="Be brief."))
+    await ask(session, "Hello?")
+    await session.aclose()
+
+    found = lines(tmp_path, call)
+    assert requests(found, "call") == requests(found) == 1
+    assert "speech" in used(found)[0]
 
 
 async def test_a_job_without_a_session_is_a_call(tmp_path: Path) -> None:

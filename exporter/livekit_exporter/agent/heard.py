@@ -8,6 +8,8 @@ from contextlib import suppress
 from typing import Final, TypeAlias, TypeVar
 
 _RECENT: Final = 512
+_RECENT_ERRORS: Final = 16
+"""An error keeps its traceback alive, and with it all that its frames hold."""
 _KINDS: Final = ("llm_metrics", "tts_metrics")
 
 _K = TypeVar("_K")
@@ -20,9 +22,13 @@ class HeardMetrics:
     """The last few metrics objects of this process, and the keys of those that spans have, too.
 
     Objects are kept alive here, so that no other one gets their id.
+
+    Args:
+        recent: How many are kept.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, recent: int = _RECENT) -> None:
+        self._recent = recent
         self._objects: dict[int, object] = {}
         self._keys: dict[Key, None] = {}
 
@@ -36,8 +42,8 @@ class HeardMetrics:
             self._keys[_key(item)] = None
         # One object is emitted on one thread, so there is no lock; another thread may only
         # be quicker in removing the oldest one.
-        _trim(objects)
-        _trim(self._keys)
+        _trim(objects, self._recent)
+        _trim(self._keys, self._recent)
         return True
 
     def discard(self, item: object) -> None:
@@ -53,8 +59,8 @@ class HeardMetrics:
         return True
 
 
-def _trim(known: "dict[_K, _V]") -> None:
-    if len(known) > _RECENT:
+def _trim(known: "dict[_K, _V]", most: int) -> None:
+    if len(known) > most:
         with suppress(KeyError, RuntimeError, StopIteration):
             del known[next(iter(known))]
 
@@ -69,3 +75,4 @@ def _key(metrics: object) -> Key:
 
 
 heard: Final = HeardMetrics()
+heard_errors: Final = HeardMetrics(_RECENT_ERRORS)

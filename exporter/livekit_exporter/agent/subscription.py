@@ -26,7 +26,7 @@ from livekit_exporter.agent.estimates.estimator import Estimator
 from livekit_exporter.agent.events import EVENTS, RawMessage, read_event
 from livekit_exporter.agent.fields import Moment, UnreadableError, text
 from livekit_exporter.agent.followers import RawEvent
-from livekit_exporter.agent.heard import heard
+from livekit_exporter.agent.heard import heard, heard_errors
 from livekit_exporter.agent.journal import Journal
 from livekit_exporter.agent.rate_limited_log import problems
 from livekit_exporter.agent.raw_metrics import SILENT, RawMetrics
@@ -125,8 +125,10 @@ class Subscription:
                 f"nothing in {type(component).__name__} emits LiveKit's metrics;"
                 " say what it used with call.record(...)"
             )
+        ours = self._ours()
         for emitter in emitters:
-            self._listen_beside(emitter, stage)
+            if id(emitter) not in ours:
+                self._listen_beside(emitter, stage)
 
     async def closed(self, within_seconds: float) -> None:
         """Wait until the session has closed, if it was started, or for that many seconds."""
@@ -307,12 +309,12 @@ class Subscription:
 
     def _on_error(self, event: object) -> None:
         # An adapter says that all of its components have failed, and each has said so itself.
-        source = getattr(event, "source", None)
-        if heard.add(getattr(event, "error", event)) and not components.inside(source):
+        source, error = getattr(event, "source", None), getattr(event, "error", None)
+        if (error is None or heard_errors.add(error)) and not components.inside(source):
             self._read("error", event)
 
     def _on_error_beside(self, error: object, component: object) -> None:
-        if heard.add(error):
+        if heard_errors.add(error):
             at = getattr(error, "timestamp", None)
             self._read("error", SimpleNamespace(error=error, source=component, created_at=at))
 
@@ -374,12 +376,16 @@ class Subscription:
             name = f"{stage}_availability_changed"
             if name in EVENTS:
                 self._on(component, name, partial(self._read, name))
-        ours = {id(each.component) for known in self._owners for each in components.own(known)}
+        ours = self._ours()
         inner = [found for component, _ in own for found in components.inside(component)]
         beside = [] if components.is_session(owner) else components.inside(owner)
         for found in (*inner, *beside):
             if id(found.component) not in ours and isinstance(found.component, rtc.EventEmitter):
                 self._listen_beside(found.component, None, inner=found in inner)
+
+    def _ours(self) -> set[int]:
+        """Return the ids of components that the session itself hears."""
+        return {id(each.component) for owner in self._owners for each in components.own(owner)}
 
     def _listen_beside(self, emitter: Emitter, stage: Stage | None, *, inner: bool = False) -> None:
         read = partial(self._on_metrics_beside, stage=stage, inner=inner)
