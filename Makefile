@@ -59,7 +59,7 @@ test-oldest: ## The collector and the sidecar on the oldest versions that are su
 	@test -x $(OLD)/bin/python || $(PYTHON) -m venv $(OLD)
 	$(OLD)/bin/python -m pip install --quiet --disable-pip-version-check --constraint tests/oldest.txt \
 		--editable '.[agent,postgres]' httpx hypothesis jsonschema pytest pytest-asyncio pytest-xdist
-	$(OLD)/bin/python -m pytest tests/agent/test_attach.py tests/agent/test_whole_job.py tests/agent/test_replay.py tests/ledger \
+	$(OLD)/bin/python -m pytest tests/agent/test_attach.py tests/agent/test_whole_job.py tests/agent/test_job_processes.py tests/agent/test_replay.py tests/ledger \
 		tests/sidecar/test_decode.py tests/sidecar/test_meter.py tests/sidecar/test_registry.py tests/test_web.py $(ARGS)
 
 lint: $(DEV) ## ruff, mypy, and pyright on an agent as users type it
