@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("livekit.agents", reason="needs livekit-agents: pip install -e '.[agent]'")
 
-from livekit.agents import Agent, RunContext, function_tool, llm
+from livekit.agents import Agent, AgentSession, RunContext, function_tool, llm
 
 from livekit_exporter import Call, attach
 from tests.agent.test_attach import ask
@@ -83,6 +83,50 @@ async def test_a_front_desk_with_judges(tmp_path: Path) -> None:
 
     assert (talking.billed, judging.billed) == (3, 3)
     hold(tmp_path, call, bill(talking, judging))
+
+
+async def test_livekits_warm_transfer(tmp_path: Path) -> None:
+    """LiveKit's own task, before the first session has said a word; only the dialling is ours."""
+    testing = pytest.importorskip("livekit.agents.testing", reason="this SDK fakes no job")
+    workflows = pytest.importorskip("livekit.agents.beta.workflows", reason="not in this SDK")
+    transferred: list[object] = []
+
+    # Any: the class may not be there.
+    base: Any = workflows.WarmTransferTask
+
+    class Transfer(base):  # type: ignore[misc]
+        async def _dial_human_agent(self) -> AgentSession[None]:
+            session = plain_session(self.session.llm)
+            await session.start(Agent(instructions="Tell the colleague."))
+            self.talking = asyncio.create_task(self._talk(session))
+            return session
+
+        async def _talk(self, session: AgentSession[None]) -> None:
+            for question in ("Who is it?", "Put them through."):
+                await ask(session, question)
+            await self.decline_transfer("busy")
+
+    class Desk(Agent):
+        async def on_enter(self) -> None:
+            try:
+                await Transfer(sip_call_to="+15550100", sip_trunk_id="trunk", hold_audio=None)
+            except llm.ToolError as declined:
+                transferred.append(declined)
+
+    talking = BilledLLM("gpt-4.1-mini")
+    with testing.fake_job_context():
+        session, ctx = plain_session(talking), Context()
+        call = attach(session, ctx, data_dir=tmp_path)  # type: ignore[arg-type]
+        await session.start(Desk(instructions="Transfer them."))
+        async with asyncio.timeout(20):
+            while not transferred:
+                await asyncio.sleep(0.05)  # no event tells
+        await ask(session, "Are you still there?")
+        await session.aclose()
+        await ctx.shut_down()
+
+    assert talking.billed == 3
+    hold(tmp_path, call, bill(talking))
 
 
 async def test_a_warm_transfer(tmp_path: Path) -> None:

@@ -203,7 +203,7 @@ class Subscription:
             if self.shares_process and any(other.owns(named) for other in list(_subscriptions)):
                 heard.discard(metrics)
                 return
-            if self._speeches:
+            if self._speeches or self._agent is not None:
                 # Another session of the job spoke it, with a component that both have.
                 phase = self.phase
         if kind == "eou_metrics":
