@@ -168,3 +168,16 @@ def test_reports_tell_what_was_after_the_call(
     assert "call" in {line["phase"] for line in lines}
     if report != "latency":
         assert {line["phase"] for line in lines} == {"call", "after"}
+
+
+def test_a_call_shows_what_was_beside_and_after_it(tmp_path: Path) -> None:
+    """Below its cost, which contains both."""
+    intake = Intake(tmp_path)
+    intake.take(*call()[:-1], judged("beside"), closed(), judged("after"), judged("after"))
+    intake.ingest.close()
+
+    result = CliRunner().invoke(app, ["calls", "show", "s1", "--data-dir", str(tmp_path)])
+
+    assert "of it   $0.000560 beside the session (1 request), $0.001120 after it (2 requests)" in (
+        result.stdout
+    )

@@ -186,6 +186,7 @@ def facts(shown: Detail, zone: tzinfo) -> list[tuple[str, str]]:
         ("error", call.error or None),
         ("turns", f"{call.turns}, {call.interrupted} of them talked over"),
         ("cost", _cost(call)),
+        ("of it", _outside(shown) or None),
         (
             "estimated",
             f"about {written.money(beside)} more that no event reports" if beside else None,
@@ -372,6 +373,18 @@ def _cost(call: SessionRow) -> str:
         parts.append(f"{written.money(call.wasted_usd)} of it wasted")
     if call.unpriced_requests:
         parts.append(f"{written.counted(call.unpriced_requests, 'request')} without a price")
+    return ", ".join(parts)
+
+
+def _outside(shown: Detail) -> str:
+    """Say what was used beside the session and after it; empty where nothing was."""
+    parts = []
+    for phase, words in (("beside", "beside the session"), ("after", "after it")):
+        rows = [row for row in shown.rows.usage if row.phase == phase and row.source == "reported"]
+        if rows:
+            requests = written.counted(sum(row.requests for row in rows), "request")
+            usd = written.money(sum(row.cost_usd or 0.0 for row in rows))
+            parts.append(f"{usd} {words} ({requests})")
     return ", ".join(parts)
 
 
