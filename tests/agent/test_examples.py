@@ -114,7 +114,7 @@ async def test_livekits_warm_transfer(tmp_path: Path) -> None:
                 transferred.append(declined)
 
     talking = BilledLLM("gpt-4.1-mini")
-    with testing.fake_job_context():
+    with testing.fake_job_context() as job:
         session, ctx = plain_session(talking), Context()
         call = attach(session, ctx, data_dir=tmp_path)  # type: ignore[arg-type]
         await session.start(Desk(instructions="Transfer them."))
@@ -124,6 +124,7 @@ async def test_livekits_warm_transfer(tmp_path: Path) -> None:
         await ask(session, "Are you still there?")
         await session.aclose()
         await ctx.shut_down()
+        job._tempdir.cleanup()  # noqa: SLF001 - as LiveKit does when a job ends
 
     assert talking.billed == 3
     hold(tmp_path, call, bill(talking))

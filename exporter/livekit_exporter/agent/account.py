@@ -20,6 +20,7 @@ from livekit_exporter.record import (
     Model,
     Record,
     RequestTraced,
+    SessionClosed,
     Usage,
     UsageEstimated,
     UsageMissing,
@@ -114,9 +115,12 @@ class LiveAccount:
                 quote = self.prices.quote(record)
             self._record, self._quote = record, quote
             self.sums.take(record, quote)
+            if isinstance(record, SessionClosed):
+                # Spans are exported soon after.
+                self._add_legs()
 
     def end(self) -> None:
-        """Add what the call costs by its length."""
+        """Add what the call costs by its length, if it did not say that it closed."""
         with self.lock:
             self._add_legs()
 
