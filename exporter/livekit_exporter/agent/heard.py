@@ -4,17 +4,16 @@ LiveKit hands the very same object to listeners of a component, of an adapter ar
 every session that uses it, and puts a copy of it on a span.
 """
 
+from collections import OrderedDict
 from contextlib import suppress
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, TypeAlias
 
 _RECENT: Final = 512
 _RECENT_ERRORS: Final = 16
 """An error keeps its traceback alive, and with it all that its frames hold."""
 _KINDS: Final = ("llm_metrics", "tts_metrics")
 
-_K = TypeVar("_K")
-_V = TypeVar("_V")
-Key: TypeAlias = tuple[str, str, float]
+Key: TypeAlias = tuple[object, object, object]
 """Kind, request id and Unix time of metrics; two requests do not end in the same microsecond."""
 
 
@@ -29,8 +28,9 @@ class HeardMetrics:
 
     def __init__(self, recent: int = _RECENT) -> None:
         self._recent = recent
-        self._objects: dict[int, object] = {}
-        self._keys: dict[Key, None] = {}
+        # The oldest is forgotten first; of a plain dict that would cost more with every one.
+        self._objects: OrderedDict[int, object] = OrderedDict()
+        self._keys: OrderedDict[Key, None] = OrderedDict()
 
     def add(self, item: object) -> bool:
         """Remember an object; false if it was there already."""
@@ -38,13 +38,22 @@ class HeardMetrics:
         if key in objects:
             return False
         objects[key] = item
-        if getattr(item, "type", None) in _KINDS:
-            self._keys[_key(item)] = None
         # One object is emitted on one thread, so there is no lock; another thread may only
         # be quicker in removing the oldest one.
-        _trim(objects, self._recent)
-        _trim(self._keys, self._recent)
+        if len(objects) > self._recent:
+            with suppress(KeyError):
+                objects.popitem(last=False)
+        self.note(item)
         return True
+
+    def note(self, metrics: object) -> None:
+        """Remember only what a copy on a span would be known by."""
+        if getattr(metrics, "type", None) in _KINDS:
+            keys = self._keys
+            keys[_key(metrics)] = None
+            if len(keys) > self._recent:
+                with suppress(KeyError):
+                    keys.popitem(last=False)
 
     def discard(self, item: object) -> None:
         """Forget an object: somebody else is to take it."""
@@ -59,18 +68,11 @@ class HeardMetrics:
         return True
 
 
-def _trim(known: "dict[_K, _V]", most: int) -> None:
-    if len(known) > most:
-        with suppress(KeyError, RuntimeError, StopIteration):
-            del known[next(iter(known))]
-
-
 def _key(metrics: object) -> Key:
-    at = getattr(metrics, "timestamp", 0.0)
     return (
-        str(getattr(metrics, "type", "")),
-        str(getattr(metrics, "request_id", "")),
-        float(at) if isinstance(at, (int, float)) else 0.0,
+        getattr(metrics, "type", None),
+        getattr(metrics, "request_id", None),
+        getattr(metrics, "timestamp", None),
     )
 
 

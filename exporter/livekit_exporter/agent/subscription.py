@@ -79,6 +79,7 @@ class Subscription:
         self._started: SessionStarted | None = None
         self._closed = asyncio.Event()
         self._closed_at = 0.0
+        self._overhears = False
         self.session_id = call.session_id
         self.persona: str | None = None
         self.trace: str | None = _sampled_trace()
@@ -195,7 +196,7 @@ class Subscription:
         # A component emits the bare metrics, a session wraps them in an event.
         metrics = getattr(event, "metrics", event)
         kind = getattr(metrics, "type", None)
-        if kind in SILENT or not heard.add(metrics) or _is_adapters(metrics):
+        if kind in SILENT or not self._is_new(kind, metrics):
             return
         speech, phase = None, self._call.phase
         named = getattr(metrics, "speech_id", None)
@@ -212,6 +213,15 @@ class Subscription:
         elif kind == "realtime_model_metrics":
             speech = self._current_speech()
         self._put(metrics, speech, phase)
+
+    def _is_new(self, kind: object, metrics: object) -> bool:
+        """Return true for metrics that come for the first time, from whoever did the work."""
+        if kind == "stt_metrics" or self.shares_process or self._overhears:
+            return heard.add(metrics) and not _is_adapters(metrics)
+        # Nobody else hears them; only a span may have them, too.
+        if self._estimator is not None:
+            heard.note(metrics)
+        return True
 
     def _on_metrics_beside(
         self, event: object, stage: Stage | None = None, *, inner: bool = False
@@ -321,6 +331,7 @@ class Subscription:
     def _on_close(self, event: object) -> None:
         self._read("close", event)
         self._call.phase = "after"
+        self._overhears = True
         self._closed_at = time.time()
         self._closed.set()
         # Its session listens no more, and an author may go on using them.
@@ -388,6 +399,7 @@ class Subscription:
         return {id(each.component) for owner in self._owners for each in components.own(owner)}
 
     def _listen_beside(self, emitter: Emitter, stage: Stage | None, *, inner: bool = False) -> None:
+        self._overhears = True
         read = partial(self._on_metrics_beside, stage=stage, inner=inner)
         self._on(emitter, "metrics_collected", read)
         self._on(emitter, "error", partial(self._on_error_beside, component=emitter))
