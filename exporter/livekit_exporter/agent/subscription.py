@@ -85,9 +85,7 @@ class Subscription:
         self.trace: str | None = _sampled_trace()
         # Kept up to date by the subscriptions that follow: every metrics event asks for it.
         self.shares_process = False
-        _subscriptions.add(self)
-        for one in list(_subscriptions):
-            one.shares_process = len(_subscriptions) > 1
+        self._join()
 
     def listen(self, started: SessionStarted) -> None:
         """Subscribe to the session and to the components it has so far."""
@@ -144,7 +142,7 @@ class Subscription:
     def leave(self) -> None:
         """Stop listening: the call is over."""
         self.catch_up()
-        _subscriptions.discard(self)
+        self._part()
         span_observer.unwatch(self, list(self._speeches))
         self._unsubscribe(self._listened)
 
@@ -346,6 +344,7 @@ class Subscription:
         if self._call.phase == "call":
             return
         self._call.phase = "call"
+        self._join()
         self._closed.clear()
         self._journal.keep()
         if self._started is not None:
@@ -360,6 +359,18 @@ class Subscription:
             others = [one for one in self._listened if one[0] is not self._session]
             self._unsubscribe(others)
             span_observer.unwatch(self, list(self._speeches))
+            self._part()
+
+    def _join(self) -> None:
+        """Count among the sessions of the process that may get each other's metrics."""
+        _subscriptions.add(self)
+        for one in list(_subscriptions):
+            one.shares_process = len(_subscriptions) > 1
+
+    def _part(self) -> None:
+        _subscriptions.discard(self)
+        for one in list(_subscriptions):
+            one.shares_process = len(_subscriptions) > 1
 
     def _unsubscribe(self, listened: Iterable[tuple[Emitter, str, _Handler]]) -> None:
         for one in list(listened):
