@@ -43,14 +43,20 @@ class HeardMetrics:
         if len(objects) > self._recent:
             with suppress(KeyError):
                 objects.popitem(last=False)
-        self.note(item)
         return True
 
-    def note(self, metrics: object) -> None:
-        """Remember only what a copy on a span would be known by."""
-        if getattr(metrics, "type", None) in _KINDS:
+    def note(self, kind: object, request: object, at: object) -> None:
+        """Remember what a copy on a span is known by; off the event loop, before the span is read.
+
+        Args:
+            kind: Kind of the metrics.
+            request: Their request id.
+            at: Their timestamp.
+        """
+        # What is no text and no number names no request, and may not be hashable.
+        if kind in _KINDS and isinstance(request, str) and isinstance(at, (int, float)):
             keys = self._keys
-            keys[_key(metrics)] = None
+            keys[kind, request, at] = None
             if len(keys) > self._recent:
                 with suppress(KeyError):
                     keys.popitem(last=False)

@@ -20,6 +20,7 @@ from livekit_exporter.agent.fields import (
     text,
     timestamp,
 )
+from livekit_exporter.agent.heard import heard
 from livekit_exporter.record import Phase, Record, Stage, TurnCommitted, Usage, UsageReported
 
 
@@ -87,7 +88,8 @@ class RawMetrics:
             UnreadableError: The metrics are of an unknown kind, or a billed quantity is no number.
         """
         if self._records is None:
-            kind = self.fields.get("type")
+            get, kind = self.fields.get, self.fields.get("type")
+            heard.note(kind, get("request_id"), get("timestamp"))
             read = _READERS.get(kind) if isinstance(kind, str) else None
             if read is None:
                 raise UnreadableError("unknown_metrics")

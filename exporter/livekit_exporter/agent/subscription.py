@@ -194,7 +194,12 @@ class Subscription:
         # A component emits the bare metrics, a session wraps them in an event.
         metrics = getattr(event, "metrics", event)
         kind = getattr(metrics, "type", None)
-        if kind in SILENT or not self._is_new(kind, metrics):
+        if kind in SILENT:
+            return
+        # Metrics come twice only where two listen: another session, the session and its
+        # speech-to-text, or we to a component inside of another.  A span is read after them.
+        two = kind == "stt_metrics" or self.shares_process or self._overhears
+        if two and (not heard.add(metrics) or _is_adapters(metrics)):
             return
         speech, phase = None, self._call.phase
         named = getattr(metrics, "speech_id", None)
@@ -210,16 +215,10 @@ class Subscription:
                 self._speeches[named] = True
         elif kind == "realtime_model_metrics":
             speech = self._current_speech()
-        self._put(metrics, speech, phase)
-
-    def _is_new(self, kind: object, metrics: object) -> bool:
-        """Return true for metrics that come for the first time, from whoever did the work."""
-        if kind == "stt_metrics" or self.shares_process or self._overhears:
-            return heard.add(metrics) and not _is_adapters(metrics)
-        # Nobody else hears them; only a span may have them, too.
-        if self._estimator is not None:
-            heard.note(metrics)
-        return True
+        if phase != "call":
+            self._put(metrics, speech, phase)
+            return
+        self._call.put(RawMetrics(metrics, self.session_id, time.time(), self.persona, speech))
 
     def _on_metrics_beside(
         self, event: object, stage: Stage | None = None, *, inner: bool = False
