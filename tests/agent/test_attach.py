@@ -23,6 +23,7 @@ from livekit.agents.metrics import LLMMetrics, STTMetrics, VADMetrics
 from livekit.agents.voice.events import MetricsCollectedEvent
 
 from livekit_exporter import Call, attach
+from livekit_exporter.agent.heard import heard
 from livekit_exporter.agent.journal import Journal
 from tests.agent.logs import raising_handler
 from tests.agent.speech import ScriptedLLM, SilentSTT
@@ -262,16 +263,34 @@ async def test_sessions_that_share_a_model_do_not_bill_twice(tmp_path: Path) -> 
     await second.aclose()
 
 
+async def test_a_span_of_shared_models_is_recognised_by_every_call_at_once(tmp_path: Path) -> None:
+    """Each call reads its spans on a thread of its own, which may be ahead of the other's."""
+    sessions = [session_of(ScriptedLLM()) for _ in range(2)]
+    calls = [attach(session, data_dir=tmp_path) for session in sessions]
+    claimed = []
+    # Handlers run in order: this one comes right after ours.
+    rtc.EventEmitter[Any].on(
+        sessions[0],
+        "metrics_collected",
+        lambda event: claimed.append(heard.claim(event.metrics.model_copy())),
+    )
+
+    emit(sessions[0], "metrics_collected", usage_event(request_id="shared"))
+
+    assert claimed == [False]
+    assert all(call.close() for call in calls)
+
+
 async def test_what_speech_to_text_reports_while_it_closes_is_not_lost(tmp_path: Path) -> None:
     """Its last seconds go to listeners on the component only, and are counted once."""
     ears = SilentSTT()
     session = AgentSession[None](llm=ScriptedLLM(), stt=ears)
     call = attach(session, data_dir=tmp_path)
 
-    heard = heard_audio(5.0)
-    ears.emit("metrics_collected", heard)
-    emit(session, "metrics_collected", MetricsCollectedEvent(metrics=heard))
-    tail = heard.model_copy(update={"audio_duration": 3.15})
+    audio = heard_audio(5.0)
+    ears.emit("metrics_collected", audio)
+    emit(session, "metrics_collected", MetricsCollectedEvent(metrics=audio))
+    tail = audio.model_copy(update={"audio_duration": 3.15})
     ears.emit("metrics_collected", tail)
 
     usage = of_kind(lines(tmp_path, call), "usage")

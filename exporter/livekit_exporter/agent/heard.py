@@ -46,7 +46,7 @@ class HeardMetrics:
         return True
 
     def note(self, kind: object, request: object, at: object) -> None:
-        """Remember what a copy on a span is known by; off the event loop, before the span is read.
+        """Remember what a copy on a span is known by, before the span is read.
 
         Args:
             kind: Kind of the metrics.
@@ -68,10 +68,19 @@ class HeardMetrics:
     def claim(self, metrics: object) -> bool:
         """Take metrics that were copied to a span; false if an event had brought them."""
         key = _key(metrics)
-        if key in self._keys:
+        if key in self._keys or is_adapters(metrics):
             return False
         self._keys[key] = None
         return True
+
+
+def is_adapters(metrics: object) -> bool:
+    """Return true for metrics of a fallback adapter as such, which it makes before 1.2.15.
+
+    The component in it that did the work has its own.
+    """
+    label = getattr(metrics, "label", None)
+    return isinstance(label, str) and label.endswith(".FallbackAdapter")
 
 
 def _key(metrics: object) -> Key:

@@ -88,8 +88,8 @@ class RawMetrics:
             UnreadableError: The metrics are of an unknown kind, or a billed quantity is no number.
         """
         if self._records is None:
-            get, kind = self.fields.get, self.fields.get("type")
-            heard.note(kind, get("request_id"), get("timestamp"))
+            self.note()
+            kind = self.fields.get("type")
             read = _READERS.get(kind) if isinstance(kind, str) else None
             if read is None:
                 raise UnreadableError("unknown_metrics")
@@ -98,6 +98,11 @@ class RawMetrics:
                 record = self._placed(record)
             self._records = () if record is None else (record,)
         return self._records
+
+    def note(self) -> None:
+        """Let a span that carries a copy of these metrics be recognised."""
+        get = self.fields.get
+        heard.note(get("type"), get("request_id"), get("timestamp"))
 
     def _placed(self, record: UsageReported) -> UsageReported:
         """Say where a record belongs, if that is not a reply of the session."""

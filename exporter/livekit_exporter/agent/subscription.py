@@ -26,7 +26,7 @@ from livekit_exporter.agent.estimates.estimator import Estimator
 from livekit_exporter.agent.events import EVENTS, RawMessage, read_event
 from livekit_exporter.agent.fields import Moment, UnreadableError, text
 from livekit_exporter.agent.followers import RawEvent
-from livekit_exporter.agent.heard import heard, heard_errors
+from livekit_exporter.agent.heard import heard, heard_errors, is_adapters
 from livekit_exporter.agent.journal import Journal
 from livekit_exporter.agent.rate_limited_log import problems
 from livekit_exporter.agent.raw_metrics import SILENT, RawMetrics
@@ -199,7 +199,7 @@ class Subscription:
         # Metrics come twice only where two listen: another session, the session and its
         # speech-to-text, or we to a component inside of another.  A span is read after them.
         two = kind == "stt_metrics" or self.shares_process or self._overhears
-        if two and (not heard.add(metrics) or _is_adapters(metrics)):
+        if two and (not heard.add(metrics) or is_adapters(metrics)):
             return
         speech, phase = None, self._call.phase
         named = getattr(metrics, "speech_id", None)
@@ -215,7 +215,7 @@ class Subscription:
                 self._speeches[named] = True
         elif kind == "realtime_model_metrics":
             speech = self._current_speech()
-        if phase != "call":
+        if phase != "call" or self.shares_process:
             self._put(metrics, speech, phase)
             return
         self._call.put(RawMetrics(metrics, self.session_id, time.time(), self.persona, speech))
@@ -232,7 +232,7 @@ class Subscription:
         """
         metrics = getattr(event, "metrics", event)
         kind = getattr(metrics, "type", None)
-        if kind in SILENT or not heard.add(metrics) or _is_adapters(metrics):
+        if kind in SILENT or not heard.add(metrics) or is_adapters(metrics):
             return
         speech, phase = None, self._call.phase
         if kind in _OF_REPLIES:
@@ -250,11 +250,13 @@ class Subscription:
         now = time.time()
         if phase == "after" and self._is_tail(metrics, now):
             phase = "call"
-        self._call.put(
-            RawMetrics(
-                metrics, self.session_id, now, self.persona, speech, phase=phase, stage=stage
-            )
+        raw = RawMetrics(
+            metrics, self.session_id, now, self.persona, speech, phase=phase, stage=stage
         )
+        if self.shares_process:
+            # A span that tells no reply may go to another call, whose thread is not behind ours.
+            raw.note()
+        self._call.put(raw)
 
     def _is_tail(self, metrics: object, now: float) -> bool:
         """Return true for the last audio of a session that has just closed."""
@@ -429,15 +431,6 @@ class Subscription:
 _subscriptions: "weakref.WeakSet[Subscription]" = weakref.WeakSet()
 
 _OF_REPLIES: Final = ("llm_metrics", "tts_metrics")
-
-
-def _is_adapters(metrics: object) -> bool:
-    """Return true for metrics of a fallback adapter as such, which it makes before 1.2.15.
-
-    The component in it that did the work has its own.
-    """
-    label = getattr(metrics, "label", None)
-    return isinstance(label, str) and label.endswith(".FallbackAdapter")
 
 
 def _sampled_trace() -> str | None:
