@@ -144,7 +144,9 @@ class Journal:
             self._losses.refuse(record)
             return False
         self._queue.put(record)
-        self._wake()
+        # Asked here, too: every event comes this way.
+        if self._resting:
+            self._wake()
         return True
 
     def unread(self, reason: str) -> None:

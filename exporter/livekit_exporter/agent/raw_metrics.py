@@ -37,24 +37,12 @@ class RawMetrics:
         persona: Id of the agent that holds the call.
         speech: Id of the reply under way, for metrics that name none.
         trace: OpenTelemetry trace id.
-        phase: When they were used; outside of the session they are part of no reply.
-        stage: Where their usage belongs, if not where metrics of their kind do.
 
     Raises:
         UnreadableError: The object has no fields.
     """
 
-    __slots__ = (
-        "_phase",
-        "_records",
-        "_stage",
-        "current_speech",
-        "fields",
-        "now",
-        "persona",
-        "session",
-        "trace",
-    )
+    __slots__ = ("_records", "current_speech", "fields", "now", "persona", "session", "trace")
 
     def __init__(
         self,
@@ -64,9 +52,6 @@ class RawMetrics:
         persona: str | None = None,
         speech: str | None = None,
         trace: str | None = None,
-        *,
-        phase: Phase = "call",
-        stage: Stage | None = None,
     ) -> None:
         try:
             self.fields: Mapping[str, object] = dict(vars(metrics))
@@ -77,8 +62,6 @@ class RawMetrics:
         self.persona = persona
         self.current_speech = speech
         self.trace = trace
-        self._phase = phase
-        self._stage = stage
         self._records: tuple[Record, ...] | None = None
 
     def records(self) -> tuple[Record, ...]:
@@ -105,7 +88,31 @@ class RawMetrics:
         heard.note(get("type"), get("request_id"), get("timestamp"))
 
     def _placed(self, record: UsageReported) -> UsageReported:
-        """Say where a record belongs, if that is not a reply of the session."""
+        """Say where a record belongs: here, to the session."""
+        return record
+
+
+class PlacedMetrics(RawMetrics):
+    """Metrics of what is not the session's own, or comes after it.
+
+    A class of its own: what the session itself uses, which is nearly all, carries no more.
+
+    Args:
+        raw: The metrics.
+        phase: When they were used; outside of the session they are part of no reply.
+        stage: Where their usage belongs, if not where metrics of their kind do.
+    """
+
+    __slots__ = ("_phase", "_stage")
+
+    def __init__(self, raw: RawMetrics, phase: Phase, stage: Stage | None = None) -> None:
+        self.fields = raw.fields
+        self.session, self.now, self.persona = raw.session, raw.now, raw.persona
+        self.current_speech, self.trace = raw.current_speech, raw.trace
+        self._records = None
+        self._phase, self._stage = phase, stage
+
+    def _placed(self, record: UsageReported) -> UsageReported:
         if self._phase != "call":
             record = replace(record, phase=self._phase, speech=None)
         return record if self._stage is None else replace(record, stage=self._stage)

@@ -29,7 +29,7 @@ from livekit_exporter.agent.followers import RawEvent
 from livekit_exporter.agent.heard import heard, heard_errors, is_adapters
 from livekit_exporter.agent.journal import Journal
 from livekit_exporter.agent.rate_limited_log import problems
-from livekit_exporter.agent.raw_metrics import SILENT, RawMetrics
+from livekit_exporter.agent.raw_metrics import SILENT, PlacedMetrics, RawMetrics
 from livekit_exporter.record import ModelsDeclared, Phase, SessionStarted, Stage
 
 if TYPE_CHECKING:
@@ -250,9 +250,9 @@ class Subscription:
         now = time.time()
         if phase == "after" and self._is_tail(metrics, now):
             phase = "call"
-        raw = RawMetrics(
-            metrics, self.session_id, now, self.persona, speech, phase=phase, stage=stage
-        )
+        raw = RawMetrics(metrics, self.session_id, now, self.persona, speech)
+        if phase != "call" or stage is not None:
+            raw = PlacedMetrics(raw, phase, stage)
         if self.shares_process:
             # A span that tells no reply may go to another call, whose thread is not behind ours.
             raw.note()

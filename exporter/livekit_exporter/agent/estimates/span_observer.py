@@ -41,7 +41,7 @@ from livekit_exporter.agent.estimates.silent_provider import Observer, SilentPro
 from livekit_exporter.agent.fields import text
 from livekit_exporter.agent.heard import heard
 from livekit_exporter.agent.rate_limited_log import problems
-from livekit_exporter.agent.raw_metrics import RawMetrics
+from livekit_exporter.agent.raw_metrics import PlacedMetrics, RawMetrics
 from livekit_exporter.record import Model, Phase, Record
 
 _REQUESTS: Final[Mapping[str, SpokenStage]] = {"llm_request": "llm", "tts_request": "tts"}
@@ -321,10 +321,8 @@ def _unreported(
     metrics = parse_metrics(_raw(span.attributes, _METRICS[stage]))
     if metrics is None or not heard.claim(metrics):
         return ()
-    raw = RawMetrics(
-        metrics, moment.session, moment.at, moment.persona, speech, moment.trace, phase=phase
-    )
-    return raw.records()
+    raw = RawMetrics(metrics, moment.session, moment.at, moment.persona, speech, moment.trace)
+    return PlacedMetrics(raw, phase).records()
 
 
 def _written(attributes: Attributes) -> tuple[int, int] | None:
